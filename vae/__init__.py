@@ -1,0 +1,1 @@
+"""One variational autoencoder: data, models, losses, training, checkpoints. Imports torch, never Ray."""

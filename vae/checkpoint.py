@@ -1,0 +1,154 @@
+"""Models on disk: `model.safetensors` and `config.json`, written atomically and read without pickle."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vae.config import Config
+from vae.errors import StorageError, UserError
+from vae.models import VAE, ImageShape, build_model
+
+MODEL_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedModel:
+    """A model rebuilt from its checkpoint alone, in evaluation mode."""
+
+    model: VAE
+    config: Config
+    image_shape: ImageShape
+    epoch: int | None
+    metrics: dict[str, float]
+
+
+def save_model(
+    directory: Path, model: VAE, config: Config, *, epoch: int | None = None, metrics: dict[str, float] | None = None
+) -> None:
+    """Write a model into a directory, which is made if need be.
+
+    Each file is replaced in one step. What changes from epoch to epoch travels in the header of the weights, so a
+    crash between the two files leaves nothing that disagrees.
+
+    Raises
+    ------
+    StorageError
+        The directory cannot be written.
+    """
+    write_config(directory, config, model.image_shape)
+    header = {"epoch": epoch, "metrics": metrics or {}}
+    write_tensors(directory / MODEL_FILE, model.state_dict(), header)
+
+
+def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Rebuild a model from a checkpoint directory.
+
+    Raises
+    ------
+    StorageError
+        A file is missing or damaged, or the weights do not belong to the config.
+    """
+    config, image_shape = read_config(directory)
+    tensors, header = read_tensors(directory / MODEL_FILE, device)
+    model = build_model(config.model, image_shape).to(device)
+    load_weights(model, tensors, directory / MODEL_FILE)
+    return LoadedModel(
+        model=model.eval(),
+        config=config,
+        image_shape=image_shape,
+        epoch=header.get("epoch"),
+        metrics=header.get("metrics", {}),
+    )
+
+
+def write_config(directory: Path, config: Config, image_shape: ImageShape) -> None:
+    """Write `config.json`, making the directory if need be."""
+    content = {"format_version": FORMAT_VERSION, "image_shape": list(image_shape), "params": config.to_params()}
+    with _reporting(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(directory / CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_config(directory: Path) -> tuple[Config, ImageShape]:
+    """Return the config and the image shape of a checkpoint directory."""
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        raise StorageError(f"{directory} is not a checkpoint: it has no {CONFIG_FILE}")
+    try:
+        content = json.loads(path.read_text())
+        version = content["format_version"]
+        channels, height, width = (int(side) for side in content["image_shape"])
+        params = content["params"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
+    try:
+        return Config.from_params(params), (channels, height, width)
+    except UserError as error:
+        raise StorageError(f"{path}: {error}") from error
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header to one safetensors file, in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with _reporting(path):
+        try:
+            # Contiguous copies: safetensors refuses shared and channels-last memory.
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
+                partial,
+                metadata={"json": json.dumps(header)},
+            )
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the JSON header of a safetensors file. Nothing in it is ever executed."""
+    if not path.is_file():
+        raise StorageError(f"{path.parent} is not a checkpoint: it has no {path.name}")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            header = json.loads((file.metadata() or {}).get("json", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError, OSError) as error:
+        raise StorageError(f"{path} is damaged or not a checkpoint's: {error}") from error
+
+
+def load_weights(model: VAE, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load weights into a model; one line, not torch's many, when they do not fit."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise StorageError(f"{path} does not belong to the {CONFIG_FILE} beside it") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    """Turn an operating system's error into one line that names the path."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,43 @@
+"""What every command of the project shares: one-line errors, exit codes, logging set-up."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from vae.errors import UserError
+
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+class Parser(argparse.ArgumentParser):
+    """An `argparse.ArgumentParser` whose usage errors are one line on stderr and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UserError.exit_code, f"error: {message} (see `{self.prog} --help`)\n")
+
+
+def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
+    """Call `main(None)` and exit with its code; a `UserError` becomes one line on stderr, no traceback."""
+    try:
+        code = main(None)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def configure_logging(verbose: bool) -> None:
+    """Send the log to stderr: our progress notes and everyone's warnings; with `verbose` everything."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s",
+        datefmt="%H:%M:%S",
+    )
+    if not verbose:
+        for package in ("vae", "evaluation", "tune"):
+            logging.getLogger(package).setLevel(logging.INFO)

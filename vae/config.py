@@ -1,0 +1,172 @@
+"""The configuration of one VAE: one frozen dataclass per concern, checked when it is made."""
+
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, Self
+
+from vae.errors import UserError
+
+ARCHITECTURES = ("fc", "fc_conv", "conv", "resnet")
+RECONSTRUCTION_LOSSES = ("bce", "mse", "ssim")
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "milestones", "cosine", "one_cycle")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def _param(default: Any, help: str) -> Any:
+    """A dataclass field whose one-line description also serves the command line."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """What the network looks like."""
+
+    architecture: str = _param("fc", f"one of {', '.join(ARCHITECTURES)}")
+    latent_dim: int = _param(10, "dimensions of the latent space")
+    width: float = _param(1.0, "multiplies the number of hidden units or channels")
+
+    def __post_init__(self) -> None:
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _at_least("latent_dim", self.latent_dim, 1)
+        _positive("width", self.width)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """What is minimised: ``image_weight * reconstruction + kl_weight * KL``, in nats per image."""
+
+    reconstruction_loss: str = _param("bce", f"one of {', '.join(RECONSTRUCTION_LOSSES)}")
+    image_weight: float = _param(1.0, "weight of the reconstruction loss")
+    kl_weight: float = _param(1.0, "weight of the KL divergence (the beta of a beta-VAE)")
+    kl_warmup_epochs: float = _param(0.0, "epochs over which the KL weight rises linearly from 0")
+    ssim_window: int = _param(11, "window of the SSIM loss in pixels, odd")
+
+    def __post_init__(self) -> None:
+        _one_of("reconstruction_loss", self.reconstruction_loss, RECONSTRUCTION_LOSSES)
+        _positive("image_weight", self.image_weight)
+        _at_least("kl_weight", self.kl_weight, 0)
+        _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
+        _at_least("ssim_window", self.ssim_window, 3)
+        if self.ssim_window % 2 == 0:
+            raise UserError(f"ssim_window must be odd, got {self.ssim_window}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How it is minimised."""
+
+    max_epochs: int = _param(20, "epochs of the full budget")
+    batch_size: int = _param(256, "images per step")
+    learning_rate: float = _param(1e-3, "peak learning rate")
+    optimizer: str = _param("adam", f"one of {', '.join(OPTIMIZERS)}")
+    weight_decay: float = _param(0.0, "weight decay (decoupled for adamw)")
+    schedule: str = _param("constant", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
+    milestones: tuple[int, ...] = _param((), "epochs after which `milestones` divides the rate by 10")
+    precision: str = _param("float32", f"one of {', '.join(PRECISIONS)}; bfloat16 is mixed precision")
+    seed: int = _param(0, "seed of weights, batches and latent noise")
+
+    def __post_init__(self) -> None:
+        # JSON and YAML have no tuples.
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        _at_least("max_epochs", self.max_epochs, 1)
+        _at_least("batch_size", self.batch_size, 1)
+        _positive("learning_rate", self.learning_rate)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _at_least("weight_decay", self.weight_decay, 0)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _at_least("seed", self.seed, 0)
+        for epoch in self.milestones:
+            _at_least("milestones", epoch, 1)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise UserError(f"milestones must rise, got {list(self.milestones)}")
+        if self.milestones and self.schedule != "milestones":
+            raise UserError(f"milestones need the schedule 'milestones', got '{self.schedule}'")
+        if self.schedule == "milestones" and not self.milestones:
+            raise UserError("the schedule 'milestones' needs at least one milestone, got none")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Everything that defines one training run, apart from the images."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Self:
+        """Build and check a config from the flat dict that a search samples.
+
+        Raises
+        ------
+        UserError
+            A name is unknown, or a value has the wrong type or is out of range.
+        """
+        for name, value in params.items():
+            check_param_name(name)
+            _check_type(name, value)
+        return cls(**{
+            concern: config_class(**{f.name: params[f.name] for f in fields(config_class) if f.name in params})
+            for concern, config_class in _CONCERNS.items()
+        })
+
+    def to_params(self) -> dict[str, Any]:
+        """Return every hyperparameter as a flat dict of JSON values."""
+        params: dict[str, Any] = {}
+        for concern, config_class in _CONCERNS.items():
+            for f in fields(config_class):
+                value = getattr(getattr(self, concern), f.name)
+                params[f.name] = list(value) if isinstance(value, tuple) else value
+        return params
+
+
+_CONCERNS: dict[str, type] = {"model": ModelConfig, "loss": LossConfig, "training": TrainingConfig}
+
+PARAMS = {f.name: f for config_class in _CONCERNS.values() for f in fields(config_class)}
+"""Every known hyperparameter: name -> dataclass field (its type, default and ``metadata["help"]``)."""
+
+
+def check_param_name(name: str) -> None:
+    """Raise a UserError with the closest known name if ``name`` is not a hyperparameter."""
+    if name not in PARAMS:
+        close = get_close_matches(name, PARAMS, n=1)
+        hint = f", did you mean '{close[0]}'?" if close else f", known are {', '.join(PARAMS)}"
+        raise UserError(f"unknown hyperparameter '{name}'{hint}")
+
+
+def _check_type(name: str, value: Any) -> None:
+    expected = PARAMS[name].type
+    if expected is int:
+        ok = isinstance(value, int) and not isinstance(value, bool)
+    elif expected is float:
+        ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    elif expected is str:
+        ok = isinstance(value, str)
+    else:
+        ok = isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)
+    if not ok:
+        wanted = "a list of whole numbers" if name == "milestones" else _TYPE_NAMES[expected]
+        raise UserError(f"{name} must be {wanted}, got {value!r}")
+
+
+_TYPE_NAMES: dict[Any, str] = {int: "a whole number", float: "a finite number", str: "a name"}
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        close = get_close_matches(value, allowed, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise UserError(f"{name} must be one of {', '.join(allowed)}, got '{value}'{hint}")
+
+
+def _at_least(name: str, value: float, minimum: float) -> None:
+    if not value >= minimum:
+        raise UserError(f"{name} must be >= {minimum}, got {value}")
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise UserError(f"{name} must be > 0, got {value}")

@@ -1,0 +1,13 @@
+"""The errors that a person's input can cause; the command line prints them as one line."""
+
+
+class UserError(ValueError):
+    """A wrong argument or setting; its message is one line: the value, the rule, the way out."""
+
+    exit_code = 2
+
+
+class StorageError(UserError):
+    """A file that cannot be read, written or trusted, or a source of data that cannot be reached."""
+
+    exit_code = 1

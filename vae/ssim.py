@@ -1,0 +1,66 @@
+"""Structural similarity, with the Gaussian window as two banded matrix products."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from vae.errors import UserError
+
+SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+
+
+def ssim(images: Tensor, targets: Tensor, *, window: int = 11) -> Tensor:
+    """Return the mean SSIM of each image (n,) against its target; 1 is identity, higher is better.
+
+    Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", with a Gaussian
+    window of standard deviation 1.5 and no padding. A separable filter without padding is ``A @ x @ B`` for two
+    banded matrices, which runs at the speed of matrix products, forward and backward.
+
+    Parameters
+    ----------
+    images, targets
+        (n, C, H, W) in [0, 1]. Gradients flow to both.
+    window
+        Odd, at most the smaller side of the image.
+    """
+    check_window(window, images.shape[-2], images.shape[-1])
+    x, y = images.float(), targets.float()
+    blurred = _blur(torch.stack((x, y, x * x, y * y, x * y)), window)
+    mean_x, mean_y, square_x, square_y, product = blurred
+    mean_xx, mean_yy, mean_xy = mean_x * mean_x, mean_y * mean_y, mean_x * mean_y
+    c1, c2 = K1**2, K2**2
+    contrast = (2 * (product - mean_xy) + c2) / (square_x - mean_xx + square_y - mean_yy + c2)
+    luminance = (2 * mean_xy + c1) / (mean_xx + mean_yy + c1)
+    return (luminance * contrast).flatten(1).mean(1)
+
+
+def check_window(window: int, height: int, width: int) -> None:
+    """Raise a UserError if the window does not fit into the image."""
+    if window > min(height, width):
+        raise UserError(f"ssim_window must be <= {min(height, width)}, the smaller side of the image, got {window}")
+
+
+def largest_window(height: int, width: int, limit: int = 11) -> int:
+    """Return the largest odd window that fits into the image, at most ``limit``."""
+    smaller = min(height, width, limit)
+    return smaller if smaller % 2 else smaller - 1
+
+
+def _blur(x: Tensor, window: int) -> Tensor:
+    rows = _band(x.shape[-2], window, x.device)
+    columns = _band(x.shape[-1], window, x.device)
+    return rows.T @ (x @ columns)
+
+
+@lru_cache(maxsize=64)
+def _band(side: int, window: int, device: torch.device) -> Tensor:
+    """Return the (side, side - window + 1) matrix whose column j holds the Gaussian centred on its j-th position."""
+    offsets = torch.arange(window, dtype=torch.float32) - window // 2
+    gaussian = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    gaussian /= gaussian.sum()
+    band = torch.zeros(side, side - window + 1)
+    for j in range(side - window + 1):
+        band[j : j + window, j] = gaussian
+    return band.to(device)

@@ -1,0 +1,93 @@
+"""The state of a training run: all that is needed to go on after an epoch, in one atomically written file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vae.checkpoint import load_weights, read_config, read_tensors, write_config, write_tensors
+from vae.config import Config, TrainingConfig
+from vae.errors import StorageError
+from vae.models import VAE, build_model
+
+STATE_FILE = "training.safetensors"
+
+
+class TrainingState:
+    """A model, its optimiser and how many epochs are done.
+
+    There is no generator to save: the randomness of an epoch is a function of the seed and the epoch's number.
+    """
+
+    def __init__(self, config: Config, model: VAE, epoch: int = 0) -> None:
+        self.config = config
+        self.model = model
+        self.optimizer = build_optimizer(model, config.training)
+        self.epoch = epoch
+
+    def save(self, directory: Path) -> None:
+        """Write the state into a directory, which is made if need be; an older state there is replaced in one step.
+
+        Raises
+        ------
+        StorageError
+            The directory cannot be written.
+        """
+        tensors: dict[str, Tensor] = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            for name, value in slots.items():
+                if value is not None:  # SGD without momentum
+                    tensors[f"optimizer.{index}.{name}"] = value
+        write_config(directory, self.config, self.model.image_shape)
+        write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch})
+
+
+def load_state(directory: Path, config: Config, device: str | torch.device = "cpu") -> TrainingState:
+    """Rebuild the state that `TrainingState.save` wrote.
+
+    ``max_epochs`` may have grown since; every other hyperparameter must be the same.
+
+    Raises
+    ------
+    StorageError
+        The directory holds no state, a damaged one, or one of another config.
+    """
+    saved, image_shape = read_config(directory)
+    _check_same(saved, config, directory)
+    tensors, header = read_tensors(directory / STATE_FILE, device)
+    model = build_model(config.model, image_shape).to(device)
+    load_weights(model, _under("model.", tensors), directory / STATE_FILE)
+    state = TrainingState(config, model, epoch=header["epoch"])
+    slots: dict[int, dict[str, Any]] = {}
+    for key, value in _under("optimizer.", tensors).items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = value
+    groups = state.optimizer.state_dict()["param_groups"]  # from the config; the rate is set before each step
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return state
+
+
+def build_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a config; the training loop sets its learning rate before each step."""
+    parameters, rate, decay = list(model.parameters()), training.learning_rate, training.weight_decay
+    match training.optimizer:
+        case "adam":
+            return torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
+        case _:
+            return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay, fused=True)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _check_same(saved: Config, config: Config, directory: Path) -> None:
+    old, new = saved.to_params(), config.to_params()
+    for name in old:
+        if old[name] != new[name] and name != "max_epochs":
+            raise StorageError(f"{directory} was trained with {name} {old[name]!r}, got {new[name]!r}; they must agree")

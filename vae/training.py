@@ -1,0 +1,159 @@
+"""The training loop. Images live on the device as bytes; a batch is an index, never a Python object per image."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae.config import Config
+from vae.data import ImageSet
+from vae.errors import UserError
+from vae.inference import to_unit
+from vae.losses import vae_loss
+from vae.metrics import evaluate_panel
+from vae.models import VAE, build_model
+from vae.schedules import kl_warmup_factor, learning_rate_factor
+from vae.ssim import check_window
+from vae.state import TrainingState, load_state
+
+FINITE_CHECK_STEPS = 50
+"""A diverged loss is noticed within this many steps; asking at each one would stall a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """What `train` hands to its callback after each epoch (1-based)."""
+
+    epoch: int
+    metrics: dict[str, float]
+    stop_reason: str | None
+    state: TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A trained model, its metrics per epoch, and why it ended early (None: it ran the full budget)."""
+
+    model: VAE
+    config: Config
+    history: list[dict[str, float]] = field(default_factory=list)
+    stop_reason: str | None = None
+
+
+def train(
+    config: Config,
+    train: ImageSet,
+    validation: ImageSet,
+    *,
+    device: str | torch.device = "cpu",
+    resume_from: Path | None = None,
+    on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
+) -> TrainResult:
+    """Train one VAE.
+
+    All randomness of an epoch follows from the seed and the epoch's number, so a run that stops and resumes ends with
+    the same weights, bit for bit on the CPU, as one that never stopped.
+
+    Parameters
+    ----------
+    resume_from
+        A directory written by ``state.save``; training goes on after its epoch.
+    on_epoch_end
+        Called after each epoch; returning True ends the training.
+
+    Returns
+    -------
+    TrainResult
+        ``stop_reason`` is ``"nan"`` after a non-finite loss and ``"callback"`` when the callback said stop.
+
+    Raises
+    ------
+    UserError
+        The config does not fit the images.
+    StorageError
+        ``resume_from`` is not a checkpoint of this config.
+    """
+    _check_fit(config, train)
+    train, validation = train.to(device), validation.to(device)
+    if resume_from is None:
+        model = build_model(config.model, train.image_shape, seed=config.training.seed).to(device)
+        state = TrainingState(config, model)
+    else:
+        state = load_state(resume_from, config, device)
+    history: list[dict[str, float]] = []
+    while state.epoch < config.training.max_epochs:
+        metrics = _train_epoch(state, train.images)
+        state.epoch += 1
+        started = time.perf_counter()
+        state.model.eval()
+        metrics |= evaluate_panel(state.model, validation.images, config.loss)
+        metrics["epoch_seconds"] += time.perf_counter() - started
+        history.append(metrics)
+        finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
+        stop_reason = None if finite else "nan"
+        stop = on_epoch_end is not None and on_epoch_end(EpochEnd(state.epoch, metrics, stop_reason, state))
+        if stop_reason or stop:
+            return TrainResult(state.model, config, history, stop_reason or "callback")
+    return TrainResult(state.model, config, history)
+
+
+def _check_fit(config: Config, images: ImageSet) -> None:
+    if config.training.batch_size > len(images):
+        raise UserError(
+            f"batch_size must be <= {len(images)}, the number of training images, got {config.training.batch_size}"
+        )
+    if config.loss.reconstruction_loss == "ssim":
+        check_window(config.loss.ssim_window, *images.image_shape[1:])
+
+
+def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:
+    config, model, optimizer = state.config, state.model, state.optimizer
+    training, device, n = config.training, images.device, len(images)
+    steps = math.ceil(n / training.batch_size)
+    generator = torch.Generator(device).manual_seed(_epoch_seed(training.seed, state.epoch))
+    order = torch.randperm(n, generator=generator, device=device)
+    sums = torch.zeros(3, device=device)
+    milestones = tuple(epoch / training.max_epochs for epoch in training.milestones)
+    learning_rate = 0.0
+    model.train()
+    started = time.perf_counter()
+    for step, index in enumerate(order.split(training.batch_size)):
+        epochs_done = state.epoch + step / steps
+        learning_rate = training.learning_rate * learning_rate_factor(
+            training.schedule, epochs_done / training.max_epochs, milestones
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = to_unit(images[index])
+        noise = torch.randn(len(batch), model.latent_dim, generator=generator, device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            posterior = model.encode(batch)
+            logits = model.decode(posterior.sample(noise))
+        kl_factor = kl_warmup_factor(epochs_done, config.loss.kl_warmup_epochs)
+        loss = vae_loss(logits, batch, posterior, config.loss, kl_factor=kl_factor)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        sums += len(batch) * torch.stack((loss.total.detach(), loss.reconstruction.detach(), loss.kl.detach()))
+        if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1 and not sums[0].isfinite():
+            break
+    train_loss, reconstruction_loss, kl = (sums / n).tolist()  # waits for the device, so the clock below is honest
+    seconds = time.perf_counter() - started
+    return {
+        "train_loss": train_loss,
+        "train_reconstruction_loss": reconstruction_loss,
+        "train_kl": kl,
+        "learning_rate": learning_rate,
+        "epoch_seconds": seconds,
+        "images_per_second": n / seconds,
+    }
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """Return a 63-bit seed for one epoch of one run; neighbouring seeds share nothing."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]) >> 1
