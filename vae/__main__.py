@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -16,7 +16,7 @@ from vae.data import load_dataset, split_validation
 from vae.errors import UserError
 from vae.metrics import evaluate_panel
 from vae.models import count_parameters
-from vae.state import STATE_FILE
+from vae.state import STATE_FILE, load_state
 from vae.training import EpochEnd, train
 
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
@@ -57,14 +57,22 @@ def _parser() -> Parser:
     evaluation.set_defaults(command=evaluate_command)
     _add_common(evaluation)
     evaluation.add_argument("checkpoint", type=Path, help="directory with model.safetensors and config.json")
-    evaluation.add_argument("--split", choices=("validation", "test"), default="validation", help="(default: %(default)s)")
-    evaluation.add_argument("--seed", type=int, default=0, help="seed of the validation split (default: %(default)s)")
+    evaluation.add_argument(
+        "--split", choices=("validation", "test"), default="validation", help="(default: %(default)s)"
+    )
+    evaluation.add_argument(
+        "--seed", type=int, default=0, help="seed of the validation split (default: %(default)s)"
+    )
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", default="fmnist", help="fmnist, mnist, digits or a path (default: %(default)s)")
-    parser.add_argument("--data-dir", type=Path, help="where data sets are kept (default: $VAE_DATA_DIR or ./data)")
+    parser.add_argument(
+        "--dataset", default="fmnist", help="fmnist, mnist, digits or a path (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, help="where data sets are kept (default: $VAE_DATA_DIR or ./data)"
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda if there is one)")
     parser.add_argument("--verbose", action="store_true", help="log details")
 
@@ -78,7 +86,9 @@ def train_command(arguments: argparse.Namespace) -> int:
     if arguments.resume and not has_state:
         raise UserError(f"--resume needs a run in --output, {output} has no {STATE_FILE}")
     if has_state and not arguments.resume:
-        raise UserError(f"{output} holds a run already; add --resume to go on with it or choose another --output")
+        raise UserError(
+            f"{output} holds a run already; add --resume to go on with it or choose another --output"
+        )
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     split = split_validation(dataset.train, seed=config.training.seed)
     best_loss = math.inf
@@ -91,8 +101,14 @@ def train_command(arguments: argparse.Namespace) -> int:
         nonlocal best_loss, shown_header
         if not shown_header:
             size = count_parameters(end.state.model)
-            print(f"{config.model.architecture}, {size:,} parameters, {len(split.train):,} images on {device}")
-            print(f"{'epoch':>9} {'train loss':>11} " + " ".join(f"{name:>12}" for name in PANEL) + f" {'images/s':>9}")
+            print(
+                f"{config.model.architecture}, {size:,} parameters, {len(split.train):,} images on {device}"
+            )
+            print(
+                f"{'epoch':>9} {'train loss':>11} "
+                + " ".join(f"{name:>12}" for name in PANEL)
+                + f" {'images/s':>9}"
+            )
             shown_header = True
         metrics = end.metrics
         values = " ".join(f"{metrics[name]:>12.4f}" for name in PANEL)
@@ -110,6 +126,7 @@ def train_command(arguments: argparse.Namespace) -> int:
             save_model(output, end.state.model, config, epoch=end.epoch, metrics=metrics)
         end.state.save(output)
 
+    epochs_before = load_state(output, config).epoch if arguments.resume else 0
     result = train(
         config,
         split.train,
@@ -120,9 +137,14 @@ def train_command(arguments: argparse.Namespace) -> int:
     )
     if result.stop_reason == "nan":
         rate = config.training.learning_rate
-        raise UserError(f"the loss became non-finite; the last finite state is in {output}, try a rate below {rate}")
+        raise UserError(
+            f"the loss became non-finite in epoch {epochs_before + len(result.history)}; "
+            f"try a --learning-rate below {rate:g}"
+        )
     if not result.history:
-        print(f"{output} has trained its {config.training.max_epochs} epochs already; raise --max-epochs to go on")
+        print(
+            f"{output} has trained its {config.training.max_epochs} epochs already; raise --max-epochs to go on"
+        )
     print(f"Model, config and state are in {output}")
     return 0
 
@@ -142,7 +164,9 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     else:
         images = split_validation(dataset.train, seed=arguments.seed).validation
     panel = evaluate_panel(loaded.model, images.to(device).images, loaded.config.loss)
-    print(f"{loaded.config.model.architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images")
+    print(
+        f"{loaded.config.model.architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images"
+    )
     for name in PANEL:
         print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
     return 0
@@ -171,5 +195,10 @@ def _tensorboard_logger(directory: Path) -> Callable[[dict[str, Any], int], None
     return log
 
 
-if __name__ == "__main__":
+def cli() -> NoReturn:
+    """Entry point of the console script."""
     run(main)
+
+
+if __name__ == "__main__":
+    cli()

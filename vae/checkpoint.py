@@ -34,7 +34,12 @@ class LoadedModel:
 
 
 def save_model(
-    directory: Path, model: VAE, config: Config, *, epoch: int | None = None, metrics: dict[str, float] | None = None
+    directory: Path,
+    model: VAE,
+    config: Config,
+    *,
+    epoch: int | None = None,
+    metrics: dict[str, float] | None = None,
 ) -> None:
     """Write a model into a directory, which is made if need be.
 
@@ -74,7 +79,11 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
 
 def write_config(directory: Path, config: Config, image_shape: ImageShape) -> None:
     """Write `config.json`, making the directory if need be."""
-    content = {"format_version": FORMAT_VERSION, "image_shape": list(image_shape), "params": config.to_params()}
+    content = {
+        "format_version": FORMAT_VERSION,
+        "image_shape": list(image_shape),
+        "params": config.to_params(),
+    }
     with _reporting(directory):
         directory.mkdir(parents=True, exist_ok=True)
         _replace(directory / CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())

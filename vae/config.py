@@ -108,10 +108,14 @@ class Config:
         for name, value in params.items():
             check_param_name(name)
             _check_type(name, value)
-        return cls(**{
-            concern: config_class(**{f.name: params[f.name] for f in fields(config_class) if f.name in params})
-            for concern, config_class in _CONCERNS.items()
-        })
+        return cls(
+            **{
+                concern: config_class(
+                    **{f.name: params[f.name] for f in fields(config_class) if f.name in params}
+                )
+                for concern, config_class in _CONCERNS.items()
+            }
+        )
 
     def to_params(self) -> dict[str, Any]:
         """Return every hyperparameter as a flat dict of JSON values."""

@@ -12,7 +12,8 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from vae.download import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, locate, read_verified
+from vae.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from vae.download import locate, read_verified
 from vae.errors import StorageError, UserError
 
 logger = logging.getLogger(__name__)
@@ -21,9 +22,6 @@ DATASETS = (*ARCHIVES, "digits")
 SEAL_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
 SEALED_FRACTION = 0.2
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +31,10 @@ class ImageSet:
     images: Tensor
     labels: Tensor | None
 
-    def __post_init__(self):
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, (
-            self.images.dtype,
-            self.images.shape,
-        )
-        assert self.labels is None or self.labels.shape == (len(self.images),), self.labels
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.labels is None or self.labels.shape == (len(self.images),), self.labels.shape
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,8 +82,8 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
     Parameters
     ----------
     name_or_path
-        A name of `DATASETS`; a folder of class sub-folders (or of `train/` and `test/` with these inside); an `.npz`
-        with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels` if there are any.
+        A name of `DATASETS`; a folder of class sub-folders (or of `train/` and `test/` with these inside); an
+        `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels` if known.
         Without a test part, a stratified 20 % is sealed as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
@@ -115,7 +111,8 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
     close = difflib.get_close_matches(name_or_path, DATASETS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UserError(
-        f"unknown dataset {name_or_path!r}: must be {', '.join(DATASETS)}, or the path of a folder or .npz file{hint}"
+        f"unknown dataset {name_or_path!r}: must be {', '.join(DATASETS)}, "
+        f"or the path of a folder or .npz file{hint}"
     )
 
 
@@ -147,12 +144,13 @@ def _stratified_rows(
         n_classes = len(classes)
         if counts.min() < 2:
             raise UserError(
-                f"cannot split: class {classes[counts.argmin()]} has 1 image, must be >= 2; add images or drop the class"
+                f"cannot split: class {classes[counts.argmin()]} has 1 image, must be >= 2; "
+                "add images or drop the class"
             )
     if min(n_split, n - n_split) < n_classes:
         raise UserError(
-            f"cannot split {n} images of {n_classes} classes into {n - n_split} and {n_split}: each part needs one image "
-            "of each class; add images or change the fraction"
+            f"cannot split {n} images of {n_classes} classes into {n - n_split} and {n_split}: "
+            "each part needs one image of each class; add images or change the fraction"
         )
     larger, smaller = train_test_split(np.arange(n), test_size=n_split, random_state=seed, stratify=labels)
     return np.sort(larger), np.sort(smaller)
@@ -167,7 +165,7 @@ def _load_archive(name: str, directory: Path) -> Dataset:
         name,
         _image_set(arrays[TRAIN_IMAGES][..., None], arrays[TRAIN_LABELS]),
         _image_set(arrays[TEST_IMAGES][..., None], arrays[TEST_LABELS]),
-        FASHION_CLASSES if name == "fmnist" else tuple(str(digit) for digit in range(10)),
+        ARCHIVES[name].class_names,
     )
 
 
@@ -185,7 +183,7 @@ def _load_digits() -> Dataset:
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
     train, test = _seal_test_part(_image_set(images[..., None], digits.target))
-    return _dataset("digits", train, test, tuple(str(digit) for digit in range(10)))
+    return _dataset("digits", train, test, tuple("0123456789"))
 
 
 def _load_own(path: Path) -> Dataset:
@@ -243,6 +241,6 @@ def _dataset(name: str, train: ImageSet, test: ImageSet, class_names: tuple[str,
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(repr(tuple(part.images.shape)).encode())
-        digest.update(part.images.numpy())
-        digest.update(b"unlabelled" if part.labels is None else part.labels.numpy())
+        digest.update(part.images.numpy().data)
+        digest.update(b"unlabelled" if part.labels is None else part.labels.numpy().data)
     return Dataset(name, train, test, class_names, fingerprint=digest.hexdigest()[:16])

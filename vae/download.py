@@ -9,73 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from vae.archives import ARCHIVES, Archive
 from vae.command_line import Parser, configure_logging, run
 from vae.errors import StorageError
 
 logger = logging.getLogger("vae.download")  # not __name__: this file is also run
 
-TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 DEBIAN_DATASETS = Path("/usr/share/datasets")
-CONNECT_TIMEOUT_S = 4  # a closed network must be noticed in seconds
+CONNECT_TIMEOUT_S = 5  # a closed network must be noticed in seconds
 COMMAND_TIMEOUT_S = 300
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A published data set of four files, and where they come from."""
-
-    title: str
-    folder: str
-    """Name of its folder, in the data directory and in Debian's."""
-    torchvision_class: str
-    debian_package: str | None
-    checksums: dict[str, tuple[str, ...]]
-    """File name -> the checksums that are right, as `algorithm:hex`, one for each way it is published."""
-
-
-ARCHIVES = {
-    # md5: the files that torchvision downloads; sha256: Debian's, which are compressed anew
-    "fmnist": Archive(
-        title="Fashion-MNIST",
-        folder="fashion-mnist",
-        torchvision_class="FashionMNIST",
-        debian_package="dataset-fashion-mnist",
-        checksums={
-            TRAIN_IMAGES: (
-                "sha256:b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
-                "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            ),
-            TRAIN_LABELS: (
-                "sha256:0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
-                "md5:25c81989df183df01b3e8a0aad5dffbe",
-            ),
-            TEST_IMAGES: (
-                "sha256:cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
-                "md5:bef4ecab320f06d8554ea6380940ec79",
-            ),
-            TEST_LABELS: (
-                "sha256:8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
-                "md5:bb300cfdad3c16e7a12a480ee83cd310",
-            ),
-        },
-    ),
-    "mnist": Archive(
-        title="MNIST",
-        folder="mnist",
-        torchvision_class="MNIST",
-        debian_package=None,
-        checksums={
-            TRAIN_IMAGES: ("md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",),
-            TRAIN_LABELS: ("md5:d53e105ee54ea40749a09fcbcd1e9432",),
-            TEST_IMAGES: ("md5:9fb629c4189551a2d022fa330f9573f3",),
-            TEST_LABELS: ("md5:ec29112dd5afa0611ce80d1b7f02629c",),
-        },
-    ),
-}
 
 
 class FetchError(Exception):
@@ -129,10 +73,10 @@ def locate(name: str, data_dir: Path | None = None, *, download: bool = True) ->
         tried.append("download: switched off")
 
     package = f"`apt-get install {archive.debian_package}`, or " if archive.debian_package else ""
+    reasons = "; ".join(f"({number}) {reason}" for number, reason in enumerate(tried, start=1))
     raise StorageError(
-        f"{archive.title} not found; tried {'; '.join(f'({n}) {reason}' for n, reason in enumerate(tried, 1))}. "
-        f"To go on: {package}put {', '.join(archive.checksums)} into {home}, or set VAE_DATA_DIR to the folder "
-        f"that has {archive.folder}/"
+        f"{archive.title} not found; tried {reasons}. To go on: {package}put {', '.join(archive.checksums)} "
+        f"into {home}, or set VAE_DATA_DIR to the folder that has {archive.folder}/"
     )
 
 
@@ -172,8 +116,8 @@ def _move_into(home: Path, fetched: Path, files: list[str]) -> None:
                 os.replace(Path(incoming) / file, home / file)
     except OSError as error:
         raise StorageError(
-            f"cannot write to the data directory {home}: {error.strerror}; set VAE_DATA_DIR to one that you can "
-            "write to"
+            f"cannot write to the data directory {home}: {error.strerror}; set VAE_DATA_DIR to one that you "
+            "can write to"
         ) from None
 
 

@@ -33,8 +33,14 @@ class OwnImages:
 
 def read_folder(folder: Path) -> OwnImages:
     """Images of `folder/<class>/`, or of `folder/train/<class>/` and `folder/test/<class>/`."""
-    train = folder / "train" if (folder / "train").is_dir() else folder
-    test = folder / "test" if train != folder and (folder / "test").is_dir() else None
+    parts = set(_class_names(folder))
+    if parts & {"train", "test"} and not {"train"} <= parts <= {"train", "test"}:
+        raise UserError(
+            f"{folder} has sub-folders {', '.join(sorted(parts))}; it must have train and test, train alone, "
+            "or classes with other names"
+        )
+    train = folder / "train" if "train" in parts else folder
+    test = folder / "test" if "test" in parts else None
     class_names = _class_names(train)
     images, labels = _read_classes(train, class_names)
     if test is None:
@@ -47,14 +53,14 @@ def read_folder(folder: Path) -> OwnImages:
     test_images, test_labels = _read_classes(test, class_names)
     if test_images.shape[1:] != images.shape[1:]:
         raise UserError(
-            f"images in {test} are {_size(test_images[0])}, those in {train} are {_size(images[0])}; "
-            "make them one size"
+            f"images in {test} are {_size(test_images)}, those in {train} are {_size(images)}; "
+            "make all the same"
         )
     return OwnImages(images, labels, class_names, test_images, test_labels)
 
 
 def read_npz(path: Path) -> OwnImages:
-    """Arrays `images` (n, H, W) or (n, H, W, C), `labels` (n,), `test_images`, `test_labels`; only the first is needed."""
+    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -78,7 +84,7 @@ def read_npz(path: Path) -> OwnImages:
     )
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
         raise UserError(
-            f"test_images in {path} are {_size(test_images[0])}, images are {_size(images[0])}; make them one size"
+            f"test_images in {path} are {_size(test_images)}, images are {_size(images)}; make all the same"
         )
     if "labels" not in arrays:
         return OwnImages(images, None, (), test_images, None)
@@ -126,9 +132,8 @@ def _read_classes(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarra
     for file, image in zip(files, images, strict=True):
         if image.shape != images[0].shape:
             raise UserError(
-                f"{file} is {_size(image)}, but {files[0]} is {_size(images[0])}; make them one size"
+                f"{file} is {_size(image)}, but {files[0]} is {_size(images[0])}; make all the same"
             )
-    _check_size(images[0], str(files[0]))
     return np.stack(images), np.array(labels, dtype=np.int64)
 
 
@@ -138,7 +143,10 @@ def _read_image(file: Path) -> np.ndarray:
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{file} has more than 8 bits per pixel (mode {image.mode}); save it with 8")
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+            mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+            # before its pixels are decoded: a folder of photographs would fill the memory
+            _check_size((image.height, image.width, len(mode)), str(file))
+            pixels = np.asarray(image.convert(mode))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(str(file), "the file").replace(repr(str(file)), "the file")
         raise StorageError(f"cannot read the image {file}: {reason}; replace or delete it") from None
@@ -150,7 +158,7 @@ def _to_uint8(images: np.ndarray, where: str) -> np.ndarray:
     if images.ndim not in (3, 4) or len(images) == 0:
         raise UserError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
     images = images[..., None] if images.ndim == 3 else images
-    _check_size(images[0], where)
+    _check_size(images.shape[1:], where)
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind not in "iuf":
@@ -167,12 +175,12 @@ def _to_uint8(images: np.ndarray, where: str) -> np.ndarray:
     return np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)
 
 
-def _check_size(image: np.ndarray, where: str) -> None:
-    height, width, channels = image.shape
+def _check_size(shape: tuple[int, ...], where: str) -> None:
+    height, width, channels = shape
     if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE and channels in (1, 3)):
         raise UserError(
-            f"{where}: image size {_size(image)} (height x width x channels) must be {MIN_SIDE} to {MAX_SIDE} pixels "
-            "a side with 1 or 3 channels; resize the images"
+            f"{where}: image size {'x'.join(map(str, shape))} (height x width x channels) must be "
+            f"{MIN_SIDE} to {MAX_SIDE} pixels a side with 1 or 3 channels; resize the images"
         )
 
 
@@ -185,5 +193,6 @@ def _check_labels(labels: np.ndarray, images: np.ndarray, where: str) -> np.ndar
     return np.unique(labels)
 
 
-def _size(image: np.ndarray) -> str:
-    return "x".join(str(side) for side in image.shape)
+def _size(images: np.ndarray) -> str:
+    """Of one image or several, as 28x28x1."""
+    return "x".join(str(side) for side in images.shape[-3:])

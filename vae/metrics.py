@@ -15,7 +15,9 @@ ACTIVE_VARIANCE = 0.01
 
 
 @torch.no_grad()
-def evaluate_panel(model: VAE, images: Tensor, loss: LossConfig, *, batch_size: int = BATCH_SIZE) -> dict[str, float]:
+def evaluate_panel(
+    model: VAE, images: Tensor, loss: LossConfig, *, batch_size: int = BATCH_SIZE
+) -> dict[str, float]:
     """Return the neutral panel of a model on uint8 images (n, C, H, W).
 
     All but the losses come from the posterior mean, with nothing sampled, so the panel is deterministic.
@@ -38,13 +40,15 @@ def evaluate_panel(model: VAE, images: Tensor, loss: LossConfig, *, batch_size: 
         logits = model.decode(posterior.mean)
         pixels = logits.sigmoid()
         terms = vae_loss(logits, x, posterior, loss)
-        sums += len(x) * torch.stack((
-            ssim(pixels, x, window=window).mean(),
-            (pixels - x).square().mean(),
-            kl_per_dimension(posterior).sum(),
-            terms.total,
-            terms.reconstruction,
-        ))
+        sums += len(x) * torch.stack(
+            (
+                ssim(pixels, x, window=window).mean(),
+                (pixels - x).square().mean(),
+                kl_per_dimension(posterior).sum(),
+                terms.total,
+                terms.reconstruction,
+            )
+        )
         means.append(posterior.mean)
     val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss = (sums / n).tolist()
     return {

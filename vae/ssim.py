@@ -39,7 +39,9 @@ def ssim(images: Tensor, targets: Tensor, *, window: int = 11) -> Tensor:
 def check_window(window: int, height: int, width: int) -> None:
     """Raise a UserError if the window does not fit into the image."""
     if window > min(height, width):
-        raise UserError(f"ssim_window must be <= {min(height, width)}, the smaller side of the image, got {window}")
+        raise UserError(
+            f"ssim_window must be <= {min(height, width)}, the smaller side of the image, got {window}"
+        )
 
 
 def largest_window(height: int, width: int, limit: int = 11) -> int:

@@ -90,4 +90,6 @@ def _check_same(saved: Config, config: Config, directory: Path) -> None:
     old, new = saved.to_params(), config.to_params()
     for name in old:
         if old[name] != new[name] and name != "max_epochs":
-            raise StorageError(f"{directory} was trained with {name} {old[name]!r}, got {new[name]!r}; they must agree")
+            raise StorageError(
+                f"{directory} was trained with {name} {old[name]!r}, got {new[name]!r}; they must agree"
+            )

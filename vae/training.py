@@ -139,10 +139,14 @@ def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        sums += len(batch) * torch.stack((loss.total.detach(), loss.reconstruction.detach(), loss.kl.detach()))
+        sums += len(batch) * torch.stack(
+            (loss.total.detach(), loss.reconstruction.detach(), loss.kl.detach())
+        )
         if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1 and not sums[0].isfinite():
             break
-    train_loss, reconstruction_loss, kl = (sums / n).tolist()  # waits for the device, so the clock below is honest
+    train_loss, reconstruction_loss, kl = (
+        sums / n
+    ).tolist()  # waits for the device, so the clock below is honest
     seconds = time.perf_counter() - started
     return {
         "train_loss": train_loss,

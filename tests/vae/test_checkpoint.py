@@ -22,7 +22,9 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_model_is_rebuilt_from_its_checkpoint_alone(tmp_path, architecture):
-    config = Config.from_params({"architecture": architecture, "latent_dim": 3, "width": 0.2, "kl_weight": 0.3})
+    config = Config.from_params(
+        {"architecture": architecture, "latent_dim": 3, "width": 0.2, "kl_weight": 0.3}
+    )
     model = build_model(config.model, (3, 12, 10), seed=5).eval()
     save_model(tmp_path, model, config, epoch=7, metrics={"val_ssim": 0.5})
     loaded = load_model(tmp_path)
@@ -72,7 +74,9 @@ def test_weights_of_another_model_are_refused(saved):
         load_model(saved)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1, "image_shape": [1, 2], "params": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format_version": 1, "image_shape": [1, 2], "params": {}}']
+)
 def test_a_damaged_config_is_refused(saved, content):
     (saved / CONFIG_FILE).write_text(content)
     with pytest.raises(StorageError, match="config.json is damaged"):

@@ -34,7 +34,10 @@ def test_params_survive_the_way_through_a_config(params):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"architecture": "con"}, "architecture must be one of fc, fc_conv, conv, resnet, got 'con'; did you mean 'conv'?"),
+        (
+            {"architecture": "con"},
+            "architecture must be one of fc, fc_conv, conv, resnet, got 'con'; did you mean 'conv'?",
+        ),
         ({"latent_dim": 0}, "latent_dim must be >= 1, got 0"),
         ({"latent_dim": 2.5}, "latent_dim must be a whole number, got 2.5"),
         ({"latent_dim": True}, "latent_dim must be a whole number, got True"),

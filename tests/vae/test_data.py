@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from vae.archives import ARCHIVES
 from vae.data import MIN_IMAGES, ImageSet, load_dataset, split_validation
-from vae.download import ARCHIVES
 from vae.errors import StorageError, UserError
 
 
@@ -146,6 +146,11 @@ def test_floats_between_0_and_1_become_the_same_bytes(tmp_path):
     as_bytes, as_floats = (load_dataset(str(tmp_path / f"{name}.npz")) for name in ("bytes", "floats"))
     assert torch.equal(as_bytes.train.images, as_floats.train.images)
     assert as_bytes.fingerprint == as_floats.fingerprint
+
+
+def test_floats_are_rounded_to_the_nearest_byte(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=np.full((MIN_IMAGES, 8, 8), 254.6 / 255))
+    assert load_dataset(str(tmp_path / "mine.npz")).train.images.unique().tolist() == [255]
 
 
 def test_images_without_labels_are_split_too(tmp_path):
@@ -304,6 +309,22 @@ def test_a_test_folder_with_other_classes_is_refused(tmp_path, folder):
     folder.rename(tmp_path / "train")
     write_class(tmp_path / "test" / "a", random_images(2))
     with pytest.raises(UserError, match="class 'b' is in only one of"):
+        load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [(65, 8), (8, 7)])
+def test_an_image_too_large_or_too_small_is_named(folder, size):
+    Image.new("L", size).save(folder / "b" / "004.png")
+    with pytest.raises(UserError, match=rf"b/004\.png: image size {size[1]}x{size[0]}x1 .* must be 8 to 64"):
+        load_dataset(str(folder))
+
+
+@pytest.mark.parametrize("extra", ["validation", None])
+def test_a_folder_that_mixes_parts_and_classes_is_refused(tmp_path, folder, extra):
+    folder.rename(tmp_path / ("train" if extra else "test"))
+    if extra:
+        (tmp_path / extra).mkdir()
+    with pytest.raises(UserError, match="it must have train and test, train alone, or classes"):
         load_dataset(str(tmp_path))
 
 

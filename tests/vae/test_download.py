@@ -11,7 +11,8 @@ import pytest
 import torchvision
 
 from vae import download
-from vae.download import ARCHIVES, Archive, locate, read_verified
+from vae.archives import ARCHIVES, Archive
+from vae.download import locate, read_verified
 from vae.errors import StorageError
 
 CONTENT = {
@@ -28,6 +29,7 @@ def toy(monkeypatch, tmp_path):
         folder="toy",
         torchvision_class="FashionMNIST",
         debian_package="dataset-toy",
+        class_names=(),
         checksums={name: (f"sha256:{hashlib.sha256(data).hexdigest()}",) for name, data in CONTENT.items()},
     )
     monkeypatch.setitem(ARCHIVES, "toy", archive)
@@ -46,7 +48,7 @@ def refuse_url(url, root, filename, md5):
 
 def refuse_command(command, **options):
     return subprocess.CompletedProcess(
-        command, 100, stdout="", stderr="W: ignore me\nE: Unable to locate package\n"
+        command, 100, stdout="", stderr="E: Unable to locate package\nW: ignore me\n"
     )
 
 
@@ -124,10 +126,13 @@ def test_a_closed_network_is_given_seconds_and_the_socket_timeout_is_put_back(to
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", remember)
     before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(77)
     with pytest.raises(StorageError):
         locate("toy", tmp_path)
+    after = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(before)
     assert seen == [download.CONNECT_TIMEOUT_S] * 2, "one file from two mirrors, then no other file"
-    assert socket.getdefaulttimeout() == before
+    assert after == 77
 
 
 def test_debians_package_is_fetched_when_the_mirrors_fail(toy, tmp_path, monkeypatch):

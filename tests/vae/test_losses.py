@@ -49,7 +49,9 @@ def test_ssim_loss_has_the_scale_of_the_pixels(batch):
 
 def test_kl_is_the_one_of_torch(batch):
     posterior = batch[2]
-    expected = kl_divergence(Normal(posterior.mean, (0.5 * posterior.log_variance).exp()), Normal(0.0, 1.0)).mean(0)
+    expected = kl_divergence(
+        Normal(posterior.mean, (0.5 * posterior.log_variance).exp()), Normal(0.0, 1.0)
+    ).mean(0)
     torch.testing.assert_close(kl_per_dimension(posterior), expected)
 
 
@@ -65,6 +67,9 @@ def test_the_loss_per_image_does_not_depend_on_the_batch_size(batch, name):
     logits, images, posterior = batch
     config = LossConfig(reconstruction_loss=name, ssim_window=7)
     twice = vae_loss(
-        logits.repeat(2, 1, 1, 1), images.repeat(2, 1, 1, 1), Posterior(*(t.repeat(2, 1) for t in posterior)), config
+        logits.repeat(2, 1, 1, 1),
+        images.repeat(2, 1, 1, 1),
+        Posterior(*(t.repeat(2, 1) for t in posterior)),
+        config,
     )
     torch.testing.assert_close(twice.total, vae_loss(logits, images, posterior, config).total)

@@ -15,7 +15,9 @@ def model():
 
 @pytest.fixture
 def images():
-    return torch.randint(0, 256, (50, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (50, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def test_the_panel_measures_the_reconstruction_of_the_posterior_mean(model, images):
@@ -24,7 +26,9 @@ def test_the_panel_measures_the_reconstruction_of_the_posterior_mean(model, imag
     mse = (pixels - truth).square().mean()
     assert panel["val_mse"] == pytest.approx(mse.item(), rel=1e-5)
     assert panel["val_psnr"] == pytest.approx(10 * torch.log10(1 / mse).item(), rel=1e-5)
-    assert panel["val_ssim"] == pytest.approx(pytorch_msssim.ssim(pixels, truth, data_range=1.0).item(), abs=1e-5)
+    assert panel["val_ssim"] == pytest.approx(
+        pytorch_msssim.ssim(pixels, truth, data_range=1.0).item(), abs=1e-5
+    )
 
 
 def test_the_panel_does_not_depend_on_the_loss_or_the_batches(model, images):
@@ -35,11 +39,15 @@ def test_the_panel_does_not_depend_on_the_loss_or_the_batches(model, images):
         for batch_size in (7, 50)
     ]
     for panel in panels[1:]:
-        assert [panel[name] for name in neutral] == pytest.approx([panels[0][name] for name in neutral], rel=1e-4)
+        assert [panel[name] for name in neutral] == pytest.approx(
+            [panels[0][name] for name in neutral], rel=1e-4
+        )
 
 
 def test_active_units_counts_the_dimensions_that_vary():
-    means = torch.randn(1000, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 0.2, 0.05, 0, 3])
+    means = torch.randn(1000, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [1, 0.2, 0.05, 0, 3]
+    )
     assert active_units(means) == 3
 
 

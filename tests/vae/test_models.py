@@ -28,7 +28,9 @@ def test_gradients_reach_every_parameter(architecture):
     torch.manual_seed(0)
     model = build_model(ModelConfig(architecture=architecture), (1, 28, 28))
     posterior = model.encode(torch.rand(8, 1, 28, 28))
-    (model.decode(posterior.sample(torch.randn(8, 10))).sum() + posterior.log_variance.square().sum()).backward()
+    (
+        model.decode(posterior.sample(torch.randn(8, 10))).sum() + posterior.log_variance.square().sum()
+    ).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 

@@ -21,8 +21,12 @@ def weights(model):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("schedule", [{"schedule": "one_cycle"}, {"schedule": "milestones", "milestones": [1, 3]}])
-def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(digits, tmp_path, optimizer, schedule):
+@pytest.mark.parametrize(
+    "schedule", [{"schedule": "one_cycle"}, {"schedule": "milestones", "milestones": [1, 3]}]
+)
+def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(
+    digits, tmp_path, optimizer, schedule
+):
     params = SMALL | schedule | {"optimizer": optimizer, "learning_rate": 1e-4, "kl_warmup_epochs": 3}
     config = Config.from_params(params)
     whole = train(config, digits.train, digits.validation)
@@ -57,7 +61,9 @@ def test_every_architecture_learns_with_every_loss(digits, architecture, loss):
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits):
     runs = [
-        train(Config.from_params(SMALL | {"max_epochs": 1, "seed": seed}), digits.train, digits.validation).model
+        train(
+            Config.from_params(SMALL | {"max_epochs": 1, "seed": seed}), digits.train, digits.validation
+        ).model
         for seed in (1, 1, 2)
     ]
     assert torch.equal(weights(runs[0]), weights(runs[1]))
@@ -85,7 +91,9 @@ def test_a_diverged_run_says_nan_and_stops(digits):
 def test_mixed_precision_ends_near_full_precision(digits):
     results = [
         train(
-            Config.from_params(SMALL | {"precision": precision, "width": 0.5, "max_epochs": 6, "learning_rate": 5e-3}),
+            Config.from_params(
+                SMALL | {"precision": precision, "width": 0.5, "max_epochs": 6, "learning_rate": 5e-3}
+            ),
             digits.train,
             digits.validation,
         )

@@ -36,7 +36,10 @@ def up(shapes: list[ImageShape]) -> list[nn.Module]:
     for fine, coarse in reversed(list(zip(shapes, shapes[1:], strict=False))):
         # An odd side loses a pixel on the way down; output_padding gives it back.
         odd = (fine[1] % 2, fine[2] % 2)
-        layers += [nn.ConvTranspose2d(coarse[0], fine[0], 4, stride=2, padding=1, output_padding=odd), nn.ReLU()]
+        layers += [
+            nn.ConvTranspose2d(coarse[0], fine[0], 4, stride=2, padding=1, output_padding=odd),
+            nn.ReLU(),
+        ]
     return layers[:-1]
 
 

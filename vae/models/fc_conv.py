@@ -41,7 +41,10 @@ def encoder(image_shape: ImageShape, latent_dim: int, width: float) -> nn.Module
     channels, *size = image_shape
     hidden = max(1, round(ENCODER_CHANNELS * width))
     return nn.Sequential(
-        _ToPoint(channels, hidden, (size[0], size[1])), nn.ReLU(), _ToPoint(hidden, 2 * latent_dim, 1), nn.Flatten()
+        _ToPoint(channels, hidden, (size[0], size[1])),
+        nn.ReLU(),
+        _ToPoint(hidden, 2 * latent_dim, 1),
+        nn.Flatten(),
     )
 
 

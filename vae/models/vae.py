@@ -30,7 +30,9 @@ class VAE(nn.Module):
         Maps latents (n, latent_dim) to logits (n, C, H, W); pixels are their sigmoid.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, image_shape: ImageShape, latent_dim: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, image_shape: ImageShape, latent_dim: int
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

@@ -1,0 +1,67 @@
+# One command each, from a fresh machine with Python 3.11 or 3.12, venv and make. `make help` lists them.
+
+BASE_PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
+	$$python -c "" 2>/dev/null && echo $$python && break; done)
+PYTHON := .venv/bin/python
+UV := .venv/bin/uv
+INSTALLED := .venv/.installed
+
+DATASET ?= fmnist
+TRIALS ?=
+MAX_EPOCHS ?=
+ARGS ?=
+SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
+	$(if $(MAX_EPOCHS),--max-epochs $(MAX_EPOCHS)) $(ARGS)
+
+# Ray starts many Python processes: without byte-code on disk, each of them compiles torch again
+export PYTHONDONTWRITEBYTECODE =
+
+.DEFAULT_GOAL := help
+.PHONY: help install data search test check format lock bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make search DATASET=digits TRIALS=8 MAX_EPOCHS=9 ARGS='--seed 1'    # see $(PYTHON) -m tune search --help"
+
+install: $(INSTALLED)  ## Install the locked packages into .venv
+
+data: $(INSTALLED)  ## Get the data set's files and verify them
+	@$(PYTHON) -m vae.download $(DATASET)
+
+search: data  ## Search, evaluate the best, write the report
+	@$(PYTHON) -m tune search $(SEARCH_ARGS)
+
+test: data  ## Run all tests
+	$(PYTHON) -m pytest $(ARGS)
+
+check: $(INSTALLED)  ## Check format, lint and types
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+format: $(INSTALLED)  ## Format the code and fix what lint can fix
+	$(PYTHON) -m ruff check --fix-only --quiet .
+	$(PYTHON) -m ruff format .
+
+lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --extra dev \
+		pyproject.toml -o requirements.lock
+
+bench: $(INSTALLED)  ## Measure the time of an epoch
+	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
+
+clean:  ## Delete .venv and caches; data/ and runs/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip installs only uv, with the hashes of the lock; uv installs the rest, four times faster than pip
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "error: $(BASE_PYTHON) must be Python 3.11 or 3.12; say make install BASE_PYTHON=python3.11" >&2; exit 2; }
+	$(BASE_PYTHON) -m venv .venv
+	sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
+	$(PYTHON) -m pip install --quiet --require-hashes --no-deps -r .venv/uv.lock
+	$(UV) pip install --python $(PYTHON) --require-hashes --compile-bytecode -r requirements.lock
+	$(UV) pip install --python $(PYTHON) --no-deps --no-build-isolation --quiet -e .
+	@touch $@

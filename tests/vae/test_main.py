@@ -1,0 +1,86 @@
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vae.__main__ import main
+from vae.checkpoint import load_model
+from vae.errors import StorageError, UserError
+
+DIGITS = ["--dataset", "digits", "--device", "cpu"]
+TRAIN = ["train", *DIGITS, "--batch-size", "128", "--width", "0.1", "--latent-dim", "4"]
+
+
+def weights(directory):
+    return torch.cat([p.flatten() for p in load_model(directory).model.parameters()])
+
+
+def test_train_keeps_the_model_of_its_best_epoch_and_evaluate_measures_it(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*TRAIN, "--max-epochs", "3", "--output", str(run), "--tensorboard"]) == 0
+    rows = re.findall(r"^ *(\d)/3 +\S+ +(\S+)", capsys.readouterr().out, re.MULTILINE)
+    losses = [float(loss) for _, loss in rows]
+    assert len(losses) == 3
+    assert load_model(run).epoch == 1 + losses.index(min(losses))
+
+    assert main(["evaluate", *DIGITS, str(run)]) == 0
+    assert f"loss {min(losses):10.4f}" in capsys.readouterr().out
+
+    log = EventAccumulator(str(run / "tensorboard"))
+    log.Reload()
+    assert [round(event.value, 3) for event in log.Scalars("val_loss")] == [round(loss, 3) for loss in losses]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    main([*TRAIN, "--max-epochs", "4", "--output", str(whole)])
+    main([*TRAIN, "--max-epochs", "2", "--output", str(parts)])
+    main([*TRAIN, "--max-epochs", "4", "--output", str(parts), "--resume"])
+    assert torch.equal(weights(whole), weights(parts))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
+    main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run"), "--resume"]) == 0
+    assert "has trained its 1 epochs already" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="holds a run already; add --resume"):
+        main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--architecture", "fcc"], UserError, "architecture must be one of fc, fc_conv, conv, resnet, got 'fcc'"),
+        (["--dataset", "digit"], UserError, "digits"),
+        (["--learning-rate", "1e30", "--optimizer", "sgd"], UserError, "non-finite in epoch 1; try a --learning-rate"),
+        (["--resume"], UserError, "--resume needs a run in --output"),
+        (["--device", "gpu"], UserError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
+        (["--output", "/proc/run"], StorageError, "cannot write /proc/run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, arguments, error, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as raised:
+        main([*TRAIN, "--max-epochs", "2", *arguments])
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_exits_with_2_and_one_line():
+    command = [sys.executable, "-m", "vae", "evaluate", "nowhere", "--dataset", "digits"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: nowhere is not a checkpoint: it has no config.json\n"
+    command = [sys.executable, "-m", "vae", "train", "--latent-dim", "many"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
