@@ -1,0 +1,103 @@
+"""`python -m evaluation`: a study's finalists, or bare checkpoints, against raw pixels, PCA and UMAP."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from evaluation.embedders import METHODS
+from evaluation.evaluate import evaluate_checkpoints, evaluate_run
+from evaluation.plan import DEFAULT_FINALISTS, Options
+from evaluation.run_directory import RunDirectory
+from evaluation.summary import print_summary
+from vae.checkpoint import CONFIG_FILE
+from vae.command_line import Parser, configure_logging, run
+from vae.data import load_dataset
+from vae.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    configure_logging(arguments.verbose)
+    options = Options(
+        methods=arguments.methods, dims=arguments.dims, seed=arguments.seed, cpus=_positive(arguments.cpus)
+    )
+    console = Console()
+    path: Path = arguments.run
+    if (path / CONFIG_FILE).is_file():
+        if arguments.dataset is None or arguments.output is None:
+            raise UserError(
+                f"{path} is a checkpoint: name its images with --dataset and a directory with --output"
+            )
+        output = RunDirectory(arguments.output)
+        dataset = load_dataset(arguments.dataset, arguments.data_dir)
+        evaluate_checkpoints([path], dataset, output, options=options, console=console)
+    else:
+        output = RunDirectory.open(path)
+        if arguments.dataset is not None or arguments.output is not None:
+            raise UserError("--dataset and --output are for checkpoints: a run has its own dataset and place")
+        evaluate_run(
+            output,
+            finalists=arguments.finalists,
+            data_dir=arguments.data_dir,
+            options=options,
+            console=console,
+        )
+    print_summary(output, console)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m evaluation", description=__doc__)
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run directory of a study, or directory of a checkpoint"
+    )
+    parser.add_argument(
+        "--methods", type=_names, metavar="NAME,…", help=f"what to compare (default: {','.join(METHODS)})"
+    )
+    parser.add_argument(
+        "--dims",
+        type=_numbers,
+        metavar="N,…",
+        help="dimensions of PCA and UMAP (default: 2,10, for PCA the VAEs' own too)",
+    )
+    parser.add_argument(
+        "--finalists",
+        type=int,
+        default=DEFAULT_FINALISTS,
+        metavar="N",
+        help="best trials to take (default: %(default)s)",
+    )
+    parser.add_argument("--dataset", help="images of a checkpoint: fmnist, mnist, digits or a path")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the results of a checkpoint go")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
+    parser.add_argument(
+        "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of UMAP (default: %(default)s)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log details")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers between commas, got '{text}'") from None
+
+
+def _positive(cpus: int | None) -> int | None:
+    if cpus is not None and cpus < 1:
+        raise UserError(f"--cpus must be >= 1, got {cpus}")
+    return cpus
+
+
+if __name__ == "__main__":
+    run(main)

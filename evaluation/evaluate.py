@@ -1,0 +1,215 @@
+"""Evaluate the finalists of a study, or bare checkpoints, against raw pixels, PCA and UMAP."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evaluation.atomic import write_text
+from evaluation.embedders import METHODS, Embedder, Images, Vae
+from evaluation.embedding_files import write_embedding
+from evaluation.pipeline import Compute, Embedded, Event, Scored, planned_rounds
+from evaluation.plan import DEFAULT_FINALISTS, Options, choose_finalists, plan_embedders, vae_embedder
+from evaluation.progress import Progress
+from evaluation.protocols import KnnGrid, missing_cells
+from evaluation.report import write_report
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import EVALUATIONS, write_table
+from vae.data import Dataset, load_dataset
+from vae.errors import StorageError, UserError
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_run(
+    run: RunDirectory,
+    *,
+    finalists: int = DEFAULT_FINALISTS,
+    data_dir: Path | None = None,
+    options: Options | None = None,
+    compute: Compute | None = None,
+    console: Console | None = None,
+) -> None:
+    """Evaluate the best trials of a study; the results in its run directory are replaced.
+
+    Parameters
+    ----------
+    run
+        The study.
+    finalists
+        How many trials, from the best; only those that ran their full budget count.
+    data_dir
+        Where the dataset lies, if not where the search found it.
+    options
+        What is evaluated.
+    compute
+        How it is carried out; on Ray by default.
+    console
+        Shows the progress; None is silent.
+
+    Raises
+    ------
+    UserError
+        There is nothing to evaluate, or the options do not fit the data.
+    StorageError
+        A file cannot be read or written.
+    """
+    options = options or Options()
+    study = run.read_study()
+    trial_ids = choose_finalists(run, study["mode"], finalists) if options.wants("vae") else []
+    described = study["dataset"]
+    dataset = load_dataset(described["path"], data_dir or _path(described.get("data_dir")))
+    if dataset.fingerprint != described["fingerprint"]:
+        raise UserError(
+            f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
+            f"{dataset.fingerprint}, was {described['fingerprint']}; give the right one's --data-dir"
+        )
+    vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
+    _evaluate(run, study["name"], dataset, vaes, options, compute, console)
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[Path],
+    dataset: Dataset,
+    output: RunDirectory,
+    *,
+    options: Options | None = None,
+    compute: Compute | None = None,
+    console: Console | None = None,
+) -> None:
+    """Evaluate checkpoints that belong to no study; each is named after its directory. See `evaluate_run`."""
+    vaes = [
+        vae_embedder(checkpoint.resolve().name, checkpoint.resolve(), dataset) for checkpoint in checkpoints
+    ]
+    _evaluate(output, output.path.name, dataset, vaes, options or Options(), compute, console)
+
+
+def _evaluate(
+    run: RunDirectory,
+    study: str,
+    dataset: Dataset,
+    vaes: Sequence[Vae],
+    options: Options,
+    compute: Compute | None,
+    console: Console | None,
+) -> None:
+    embedders = plan_embedders(dataset, vaes, options)
+    images = Images.from_dataset(dataset)
+    gaps = _known_gaps(images, options.grid)
+    for gap in gaps:
+        logger.warning("left out: %s", gap)
+    rows: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    with _staged(run.embeddings_dir) as staging:
+        n_embedded = 0
+        for event in _events(compute, images, embedders, options, console):
+            if isinstance(event, Embedded):
+                write_embedding(staging, event.embedding, images.train_labels, images.test_labels)
+                n_embedded += 1
+            elif isinstance(event, Scored):
+                rows.extend({"study": study, **row} for row in event.rows)
+            else:
+                logger.warning("missing: %s", event)
+                gaps.append(str(event))
+        if not n_embedded:
+            raise StorageError(f"no embedding could be made: {gaps[-1]}")
+    rows.sort(key=_row_order)
+    write_table(rows, EVALUATIONS, run.evaluations_file)
+    record = {
+        "study": study,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "class_names": dataset.class_names,
+        },
+        "n_train": len(dataset.train),
+        "n_test": len(dataset.test),
+        "finalists": [vae.trial_id for vae in vaes],
+        "checkpoints": {vae.trial_id: str(vae.checkpoint) for vae in vaes},
+        "seed": options.seed,
+        "seconds": time.perf_counter() - started,
+        "gaps": gaps,
+    }
+    write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
+    write_report(run, dataset)
+
+
+def _events(
+    compute: Compute | None,
+    images: Images,
+    embedders: Sequence[Embedder],
+    options: Options,
+    console: Console | None,
+) -> Iterator[Event]:
+    n_embeddings = sum(len(embedder.keys) for embedder in embedders)
+    n_rounds = len(planned_rounds(images, options.grid))
+    progress = Progress(console, n_embeddings, n_rounds) if console else None
+    with progress or nullcontext():
+        for event in (compute or _ray(options.cpus))(images, embedders, options.grid):
+            if progress:
+                progress.show(event)
+            yield event
+
+
+def _ray(cpus: int | None) -> Compute:
+    # Not at the top of the file: whoever brings another `compute` needs no Ray.
+    from evaluation import fanout
+
+    return partial(fanout.compute, cpus=cpus)
+
+
+def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
+    if images.train_labels is None or images.test_labels is None:
+        return ["KNN accuracy: the dataset has no labels"]
+    return missing_cells(images.train_labels, grid)
+
+
+def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    infinite = float("inf")
+    return (
+        list(METHODS).index(row["method"]) if row["method"] in METHODS else len(METHODS),
+        row["trial_id"] or "",
+        row["dim"],
+        row["protocol"],
+        infinite if row["samples_per_class"] is None else row["samples_per_class"],
+        row["n_neighbors"],
+        row["weights"],
+        -1 if row["fold"] is None else row["fold"],
+    )
+
+
+@contextmanager
+def _staged(directory: Path) -> Iterator[Path]:
+    """Yield a hidden directory that takes the place of ``directory`` if all goes well, else vanishes."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError as error:
+        raise StorageError(f"cannot write {directory}: {error.strerror}") from error
+    old = staging.with_name(staging.name + "-old")
+    try:
+        yield staging
+        staging.chmod(0o755)  # mkdtemp makes it private
+        if directory.exists():
+            os.rename(directory, old)
+        os.rename(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,151 @@
+"""The evaluation as Ray tasks: one per embedder, one per embedding and round. The only file with Ray here."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.pipeline import Embedded, Event, Gap, Scored, not_finite, planned_rounds, reason, score
+from evaluation.protocols import KnnGrid, Round
+
+logger = logging.getLogger(__name__)
+
+CPUS_PER_TASK = 1
+GPUS_PER_TASK = 0.2
+"""Where the cluster has GPUs; a task needs up to 4 GB of one."""
+MAX_RETRIES = 3
+"""Of a task whose process was killed; an exception would only come again."""
+
+
+@contextmanager
+def cluster(cpus: int | None = None) -> Iterator[None]:
+    """Use the Ray cluster that is connected or running, else start one here and stop it afterwards.
+
+    Parameters
+    ----------
+    cpus
+        Start a cluster with so many CPUs, whatever else is running.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault(
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
+    )  # under `uv run`, workers would be launched through uv
+    source = str(Path(__file__).resolve().parents[1])
+    local: dict[str, Any] = {} if cpus is None else {"address": "local", "num_cpus": cpus}
+    ray.init(
+        **local,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        # Not installed, run from its folder: the workers must find the packages too.
+        runtime_env={
+            "env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [source, os.getenv("PYTHONPATH")]))}
+        },
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def compute(
+    images: Images, embedders: Sequence[Embedder], grid: KnnGrid, *, cpus: int | None = None
+) -> Iterator[Event]:
+    """Embed and score on a Ray cluster; see `cluster` for which.
+
+    The images lie once in the object store. The scoring of an embedding starts as soon as it is there. A
+    killed task is tried again; one that fails is a `Gap` and the rest goes on.
+    """
+    with cluster(cpus):
+        yield from _run_tasks(images, embedders, grid)
+
+
+def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
+    gpus = GPUS_PER_TASK if ray.cluster_resources().get("GPU") else 0
+    resources: dict[str, Any] = {"num_cpus": CPUS_PER_TASK, "max_retries": MAX_RETRIES}
+    # numba reads its number of threads when it is imported.
+    threads = {"env_vars": {"NUMBA_NUM_THREADS": str(CPUS_PER_TASK)}}
+    embed_task, score_task = ray.remote(_embed), ray.remote(_score).options(**resources, num_gpus=gpus)
+
+    images_ref = ray.put(images)
+    # The dearest first: the last task to start should be a short one.
+    queue = sorted(embedders, key=lambda embedder: -embedder.relative_cost)
+    embedding: dict[Any, list[EmbeddingKey]] = {}
+    for embedder in queue:
+        task = embed_task.options(
+            **resources,
+            num_gpus=gpus if embedder.on_gpu else 0,
+            num_returns="streaming",
+            runtime_env=threads,
+        )
+        embedding[task.remote(embedder, images_ref)] = list(embedder.keys)
+    scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
+    while embedding or scoring:
+        pending: list[Any] = [*embedding, *scoring]
+        ready: Any = ray.wait(pending, fetch_local=False)[0][0]
+        if ready in scoring:
+            key, which = scoring.pop(ready)
+            yield _collect_score(ready, key, which)
+            continue
+        missing = embedding[ready]
+        try:
+            embedding_ref = next(ready)
+            result: Embedding = ray.get(embedding_ref)
+        except StopIteration:
+            del embedding[ready]
+            continue
+        except Exception as error:
+            del embedding[ready]
+            logger.debug("an embedder failed", exc_info=True)
+            yield from (Gap(key, None, reason(_cause(error))) for key in missing)
+            continue
+        missing.remove(result.key)
+        if gap := not_finite(result):
+            yield gap
+            continue
+        for which in planned_rounds(images, grid):
+            scoring[score_task.remote(embedding_ref, images_ref, which, grid)] = result.key, which
+        yield Embedded(result)
+
+
+def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Scored | Gap:
+    try:
+        return Scored(key, which, ray.get(ref))
+    except Exception as error:
+        logger.debug("%s, %s failed", key, which, exc_info=True)
+        return Gap(key, which, reason(_cause(error)))
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what the task raised, not the traceback that Ray wraps around it."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+
+
+def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
+    with _own_cores_only():
+        yield from embedder.embeddings(images, _device())
+
+
+def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> list[dict[str, Any]]:
+    with _own_cores_only():
+        return score(embedding, images, which, grid, _device())
+
+
+@contextmanager
+def _own_cores_only() -> Iterator[None]:
+    torch.set_num_threads(CPUS_PER_TASK)
+    with threadpool_limits(CPUS_PER_TASK):
+        yield
+
+
+def _device() -> str:
+    return "cuda" if ray.get_gpu_ids() else "cpu"

@@ -1,0 +1,103 @@
+"""KNN accuracy on the test set against k and against samples per class, one line per embedding."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from evaluation.embedders import EmbeddingKey
+from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
+from evaluation.results import FULL, Results
+
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How an embedding is drawn."""
+
+    name: str
+    colour: str
+    dashes: object
+    winner: bool
+
+
+def draw_accuracy(results: Results) -> Figure:
+    """Draw both panels."""
+    lines = _lines(results)
+    figure = Figure(figsize=(11, 5.2))
+    by_k, by_size = figure.subplots(1, 2, gridspec_kw={"wspace": 0.08}, sharey=True)
+
+    ends = []
+    for key, line in lines.items():
+        scores = results.scores(key, "test")
+        chosen = scores[scores["samples_per_class"].isna() & (scores["weights"] == FULL.weights)]
+        _draw(by_k, chosen.set_index("n_neighbors")["value"], line)
+    ks = sorted(results.evaluations["n_neighbors"].unique())
+    by_k.set_xscale("log")
+    by_k.set_xticks(ks, [str(k) for k in ks])
+    by_k.set_title("Against the number of neighbours")
+    by_k.set_xlabel("neighbours k (all training images, distance weights)")
+    by_k.set_ylabel("KNN accuracy on the test set")
+
+    n_all = _samples_per_class_of_all(results)
+    for key, line in lines.items():
+        scores = results.scores(key, "test")
+        chosen = scores[(scores["n_neighbors"] == FULL.n_neighbors) & (scores["weights"] == FULL.weights)]
+        series = chosen.assign(samples_per_class=chosen["samples_per_class"].fillna(n_all))
+        drawn = _draw(by_size, series.set_index("samples_per_class")["value"], line)
+        if drawn is not None:
+            ends.append((drawn, line.name, line.colour, line.winner))
+    sizes = sorted(results.evaluations["samples_per_class"].dropna().unique())
+    by_size.set_xscale("log")
+    by_size.set_xticks([*sizes, n_all], [*(f"{size:,.0f}" for size in sizes), "all"])
+    by_size.set_xlim(right=n_all * 1.03)
+    by_size.set_title("Against the number of training images")
+    by_size.set_xlabel(f"training images per class (k = {FULL.n_neighbors}, distance weights)")
+    for axes in (by_k, by_size):
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    label_line_ends(by_size, ends)
+    return figure
+
+
+def _lines(results: Results) -> dict[EmbeddingKey, Line]:
+    lines = {}
+    for key in results.keys:
+        siblings = [other for other in results.keys if other.method == key.method]
+        winner = key.trial_id is not None and key.trial_id == results.winner
+        name = {"raw": f"raw pixels {key.dim}-d", "pca": f"PCA {key.dim}-d", "umap": f"UMAP {key.dim}-d"}.get(
+            key.method, f"VAE {key.trial_id}"
+        )
+        colour = METHOD_COLOURS.get(key.method, MUTED)
+        lines[key] = Line(name, colour, DASHES[siblings.index(key) % len(DASHES)], winner)
+    return lines
+
+
+def _draw(axes: Axes, series: pd.Series, line: Line) -> float | None:
+    """Draw one line and return the height of its right end."""
+    if series.empty:
+        return None
+    series = series.sort_index()
+    axes.plot(
+        series.index,
+        series.to_numpy(),
+        color=line.colour,
+        linestyle=line.dashes,
+        linewidth=2.6 if line.winner else 1.3,
+        marker="o",
+        markersize=5 if line.winner else 3,
+        zorder=3 if line.winner else 2,
+        alpha=1 if line.winner or line.colour != WINNER else 0.6,
+    )
+    return float(series.iloc[-1])
+
+
+def _samples_per_class_of_all(results: Results) -> float:
+    """Return where "all" stands on the axis: the training images per class, on average."""
+    record = results.evaluation or {}
+    n_classes = len(record.get("dataset", {}).get("class_names", [])) or 1
+    n_train = results.evaluations.query("protocol == 'test'")["n_train"].max()
+    return float(n_train) / n_classes

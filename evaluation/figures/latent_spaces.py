@@ -1,0 +1,88 @@
+"""The test images as dots in two dimensions, one panel per method, with one legend."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from evaluation.embedders import Embedding
+from evaluation.figures.style import INK, MUTED, WINNER, class_colours
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One view: a title, a remark on how it came to have two dimensions, and the points (n, 2)."""
+
+    title: str
+    remark: str
+    points: NDArray[np.float32]
+    winner: bool = False
+
+
+def panel(title: str, embedding: Embedding, *, winner: bool = False) -> Panel:
+    """Return the view of an embedding's test points.
+
+    More than two dimensions are seen through their two first principal components, fitted on the
+    training points.
+    """
+    if embedding.key.dim == 2:
+        return Panel(title, "2 dimensions", embedding.test, winner)
+    if embedding.key.dim == 1:
+        flat = np.zeros_like(embedding.test)
+        return Panel(title, "1 dimension", np.hstack([embedding.test, flat]), winner)
+    pca = PCA(2, svd_solver="covariance_eigh").fit(embedding.train)
+    explained = f"{pca.explained_variance_ratio_.sum():.0%} of the variance"
+    remark = f"first 2 principal components of its {embedding.key.dim} dimensions ({explained})"
+    return Panel(title, remark, pca.transform(embedding.test), winner)
+
+
+def draw_latent_spaces(
+    panels: list[Panel], labels: NDArray[np.int64] | None, class_names: tuple[str, ...]
+) -> Figure:
+    """Draw the panels side by side.
+
+    Parameters
+    ----------
+    panels
+        The views of the same images.
+    labels
+        Classes (n,), or None.
+    class_names
+        Name of each class.
+    """
+    figure = Figure(figsize=(4.1 * len(panels), 4.9))
+    colours = class_colours(len(class_names)) if labels is not None else []
+    order = np.random.default_rng(0).permutation(len(panels[0].points))  # no class hides the others
+    dots = [colours[label] for label in labels[order]] if labels is not None else MUTED
+    size = float(np.clip(16_000 / len(order), 1.2, 14))
+    for axes, view in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        points = view.points[order]
+        axes.scatter(points[:, 0], points[:, 1], c=dots, s=size, alpha=0.75, linewidths=0, rasterized=True)
+        low, high = np.percentile(points, [0.1, 99.9], axis=0)  # a few stray points would shrink all others
+        margin = 0.05 * (high - low) + 1e-9
+        axes.set(
+            xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1])
+        )
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set_title(view.title, pad=18, color=WINNER if view.winner else INK)
+        axes.text(0, 1.015, view.remark, transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom")
+    if labels is not None:
+        handles = [
+            Line2D([], [], marker="o", linestyle="", markersize=6, color=colour, label=name)
+            for colour, name in zip(colours, class_names, strict=True)
+        ]
+        columns = len(handles) if len(handles) <= 10 else -(-len(handles) // 3)
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            handletextpad=0.1,
+            columnspacing=1.2,
+            fontsize=9,
+        )
+    return figure

@@ -1,0 +1,70 @@
+"""Test images and what the VAEs make of them: originals on top, reconstructions below."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from evaluation.figures.style import INK, WINNER
+from vae.data import Dataset, ImageSet
+from vae.inference import reconstruct, to_unit
+from vae.models import VAE
+
+MAX_COLUMNS = 10
+
+
+def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
+    """Draw one test image of each class, and below it the reconstruction of each model.
+
+    Parameters
+    ----------
+    dataset
+        Its first test image of each class is drawn, or its first ten without labels.
+    models
+        Row titles and models on the CPU; the first row is the winner's.
+    """
+    rows = examples(dataset.test)
+    images = dataset.test.images[rows]
+    pictures = {"original": to_unit(images)} | {
+        name: reconstruct(model, images) for name, model in models.items()
+    }
+    n_columns = len(rows)
+    figure = Figure(figsize=(0.95 * n_columns + 1.5, 0.86 * len(pictures) + 0.35))
+    grid = figure.subplots(
+        len(pictures), n_columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04}
+    )
+    for i, (name, row) in enumerate(pictures.items()):
+        for j, picture in enumerate(row):
+            axes = grid[i, j]
+            axes.imshow(_displayable(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+            if i == 0 and dataset.test.labels is not None:
+                label = int(dataset.test.labels[rows[j]])
+                axes.set_title(dataset.class_names[label], loc="center", fontsize=8.5, fontweight="normal")
+        grid[i, 0].set_ylabel(
+            name,
+            rotation=0,
+            ha="right",
+            va="center",
+            labelpad=8,
+            color=WINNER if i == 1 else INK,
+            fontweight="bold" if i == 1 else "normal",
+            fontsize=9,
+        )
+    return figure
+
+
+def examples(images: ImageSet) -> list[int]:
+    """Return the row of the first image of each class, at most ten; without labels, the first ten rows."""
+    if images.labels is None:
+        return list(range(min(MAX_COLUMNS, len(images))))
+    labels = images.labels.numpy()
+    return [int(np.argmax(labels == label)) for label in np.unique(labels)[:MAX_COLUMNS]]
+
+
+def _displayable(picture: torch.Tensor) -> NDArray[np.float32]:
+    """(C, H, W) to what imshow takes."""
+    image: NDArray[np.float32] = picture.clamp(0, 1).permute(1, 2, 0).numpy()
+    return image[..., 0] if image.shape[-1] == 1 else image

@@ -1,0 +1,98 @@
+"""How our figures look: fonts, grid, and the colours of classes and methods."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+
+DOTS_PER_INCH = 200
+
+INK = "#1f2430"
+MUTED = "#8a8f9c"
+FAINT = "#c9ccd4"
+METHOD_COLOURS = {"raw": "#6b7280", "pca": "#d9822b", "umap": "#1a9a8a", "vae": "#4f46e5"}
+WINNER = METHOD_COLOURS["vae"]
+
+_CLASS_COLOURS = (
+    "#3b7dd8", "#f28e2b", "#e0474c", "#4caf50", "#a463c9", "#e8c130", "#2b3040", "#18bccb", "#a0714f",
+    "#9aa0a8",
+)  # fmt: skip
+
+_RC: dict[Any, Any] = {
+    "figure.dpi": DOTS_PER_INCH,
+    "savefig.dpi": DOTS_PER_INCH,
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#eceef2",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw everything inside with our settings, and off screen."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def class_colours(n: int) -> list[Any]:
+    """Return a colour for each of ``n`` classes."""
+    if n <= len(_CLASS_COLOURS):
+        return list(_CLASS_COLOURS[:n])
+    return list(mpl.colormaps["gist_rainbow"](np.linspace(0, 1, n)))
+
+
+def label_line_ends(axes: Axes, ends: list[tuple[float, str, str, bool]], *, gap: float = 0.052) -> None:
+    """Write names beside the right ends of lines, moved down where they would overlap.
+
+    Parameters
+    ----------
+    axes
+        Where the lines are; its limits must be final.
+    ends
+        For each line: height of its end, name, colour, whether to write it in bold.
+    gap
+        Least distance between two names, as a share of the height.
+    """
+    low, high = axes.get_ylim()
+    place = 1.0
+    for end, name, colour, bold in sorted(ends, reverse=True):
+        height = (end - low) / (high - low)
+        place = min(height, place)
+        axes.annotate(
+            name,
+            xy=(1.0, height),
+            xytext=(1.06, place),
+            xycoords="axes fraction",
+            color=colour,
+            va="center",
+            fontsize=9,
+            fontweight="bold" if bold else "normal",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": FAINT,
+                "lw": 0.7,
+                "relpos": (0, 0.5),
+                "shrinkA": 2,
+                "shrinkB": 2,
+            },
+            annotation_clip=False,
+        )
+        place -= gap

@@ -1,0 +1,114 @@
+"""From images to embeddings to scores: the events of one evaluation, here in this process.
+
+`evaluation.fanout` gives the same events from Ray tasks.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.protocols import KnnGrid, Round, rounds, score_round
+from vae.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An embedding is there."""
+
+    embedding: Embedding
+
+    @property
+    def key(self) -> EmbeddingKey:
+        return self.embedding.key
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One round of an embedding is scored; ``rows`` belong in the `evaluations` table."""
+
+    key: EmbeddingKey
+    round: Round
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing from the results, and why; ``round`` None: the whole embedding."""
+
+    key: EmbeddingKey
+    round: Round | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}{'' if self.round is None else f', {self.round}'}: {self.reason}"
+
+
+Event = Embedded | Scored | Gap
+Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
+"""How an evaluation is carried out: `compute` below or `evaluation.fanout.compute`."""
+
+
+def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
+    """Embed and score one after the other; a failure is a `Gap` and the rest goes on."""
+    for embedder in embedders:
+        missing = list(embedder.keys)
+        try:
+            for embedding in embedder.embeddings(images, "cpu"):
+                missing.remove(embedding.key)
+                if gap := not_finite(embedding):
+                    yield gap
+                    continue
+                yield Embedded(embedding)
+                yield from _score(embedding, images, grid)
+        except Exception as error:  # whatever a method raises, the others are still wanted
+            logger.debug("%s failed", embedder, exc_info=True)
+            yield from (Gap(key, None, reason(error)) for key in missing)
+
+
+def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
+    for which in planned_rounds(images, grid):
+        try:
+            yield Scored(embedding.key, which, score(embedding, images, which, grid))
+        except Exception as error:
+            logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
+            yield Gap(embedding.key, which, reason(error))
+
+
+def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
+    """Return the rounds that are possible: none without labels."""
+    return [] if images.train_labels is None or images.test_labels is None else rounds(grid)
+
+
+def score(
+    embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu"
+) -> list[dict[str, Any]]:
+    """Return the `evaluations` rows of one round of an embedding, with the embedding's own columns."""
+    assert images.train_labels is not None
+    assert images.test_labels is not None
+    train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
+    rows = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+    key = embedding.key
+    return [{"method": key.method, "trial_id": key.trial_id, "dim": key.dim, **row} for row in rows]
+
+
+def not_finite(embedding: Embedding) -> Gap | None:
+    """Return the gap that an embedding with NaN or infinity leaves."""
+    return None if embedding.finite else Gap(embedding.key, None, "the embedding holds NaN or infinity")
+
+
+def reason(error: Exception) -> str:
+    """Return an error in one line: the message alone where it was written for a person."""
+    message = " ".join(str(error).split()) or "no message"
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message[:300]}"
+
+
+def _to_device(points: NDArray[np.float32], device: str) -> NDArray[np.float32] | torch.Tensor:
+    return points if device == "cpu" else torch.tensor(points, device=device)

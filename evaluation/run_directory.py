@@ -1,0 +1,114 @@
+"""Where everything of a study lies: the only place that spells the names of a run directory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae.errors import StorageError, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One study on disk; see the README for what each file holds."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        # Ray's workers and trials have other working directories.
+        object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDirectory":
+        """Return an existing run directory.
+
+        Raises
+        ------
+        UserError
+            There is nothing at ``path``, or what is there is not a run directory.
+        """
+        run = cls(Path(path))
+        if not run.path.exists():
+            raise UserError(f"no run directory at {path}; `python -m tune search` makes one")
+        if not run.study_file.is_file():
+            raise UserError(f"{path} is not a run directory: it has no {run.study_file.name}")
+        return run
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def trials_file(self) -> Path:
+        return self.path / "trials.parquet"
+
+    @property
+    def epochs_file(self) -> Path:
+        return self.path / "epochs.parquet"
+
+    @property
+    def evaluations_file(self) -> Path:
+        return self.path / "evaluations.parquet"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def embeddings_dir(self) -> Path:
+        return self.path / "embeddings"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures_dir(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def journal_file(self) -> Path:
+        return self.path / "optuna.journal"
+
+    @property
+    def ray_dir(self) -> Path:
+        return self.path / "ray"
+
+    def checkpoint_dir(self, trial_id: str) -> Path:
+        return self.checkpoints_dir / trial_id
+
+    def read_study(self) -> dict[str, Any]:
+        """Return what ``study.json`` says.
+
+        Raises
+        ------
+        StorageError
+            The file is absent, unreadable or not JSON.
+        """
+        return _read_json(self.study_file)
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """Return what ``evaluation.json`` says about the last evaluation: its arguments, time and gaps.
+
+        Raises
+        ------
+        StorageError
+            The file is absent, unreadable or not JSON.
+        """
+        return _read_json(self.evaluation_file)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot read {path}: it does not exist") from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise StorageError(f"cannot read {path}: it holds no JSON object")
+    return content

@@ -1,0 +1,131 @@
+"""What several test packages share: a Ray cluster and a small study."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from evaluation import pipeline
+from evaluation.evaluate import evaluate_run
+from evaluation.fanout import cluster
+from evaluation.plan import Options
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import EPOCHS, TRIALS, write_table
+from vae.checkpoint import save_model
+from vae.config import Config
+from vae.data import load_dataset
+from vae.models import build_model
+
+MAX_EPOCHS = 3
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
+    with cluster(cpus=2):
+        yield
+
+
+def write_study(path: Path) -> RunDirectory:
+    """Write what a finished search of digits leaves: three full trials, one stopped, one failed.
+
+    There is no evaluation yet. The VAEs are untrained; which is best is a matter of what the tables say.
+    """
+    run = RunDirectory(path)
+    path.mkdir(parents=True)
+    dataset = load_dataset("digits")
+    trials, epochs = [], []
+    for number, (status, stop_reason, objective, params) in enumerate(
+        [
+            ("completed", None, 0.90, {"architecture": "fc", "latent_dim": 4}),
+            (
+                "completed",
+                None,
+                0.95,
+                {"architecture": "conv", "latent_dim": 10, "reconstruction_loss": "mse"},
+            ),
+            ("stopped_early", "rung", 0.97, {"architecture": "fc", "latent_dim": 3}),
+            ("failed", "nan", None, {"architecture": "fc", "latent_dim": 3}),
+            ("completed", None, 0.80, {"architecture": "fc", "latent_dim": 2}),
+        ]
+    ):
+        trial_id = f"000{number}-{params['architecture']}-{params['latent_dim']}d"
+        config = Config.from_params(params | {"width": 0.25})
+        model = build_model(config.model, dataset.train.image_shape, seed=number)
+        save_model(run.checkpoint_dir(trial_id), model, config)
+        n_epochs = MAX_EPOCHS if status == "completed" else 1
+        trials.append(
+            {
+                "study": path.name,
+                "trial_id": trial_id,
+                "number": number,
+                "status": status,
+                "stop_reason": stop_reason,
+                "objective": objective,
+                "val_knn_accuracy": objective,
+                "best_epoch": n_epochs,
+                "epochs": n_epochs,
+                "n_parameters": 1234,
+                "started_at": datetime(2026, 1, 2, tzinfo=UTC),
+                "train_seconds": 1.5,
+                **{f"config_{name}": value for name, value in config.to_params().items()},
+            }
+        )
+        for epoch in range(1, n_epochs + 1):
+            value = None if objective is None else objective - 0.01 * (n_epochs - epoch)
+            epochs.append(
+                {
+                    "study": path.name,
+                    "trial_id": trial_id,
+                    "epoch": epoch,
+                    "val_knn_accuracy": value,
+                    "val_loss": 1.0,
+                }
+            )
+    write_table(trials, TRIALS, run.trials_file)
+    write_table(epochs, EPOCHS, run.epochs_file)
+    study = {
+        "name": path.name,
+        "status": "completed",
+        "created_at": "2026-01-02T03:04:05+00:00",
+        "finished_at": "2026-01-02T03:05:05+00:00",
+        "arguments": {"trials": 5, "dataset": "digits"},
+        "dataset": {"name": "digits", "path": "digits", "data_dir": None, "fingerprint": dataset.fingerprint},
+        "seed": 0,
+        "objective": ["val_knn_accuracy"],
+        "mode": "max",
+        "max_epochs": MAX_EPOCHS,
+        "knn_references": 1000,
+        "space": {},
+        "versions": {"python": "3.11"},
+        "code": {"sha": "0123456789abcdef", "dirty": False},
+        "hardware": {"cpu": "a processor", "cpus": 2, "memory_gib": 24.0, "gpus": []},
+        "finalists": 3,
+        "timings": {"search_s": 60.0, "occupancy": 0.84},
+    }
+    run.study_file.write_text(json.dumps(study))
+    return run
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> RunDirectory:
+    """A finished search, not evaluated yet."""
+    return write_study(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def evaluated_once(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The same, evaluated without Ray and without UMAP, whose compiler takes half a minute; do not change it."""
+    run = write_study(tmp_path_factory.mktemp("evaluated") / "runs" / "tiny")
+    options = Options(methods=["raw", "pca", "vae"])
+    evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
+    return run
+
+
+@pytest.fixture
+def evaluated(evaluated_once: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """A copy of it."""
+    return RunDirectory(shutil.copytree(evaluated_once.path, tmp_path / "runs" / "tiny"))

@@ -1,0 +1,145 @@
+import json
+import logging
+import shutil
+
+import pytest
+from rich.console import Console
+
+from evaluation import pipeline
+from evaluation.embedders import Images
+from evaluation.evaluate import evaluate_checkpoints, evaluate_run
+from evaluation.plan import Options
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import EVALUATIONS, read_table
+from tests.evaluation.broken_embedders import Raising
+from vae.errors import StorageError, UserError
+
+PCA = Options(methods=["pca"], dims=[2])
+
+
+def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
+    table = read_table(evaluated_once.evaluations_file)
+    assert table.schema.equals(EVALUATIONS)
+    frame = table.to_pandas(integer_object_nulls=True)
+    embeddings = frame.groupby(["method", "trial_id", "dim"], dropna=False)
+    assert sorted((method, dim) for method, _, dim in embeddings.groups) == [
+        ("pca", 2), ("pca", 4), ("pca", 10), ("raw", 64), ("vae", 4), ("vae", 10),
+    ]  # fmt: skip
+    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds + the test set
+    assert set(embeddings.size()) == {3 * 5 * 2 * 6}
+    assert frame["value"].between(0, 1).all()
+    assert set(frame[frame["protocol"] == "cv"]["fold"]) == {0, 1, 2, 3, 4}
+    assert set(frame[frame["method"] == "vae"]["trial_id"]) == {"0000-fc-4d", "0001-conv-10d"}
+    assert not frame.duplicated(
+        ["method", "trial_id", "dim", "protocol", "samples_per_class", "n_neighbors", "weights", "fold"]
+    ).any()
+
+
+def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_once):
+    files = {
+        str(path.relative_to(evaluated_once.embeddings_dir))
+        for path in evaluated_once.embeddings_dir.rglob("*.*")
+    }
+    assert files == {
+        "dim=2/name=pca/part-0.parquet",
+        "dim=4/name=pca/part-0.parquet",
+        "dim=4/name=vae-0000-fc-4d/part-0.parquet",
+        "dim=10/name=pca/part-0.parquet",
+        "dim=10/name=vae-0001-conv-10d/part-0.parquet",
+        "dim=64/name=raw/part-0.parquet",
+    }
+    assert not [path for path in evaluated_once.path.rglob(".*")]
+
+
+def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
+    gaps = evaluated_once.read_evaluation()["gaps"]
+    assert [gap.split(" samples")[0] for gap in gaps] == ["500", "1000", "3000"]
+
+
+def test_evaluating_again_replaces_the_results(evaluated):
+    evaluate_run(evaluated, options=PCA, compute=pipeline.compute)
+    assert set(read_table(evaluated.evaluations_file)["method"].to_pylist()) == {"pca"}
+    assert [path.name for path in evaluated.embeddings_dir.iterdir()] == ["dim=2"]
+
+
+def test_an_evaluation_that_breaks_off_leaves_the_old_results(evaluated):
+    def broken(images, embedders, grid):
+        yield from pipeline.compute(images, embedders, grid)
+        raise KeyboardInterrupt
+
+    before = {path: path.read_bytes() for path in evaluated.path.rglob("*") if path.is_file()}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(evaluated, options=PCA, compute=broken)
+    assert {path: path.read_bytes() for path in evaluated.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_gap_is_logged_and_recorded_and_the_rest_is_there(study, caplog):
+    def with_failure(images, embedders, grid):
+        yield from pipeline.compute(images, [Raising(), *embedders], grid)
+
+    with caplog.at_level(logging.WARNING, "evaluation"):
+        evaluate_run(study, options=PCA, compute=with_failure)
+    gap = "raising 2-d: RuntimeError: no such luck"
+    assert f"missing: {gap}" in caplog.messages
+    assert gap in study.read_evaluation()["gaps"]
+    assert "pca" in read_table(study.evaluations_file)["method"].to_pylist()
+
+
+def test_when_no_embedding_can_be_made_that_is_an_error(study):
+    def all_fail(images: Images, embedders, grid):
+        yield from pipeline.compute(images, [_without_first(Raising())], grid)
+
+    with pytest.raises(StorageError, match="no embedding could be made: .*no such luck"):
+        evaluate_run(study, options=PCA, compute=all_fail)
+    assert not study.evaluations_file.exists()
+
+
+def _without_first(embedder):
+    class Failing(type(embedder)):
+        def embeddings(self, images, device):
+            events = super().embeddings(images, device)
+            next(events)
+            yield from events
+
+    return Failing()
+
+
+def test_another_dataset_than_the_one_searched_is_refused(study):
+    record = study.read_study()
+    record["dataset"]["fingerprint"] = "other"
+    study.study_file.write_text(json.dumps(record))
+    with pytest.raises(
+        UserError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
+    ):
+        evaluate_run(study, options=PCA, compute=pipeline.compute)
+
+
+def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp_path):
+    checkpoint = shutil.copytree(study.checkpoint_dir("0000-fc-4d"), tmp_path / "mine")
+    output = RunDirectory(tmp_path / "output")
+    options = Options(methods=["pca", "vae"], dims=[2])
+    evaluate_checkpoints([checkpoint], few_digits, output, options=options, compute=pipeline.compute)
+    table = read_table(output.evaluations_file).to_pandas()
+    assert set(table["trial_id"].dropna()) == {"mine"}
+    assert output.report_file.exists()
+    assert (output.figures_dir / "reconstructions.png").exists()
+
+
+def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, unlabelled, tmp_path):
+    output = RunDirectory(tmp_path / "output")
+    evaluate_checkpoints(
+        [study.checkpoint_dir("0000-fc-4d")], unlabelled, output,
+        options=Options(methods=["pca", "vae"]), compute=pipeline.compute,
+    )  # fmt: skip
+    assert output.read_evaluation()["gaps"] == ["KNN accuracy: the dataset has no labels"]
+    assert read_table(output.evaluations_file).num_rows == 0
+    assert (output.figures_dir / "latent_spaces.png").exists()
+    assert "the dataset has no labels" in output.report_file.read_text()
+
+
+def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(study):
+    console = Console(record=True, force_terminal=False, width=80)
+    evaluate_run(study, options=PCA, compute=pipeline.compute, console=console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "evaluating: 7 steps"
+    assert lines[1].startswith("7/7 pca 2-d done")

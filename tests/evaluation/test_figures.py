@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from evaluation.embedders import Embedding, EmbeddingKey
+from evaluation.figures import FIGURES, write_figures
+from evaluation.figures.accuracy import draw_accuracy
+from evaluation.figures.latent_spaces import panel
+from evaluation.figures.learning_curves import draw_learning_curves
+from evaluation.figures.reconstructions import examples
+from evaluation.figures.style import class_colours, label_line_ends
+from evaluation.results import Results
+from vae.data import load_dataset
+
+
+@pytest.fixture(scope="module")
+def results(evaluated_once):
+    return Results.read(evaluated_once)
+
+
+def test_every_figure_is_drawn_and_none_is_blank(evaluated_once):
+    assert {path.stem for path in evaluated_once.figures_dir.iterdir()} == set(FIGURES)
+    for path in evaluated_once.figures_dir.iterdir():
+        assert imread(path)[..., :3].std() > 0.02
+
+
+def test_a_search_alone_has_learning_curves(study):
+    write_figures(study, Results.read(study))
+    assert [path.stem for path in study.figures_dir.iterdir()] == ["learning_curves"]
+
+
+def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplog):
+    for path in evaluated.figures_dir.iterdir():
+        path.unlink()
+    (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
+    write_figures(evaluated, Results.read(evaluated), load_dataset("digits"))
+    assert {path.stem for path in evaluated.figures_dir.iterdir()} == set(FIGURES) - {"reconstructions"}
+    assert "the figure reconstructions is missing" in caplog.text
+
+
+def test_one_image_of_each_class_is_shown(digits):
+    rows = examples(digits.test)
+    assert digits.test.labels[rows].tolist() == list(range(10))
+
+
+def test_without_labels_the_first_ten_images_are_shown(unlabelled):
+    assert examples(unlabelled.test) == list(range(10))
+
+
+def test_a_view_of_more_dimensions_is_chosen_by_the_training_points_alone():
+    train = np.zeros((50, 3), "f4")
+    train[:, 2] = np.linspace(-1, 1, 50)  # spread along the third axis only
+    train[:, 1] = 0.1 * np.tile([-1, 1], 25)
+    test = np.array([[9, 0, 0], [0, 0, 0.5]], "f4")  # the test points, along the first
+    view = panel("title", Embedding(EmbeddingKey("vae", 3, "a"), train, test))
+    np.testing.assert_allclose(np.abs(view.points), [[0, 0], [0.5, 0]], atol=0.02)
+    assert "first 2 principal components of its 3 dimensions (100% of the variance)" in view.remark
+
+
+def test_two_dimensions_are_shown_as_they_are():
+    points = np.random.default_rng(0).normal(size=(5, 2)).astype("f4")
+    assert panel("title", Embedding(EmbeddingKey("pca", 2), points, points)).points is points
+
+
+def test_accuracy_has_a_line_for_each_embedding_in_both_panels(results):
+    by_k, by_size = draw_accuracy(results).axes
+    assert len(by_k.lines) == len(by_size.lines) == len(results.keys)
+    winner = max(by_k.lines, key=lambda line: line.get_linewidth())
+    expected = results.scores(results.winner_row.key, "test").query(
+        "samples_per_class.isna() and weights == 'distance'"
+    )
+    assert winner.get_xdata().tolist() == expected["n_neighbors"].tolist() == [1, 5, 10, 25, 50]
+    assert winner.get_ydata().tolist() == expected["value"].tolist()
+
+
+def test_learning_curves_tell_the_winner_the_finished_and_the_stopped_apart(results):
+    axes = draw_learning_curves(results).axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["winner, 0001-conv-10d", "full budget, fc", "stopped early or failed"]
+
+
+def test_names_beside_lines_do_not_overlap():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    axes.set_ylim(0, 1)
+    label_line_ends(axes, [(0.90, "a", "k", False), (0.91, "b", "k", False), (0.2, "c", "k", True)], gap=0.1)
+    places = {text.get_text(): text.xyann[1] for text in axes.texts}
+    assert places == pytest.approx({"b": 0.91, "a": 0.81, "c": 0.2})
+
+
+@pytest.mark.parametrize("n", [1, 10, 40])
+def test_every_class_has_its_own_colour(n):
+    assert len({tuple(colour) for colour in class_colours(n)}) == n

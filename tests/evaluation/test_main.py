@@ -1,0 +1,77 @@
+"""The command line: what it does and what it says to bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluation.__main__ import main
+from evaluation.tables import TRIALS, read_table, write_table
+from vae.errors import StorageError, UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_is_evaluated_and_summed_up(study, capsys):
+    assert main([str(study.path), "--methods", "pca,vae", "--dims", "2", "--finalists", "1"]) == 0
+    output = capsys.readouterr().out
+    assert "best 0001-conv-10d" in output
+    assert str(study.report_file) in output
+    assert set(read_table(study.evaluations_file)["trial_id"].to_pylist()) == {None, "0001-conv-10d"}
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_checkpoint_is_evaluated_with_the_dataset_that_is_named(study, tmp_path):
+    checkpoint, output = study.checkpoint_dir("0000-fc-4d"), tmp_path / "output"
+    main([str(checkpoint), "--dataset", "digits", "--output", str(output), "--methods", "vae"])
+    assert set(read_table(output / "evaluations.parquet")["trial_id"].to_pylist()) == {"0000-fc-4d"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RUN/nowhere"], "no run directory at"),
+        (["RUN/checkpoints"], "is not a run directory: it has no study.json"),
+        (["RUN", "--methods", "umpa"], "got 'umpa'; did you mean 'umap'"),
+        (["RUN", "--dims", "65", "--methods", "pca"], "dims must be <= 64"),
+        (["RUN", "--finalists", "0"], "finalists must be >= 1, got 0"),
+        (["RUN", "--cpus", "0"], "--cpus must be >= 1, got 0"),
+        (["RUN", "--dataset", "digits"], "--dataset and --output are for checkpoints"),
+        (["RUN/checkpoints/0000-fc-4d"], "is a checkpoint: name its images with --dataset"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(study, arguments, message):
+    before = sorted(study.path.rglob("*"))
+    with pytest.raises(UserError, match=message) as caught:
+        main([argument.replace("RUN", str(study.path)) for argument in arguments])
+    assert caught.value.exit_code == 2
+    assert sorted(study.path.rglob("*")) == before
+
+
+def test_unreadable_tables_are_a_failure_of_storage(study):
+    study.trials_file.write_bytes(b"junk")
+    with pytest.raises(StorageError, match=r"cannot read .*trials.parquet") as caught:
+        main([str(study.path)])
+    assert caught.value.exit_code == 1
+
+
+def test_dimensions_that_are_no_numbers_are_a_usage_error(study, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([str(study.path), "--dims", "two"])
+    assert caught.value.code == 2
+    assert "must be whole numbers between commas, got 'two'" in capsys.readouterr().err
+
+
+def test_a_mistake_is_one_line_on_stderr_and_no_traceback(study):
+    write_table([], TRIALS, study.trials_file)
+    command = [sys.executable, "-m", "evaluation", str(study.path)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: none of the 0 trials in ")
+    assert done.stderr.count("\n") == 1

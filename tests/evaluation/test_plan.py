@@ -1,0 +1,70 @@
+import pytest
+
+from evaluation.embedders import Pca, Raw, Umap, Vae
+from evaluation.plan import Options, choose_finalists, plan_embedders, vae_embedder
+from evaluation.tables import TRIALS, write_table
+from vae.errors import UserError
+
+
+def test_finalists_are_the_best_trials_that_ran_their_full_budget(study):
+    assert choose_finalists(study, "max", 2) == ["0001-conv-10d", "0000-fc-4d"]
+    assert choose_finalists(study, "min", 9) == ["0004-fc-2d", "0000-fc-4d", "0001-conv-10d"]
+
+
+def test_a_study_without_a_finished_trial_is_said_with_the_way_out(study):
+    write_table([{"trial_id": "a", "status": "stopped_early", "objective": 0.9}], TRIALS, study.trials_file)
+    with pytest.raises(
+        UserError, match="none of the 1 trials in .* ran its full budget.*--methods raw,pca,umap"
+    ):
+        choose_finalists(study, "max", 3)
+
+
+def test_no_finalists_at_all_are_refused(study):
+    with pytest.raises(UserError, match="finalists must be >= 1, got 0"):
+        choose_finalists(study, "max", 0)
+
+
+def test_pca_is_asked_for_the_dimensions_of_the_vaes_too(few_digits, tmp_path):
+    vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
+    raw, pca, umap, *rest = plan_embedders(few_digits, vaes, Options(seed=7))
+    assert (raw, pca, umap, rest) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7), vaes)
+
+
+def test_dimensions_asked_for_are_those_of_pca_and_umap(few_digits):
+    embedders = plan_embedders(few_digits, [], Options(methods=["umap", "pca"], dims=[3, 8, 3]))
+    assert embedders == [Pca((3, 8)), Umap((3, 8))]
+
+
+def test_more_dimensions_than_the_data_has_are_refused(few_digits):
+    with pytest.raises(UserError, match="dims must be <= 64, as 300 images of 64 pixels allow, got 65"):
+        plan_embedders(few_digits, [], Options(dims=[65]))
+
+
+def test_an_unknown_method_is_answered_with_the_closest():
+    with pytest.raises(
+        UserError, match="must be one of raw, pca, umap, vae, got 'umpa'; did you mean 'umap'"
+    ):
+        Options(methods=["umpa"])
+
+
+def test_a_dimension_below_one_is_refused():
+    with pytest.raises(UserError, match="dims must be >= 1, got 0"):
+        Options(dims=[2, 0])
+
+
+def test_no_method_is_refused(few_digits):
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        plan_embedders(few_digits, [], Options(methods=["vae"]))
+
+
+def test_a_checkpoint_for_other_images_is_refused(study, few_digits):
+    few_digits = few_digits.__class__(
+        "tall",
+        few_digits.train.__class__(few_digits.train.images.repeat(1, 1, 2, 1), None),
+        few_digits.test,
+        (),
+        "",
+    )
+    checkpoint = study.checkpoint_dir("0000-fc-4d")
+    with pytest.raises(UserError, match=r"takes images of shape \(1, 8, 8\).*'tall' have \(1, 16, 8\)"):
+        vae_embedder("a", checkpoint, few_digits)

@@ -1,0 +1,115 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from evaluation.figures import FIGURES
+from evaluation.report import duration, finalist_rows, render_report, write_report
+from evaluation.results import Results
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import TRIALS, read_table, write_table
+
+
+class Page(HTMLParser):
+    """Collects the text of a page, what it loads, and checks that its tags are closed."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.sources, self.open = "", [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += " ".join(data.split()) + " "
+
+
+@pytest.fixture(scope="module")
+def page(evaluated_once):
+    return Page(evaluated_once.report_file.read_text())
+
+
+def test_the_report_needs_no_other_file(page):
+    assert len(page.sources) == 1 + len(FIGURES)
+    assert all(source.startswith("data:") for source in page.sources)
+
+
+def test_the_headline_is_the_winner_on_the_test_set(page, evaluated_once):
+    row = Results.read(evaluated_once).winner_row
+    assert f"10 numbers per image, {100 * row.test:.1f} % KNN accuracy on the sealed test set" in page.text
+    assert "0001-conv-10d" in page.text
+
+
+def test_every_embedding_trial_and_gap_is_in_it(page, evaluated_once):
+    results = Results.read(evaluated_once)
+    for name in [*results.trials["trial_id"], *results.evaluation["gaps"], "raw pixels", "PCA"]:
+        assert name in page.text
+    for row in results.comparison:
+        assert f"{100 * row.test:.1f} %" in page.text
+
+
+def test_provenance_is_in_it(page):
+    for fact in ("0123456789ab", "python 3.11", "a processor", "84 % of the workers' time", "fingerprint"):
+        assert fact in page.text
+
+
+def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluated_once):
+    results = Results.read(evaluated_once)
+    finalist = finalist_rows(results)[0]
+    # 100 of 10 classes is closest to the 1,000 references of the study
+    expected = results.scores(finalist["row"].key, "test").query(
+        "samples_per_class == 100 and n_neighbors == 10 and weights == 'distance'"
+    )["value"]
+    assert finalist["optimism"] == pytest.approx(0.95 - expected.item())
+
+
+def test_a_search_without_evaluation_has_its_report(study):
+    write_report(study)
+    page = Page(study.report_file.read_text())
+    assert "Best trial: 0001-conv-10d" in page.text
+    assert "the test set is still sealed" in page.text
+
+
+def test_a_search_in_which_no_trial_finished_has_its_report(study):
+    trials = [row for row in read_table(study.trials_file).to_pylist() if row["status"] != "completed"]
+    write_table(trials, TRIALS, study.trials_file)
+    write_report(study)
+    page = Page(study.report_file.read_text())
+    assert "No trial ran its full budget" in page.text
+    assert "1 stopped early: not good enough at a rung; 1 failed: nan." in page.text
+
+
+def test_a_search_without_any_trial_has_its_report(study):
+    write_table([], TRIALS, study.trials_file)
+    study.epochs_file.unlink()
+    write_report(study)
+    assert "No trial ran its full budget" in Page(study.report_file.read_text()).text
+
+
+def test_names_cannot_smuggle_markup_in(study):
+    trials = read_table(study.trials_file).to_pylist()
+    trials[0] |= {"trial_id": "<script>alert(1)</script>"}
+    write_table(trials, TRIALS, study.trials_file)
+    html = render_report(Results.read(study), study.figures_dir)
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_an_output_without_a_study_has_its_report(evaluated):
+    for file in (evaluated.study_file, evaluated.trials_file, evaluated.epochs_file):
+        file.unlink()
+    write_report(RunDirectory(evaluated.path))
+    assert "10 numbers per image" in Page(evaluated.report_file.read_text()).text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (0.4, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
+)
+def test_times_are_told_as_people_say_them(seconds, text):
+    assert duration(seconds) == text

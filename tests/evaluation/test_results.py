@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from evaluation.embedders import EmbeddingKey
+from evaluation.embedding_files import read_embedding
+from evaluation.knn import knn_accuracy
+from evaluation.results import Results
+from vae.data import load_dataset
+
+
+@pytest.fixture(scope="module")
+def results(evaluated_once):
+    return Results.read(evaluated_once)
+
+
+def test_the_comparison_holds_what_a_direct_measurement_gives(results, evaluated_once):
+    digits = load_dataset("digits")
+    for row in results.comparison:
+        embedding = read_embedding(evaluated_once.embeddings_dir, row.key)
+        measured = knn_accuracy(embedding.train, digits.train.labels, embedding.test, digits.test.labels)
+        assert row.test == pytest.approx(measured, abs=1e-12)  # k=10, distance weights, all training images
+        assert row.test_few is None  # digits have no 500 images of a class
+
+
+def test_cross_validation_is_the_mean_and_spread_over_the_folds(results):
+    row = results.comparison[0]
+    table = results.scores(row.key, "cv").query(
+        "n_neighbors == 10 and weights == 'distance' and samples_per_class.isna()"
+    )
+    assert len(table) == 5
+    assert row.cv == pytest.approx(np.mean(table["value"]))
+    assert row.cv_std == pytest.approx(np.std(table["value"], ddof=1))
+
+
+def test_embeddings_are_ordered_by_method_and_finalists_best_first(results):
+    assert [str(key) for key in results.keys] == [
+        "raw 64-d", "pca 2-d", "pca 4-d", "pca 10-d", "vae-0001-conv-10d 10-d", "vae-0000-fc-4d 4-d",
+    ]  # fmt: skip
+
+
+def test_the_winner_is_the_best_on_validation_not_on_test(results):
+    assert results.winner == "0001-conv-10d"
+    assert results.winner_row.key == EmbeddingKey("vae", 10, "0001-conv-10d")
+
+
+def test_baselines_are_taken_at_the_winners_dimension(results):
+    assert results.baseline("pca").key == EmbeddingKey("pca", 10)
+    assert results.baseline("raw").key == EmbeddingKey("raw", 64)
+    assert results.baseline("umap") is None
+
+
+def test_a_search_without_evaluation_has_a_winner_but_no_scores(study):
+    results = Results.read(study)
+    assert (results.winner, results.winner_row, results.comparison) == ("0001-conv-10d", None, [])
+
+
+def test_an_empty_directory_has_neither(tmp_path):
+    from evaluation.run_directory import RunDirectory
+
+    results = Results.read(RunDirectory(tmp_path))
+    assert (results.winner, results.comparison, results.name) == (None, [], "")

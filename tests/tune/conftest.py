@@ -1,0 +1,81 @@
+"""Stand-ins for Ray's trials, a small space, and the command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from tune.objective import Objective
+from tune.space import Space
+from tune.space_file import parse_space
+
+KNN = Objective("val_knn_accuracy", "max")
+
+SMALL_SPACE = {
+    "architecture": {"choice": ["fc", "conv"]},
+    "latent_dim": {"choice": [4, 8]},
+    "width": 0.25,
+    "reconstruction_loss": {"choice": ["bce", "mse"]},
+    "learning_rate": {"float": [1e-3, 1e-2], "log": True},
+    "batch_size": 256,
+}
+
+
+@dataclass
+class FakeTrial:
+    """What schedulers and callbacks use of `ray.tune.experiment.Trial`."""
+
+    trial_id: str
+    config: dict[str, Any] = field(default_factory=dict)
+    last_result: dict[str, Any] = field(default_factory=dict)
+    storage: Any = field(default_factory=lambda: SimpleNamespace(trial_fs_path="absent"))
+    pickled_error_file: str = "absent"
+    error_file: str | None = None
+
+    def __str__(self) -> str:
+        return self.trial_id
+
+
+@pytest.fixture
+def small_space() -> Space:
+    return parse_space(SMALL_SPACE)
+
+
+def open_journal(run: Path) -> optuna.Study:
+    """Open the Optuna study of a run directory as any reader would."""
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
+    return optuna.load_study(study_name=run.name, storage=storage)
+
+
+COMMAND = """
+import sys
+sys.path.insert(0, {source!r})
+from tune.__main__ import main
+from vae.command_line import run
+run(main)
+"""
+
+
+def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start `python -m tune …` from another directory; its workers must find the packages all the same."""
+    source = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(source=source), *arguments],
+        cwd=cwd,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _environment() -> dict[str, str]:
+    # A cluster that another test has joined is none of this process's business.
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

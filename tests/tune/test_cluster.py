@@ -1,0 +1,92 @@
+"""How many trials fit, and the token that guards Ray's ports."""
+
+import stat
+
+import pytest
+import ray
+
+from tune import cluster
+from tune.cluster import _fit, _protect_token, ray_session, trial_resources
+from vae.errors import UserError
+
+
+def node(cpus, gpus=0):
+    return {"Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus", "gpus", "fit"),
+    [
+        ({"CPU": 2}, 1, 0, 2),
+        ({"CPU": 2}, 0.5, 0, 4),
+        ({"CPU": 3}, 2, 0, 1),
+        ({"CPU": 1.2}, 0.4, 0, 3),  # 1.2 / 0.4 is 2.9999… in floating point
+        ({"CPU": 1}, 2, 0, 0),
+        ({"CPU": 16, "GPU": 1}, 1, 0.25, 4),
+        ({"CPU": 2, "GPU": 1}, 1, 0.25, 2),
+        ({"CPU": 16, "GPU": 2}, 1, 0.3, 6),  # three on each, not six and two thirds
+        ({"CPU": 16, "GPU": 4}, 1, 2, 2),
+        ({"CPU": 16}, 1, 0.25, 0),
+    ],
+)
+def test_trials_are_fitted_to_a_node(resources, cpus, gpus, fit):
+    assert _fit(resources, cpus, gpus) == fit
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    def use(*nodes):
+        monkeypatch.setattr(ray, "nodes", lambda: list(nodes))
+
+    return use
+
+
+def test_gpus_are_shared_by_default_where_there_are_any(nodes):
+    nodes(node(0), node(16, gpus=2))
+    resources = trial_resources(None, None, None, n_trials=100)
+    assert (resources.cpus, resources.gpus, resources.slots) == (1.0, 0.25, 8)
+
+
+def test_without_gpus_every_cpu_has_a_trial(nodes):
+    nodes(node(4), node(2), {"Alive": False, "Resources": {"CPU": 64}})
+    resources = trial_resources(None, None, None, n_trials=100)
+    assert (resources.gpus, resources.slots, resources.n_threads) == (0.0, 6, 1)
+
+
+@pytest.mark.parametrize(("max_concurrent", "n_trials", "slots"), [(3, 100, 3), (None, 2, 2), (100, 100, 8)])
+def test_there_are_no_more_slots_than_wanted(nodes, max_concurrent, n_trials, slots):
+    nodes(node(8))
+    assert trial_resources(1, 0, max_concurrent, n_trials).slots == slots
+
+
+@pytest.mark.parametrize(("cpus", "gpus"), [(4, 0), (1, 0.5)])
+def test_a_trial_that_no_node_can_hold_is_refused(nodes, cpus, gpus):
+    nodes(node(2), node(3))  # five together, but a trial cannot be split
+    with pytest.raises(UserError, match=r"a trial needs .* the nodes have 2 CPUs and 0 GPUs, 3 CPUs"):
+        trial_resources(cpus, gpus, None, 1)
+
+
+def test_rays_token_is_private(tmp_path, monkeypatch):
+    token = tmp_path / ".ray" / "auth_token"
+    monkeypatch.setattr(cluster, "TOKEN", token)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    _protect_token()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert len(token.read_text()) == 64
+    token.chmod(0o644)
+    kept = token.read_text()
+    _protect_token()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert token.read_text() == kept
+
+
+def test_an_address_where_nobody_answers_is_refused(monkeypatch):
+    def fail(*arguments, **options):
+        raise ConnectionError("Could not find any running Ray instance.\nMore words.")
+
+    monkeypatch.setattr(ray, "init", fail)
+    words = r"no Ray cluster answers at 'head:6379' \(Could not find any"
+    with pytest.raises(UserError, match=words) as error, ray_session("head"):
+        pass
+    assert "\n" not in str(error.value)

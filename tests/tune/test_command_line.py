@@ -1,0 +1,165 @@
+"""Bad input at the command line: one line, the right exit code, nothing left behind, no Ray process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from tune.__main__ import _duration, main
+from vae.command_line import run
+
+
+@pytest.fixture
+def complaint(monkeypatch, capsys, tmp_path):
+    """Run a search that must fail before Ray starts, and return its exit code and its line."""
+
+    def start(*arguments, **options):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.chdir(tmp_path)
+
+    def search(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            run(lambda _: main(list(arguments)))
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        lines = captured.err.splitlines()
+        assert len(lines) == 1, lines
+        return ended.value.code, lines[0]
+
+    return search
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "fminst"], "unknown dataset 'fminst'"),
+        (["--objective", "val_knn_acuracy"], "did you mean 'val_knn_accuracy'"),
+        (
+            ["--objective", "val_loss"],
+            "val_loss does not compare trials while reconstruction_loss and kl_weight",
+        ),
+        (["--trials", "0"], "argument --trials: must be a whole number >= 1, got '0'"),
+        (["--trials", "many"], "argument --trials: must be a whole number >= 1, got 'many'"),
+        (["--max-epochs", "1"], "max_epochs must be >= 2, got 1"),
+        (["--max-epochs", "8", "--grace-period", "8"], "grace_period must be < max_epochs, got 8 and 8"),
+        (["--reduction-factor", "1"], "argument --reduction-factor: must be a number > 1, got '1'"),
+        (["--sampler", "grid"], "the sampler must be one of tpe, random, got 'grid'"),
+        (["--seed", "-1"], "argument --seed: must be a whole number >= 0"),
+        (["--cpus-per-trial", "0"], "argument --cpus-per-trial: must be a number > 0"),
+        (["--gpus-per-trial", "-0.5"], "argument --gpus-per-trial: must be a number >= 0"),
+        (
+            ["--time-budget", "soon"],
+            "argument --time-budget: must be a time such as 90s, 30m or 1h30m, got 'soon'",
+        ),
+        (["--name", "a/b"], "the name of a run must be a plain directory name, got 'a/b'"),
+        (["--name", ".."], "the name of a run must be a plain directory name, got '..'"),
+        (["--storage", "s3://bucket/runs"], "--storage must be a local directory, got 's3://bucket/runs'"),
+        (["--trails", "3"], "--trails"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(complaint, tmp_path, arguments, words):
+    code, line = complaint("search", "--dataset", "digits", *arguments)
+    assert code == 2
+    assert line.startswith("error: ")
+    assert words in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ("latent_dims: {int: [2, 8]}", "did you mean 'latent_dim'"),
+        ("latent_dim: {int: [8, 2]}", "latent_dim: the range [8, 2] is empty"),
+        ("architecture: {choice: [fc, cnn]}", "architecture must be one of"),
+        ("reconstruction_loss: {choice: [bce, l2]}", "reconstruction_loss must be one of"),
+        ("reconstruction_loss: ssim\nssim_window: 11", "ssim_window must be <= 8"),
+        ("batch_size: {choice: [64, 65536]}", "batch_size must be <="),
+    ],
+)
+def test_a_wrong_space_file_is_one_line(complaint, tmp_path, space, words):
+    (tmp_path / "mine.yaml").write_text(space)
+    code, line = complaint("search", "--dataset", "digits", "--space", "mine.yaml")
+    assert (code, words in line) == (2, True), line
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_space_file_that_is_not_there_is_an_input_error(complaint):
+    code, line = complaint("search", "--dataset", "digits", "--space", "nowhere.yaml")
+    assert (code, "cannot read the space file nowhere.yaml" in line) == (1, True), line
+
+
+def test_a_run_name_that_exists_is_refused_and_left_as_it_was(complaint, tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    code, line = complaint("search", "--dataset", "digits", "--name", "mine")
+    assert (code, "there is a run named 'mine'" in line) == (2, True), line
+    assert list((tmp_path / "runs" / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize("storage", ["/proc/runs", "file/runs"])
+def test_a_storage_that_cannot_be_written_is_an_io_error(complaint, tmp_path, storage):
+    (tmp_path / "file").write_text("not a directory")
+    code, line = complaint("search", "--dataset", "digits", "--storage", storage)
+    assert (code, "cannot create" in line and "choose another --storage" in line) == (1, True), line
+
+
+def test_labels_that_the_objective_needs_are_missed_at_the_door(complaint, tmp_path):
+    np.savez(
+        tmp_path / "own.npz", images=np.random.default_rng(0).integers(0, 255, (600, 12, 12), dtype=np.uint8)
+    )
+    code, line = complaint("search", "--dataset", "own.npz", "--objective", "val_knn_accuracy")
+    assert (code, "val_knn_accuracy needs labels" in line) == (2, True), line
+
+
+def test_a_corrupted_data_file_is_an_io_error(complaint, tmp_path):
+    (tmp_path / "own.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    code, line = complaint("search", "--dataset", "own.npz")
+    assert (code, "own.npz" in line) == (1, True), line
+    assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+def test_a_directory_made_for_a_search_that_could_not_start_is_removed(tmp_path, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ray, "init", fail)
+    storage = tmp_path / "deep" / "runs"
+    with pytest.raises(SystemExit) as ended:
+        run(lambda _: main(["search", "--dataset", "digits", "--storage", str(storage), "--address", "head"]))
+    assert ended.value.code == 2
+    assert "no Ray cluster answers at 'head:6379'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("nowhere", "no run directory at nowhere"), (".", "is not a run directory")]
+)
+def test_the_status_of_what_is_no_run_is_one_line(complaint, path, words):
+    code, line = complaint("status", path)
+    assert (code, words in line) == (2, True), line
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2h", 7200), ("1h1m1s", 3661)],
+)
+def test_times_are_read_as_people_write_them(text, seconds):
+    assert _duration(text) == seconds
+
+
+def test_a_process_of_its_own_answers_in_the_same_way(tmp_path):
+    source = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "tune", "search", "--trials", "0"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: argument --trials")
+    assert len(done.stderr.splitlines()) == 1

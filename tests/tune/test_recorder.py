@@ -1,0 +1,269 @@
+"""The tables and checkpoints that the recorder keeps, driven as Tune drives it."""
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import EPOCHS, TRIALS, read_table
+from tests.tune.conftest import KNN, FakeTrial
+from tune import recorder as module
+from tune.recorder import WRITE_EVERY_S, Recorder
+from vae.checkpoint import load_model, save_model
+from vae.config import Config
+from vae.errors import StorageError
+from vae.models import build_model
+
+MAX_EPOCHS = 3
+PARAMS = {"architecture": "fc", "latent_dim": 4, "max_epochs": MAX_EPOCHS, "seed": 5}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def recorder(tmp_path, clock):
+    return Recorder(RunDirectory(tmp_path / "run"), KNN, max_epochs=MAX_EPOCHS, clock=clock)
+
+
+def make_trial(number=0, **params):
+    return FakeTrial(
+        f"ray-{number}", {"trial_id": f"{number:04d}-fc-4d", "number": number, "params": {**PARAMS, **params}}
+    )
+
+
+def metrics(epoch, value, **more):
+    panel = {"val_ssim": value / 2, "val_mse": 0.1, "val_psnr": 10.0, "val_kl": 1.0, "active_units": 3}
+    other = {
+        name: 1.0 for name in EPOCHS.names if name not in ("study", "trial_id", "epoch", "val_knn_accuracy")
+    }
+    return (
+        other
+        | panel
+        | {"epoch": epoch, "val_knn_accuracy": value, "hostname": "node-a", "n_parameters": 7, **more}
+    )
+
+
+def report(recorder, trial, *results):
+    for result in results:
+        trial.last_result = result
+        recorder.on_trial_result(0, [trial], trial, result)
+
+
+def run(recorder, trial, *results):
+    recorder.on_trial_start(0, [trial], trial)
+    report(recorder, trial, *results)
+    recorder.on_trial_complete(0, [trial], trial)
+
+
+def trials(recorder):
+    return read_table(recorder.run.trials_file).to_pylist()
+
+
+def epochs(recorder):
+    return read_table(recorder.run.epochs_file).to_pylist()
+
+
+def test_a_completed_trial_has_the_panel_of_its_best_epoch(recorder):
+    run(recorder, make_trial(), metrics(1, 0.5), metrics(2, 0.8), metrics(3, 0.7))
+    recorder.finish("error")
+    (row,) = trials(recorder)
+    assert (row["status"], row["stop_reason"]) == ("completed", None)
+    assert (row["objective"], row["best_epoch"], row["epochs"]) == (0.8, 2, 3)
+    assert (row["val_knn_accuracy"], row["val_ssim"]) == (0.8, 0.4)
+    assert (row["study"], row["node"], row["n_parameters"], row["seed"]) == ("run", "node-a", 7, 5)
+    assert row["train_seconds"] == 3.0
+    assert row["started_at"] <= row["finished_at"]
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "reason"),
+    [
+        (metrics(3, 0.5), "completed", None),
+        (metrics(2, 0.5), "stopped_early", "rung"),
+        (metrics(2, math.nan, stop_reason="nan", train_loss=math.nan), "failed", "nan"),
+        ({"epoch": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan}, "failed", "oom"),
+    ],
+)
+def test_the_status_says_how_a_trial_ended(recorder, last, status, reason):
+    run(recorder, make_trial(), metrics(1, 0.6), last)
+    recorder.finish("error")
+    (row,) = trials(recorder)
+    assert (row["status"], row["stop_reason"]) == (status, reason)
+    assert row["objective"] == 0.6
+
+
+def test_a_report_without_an_epoch_adds_no_row(recorder):
+    run(
+        recorder,
+        make_trial(),
+        metrics(1, 0.6),
+        {"epoch": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan},
+    )
+    recorder.finish("error")
+    assert [(row["epoch"], row["val_knn_accuracy"]) for row in epochs(recorder)] == [(1, 0.6)]
+
+
+def test_what_is_not_a_number_is_null(recorder):
+    run(recorder, make_trial(), metrics(1, math.nan, train_loss=math.inf, stop_reason="nan"))
+    recorder.finish("error")
+    (row,) = epochs(recorder)
+    assert row["val_knn_accuracy"] is None
+    assert row["train_loss"] is None
+    assert trials(recorder)[0]["objective"] is None
+
+
+def test_a_trial_that_restarts_has_one_row_for_each_epoch(recorder):
+    trial = make_trial()
+    recorder.on_trial_start(0, [trial], trial)
+    report(recorder, trial, metrics(1, 0.5), metrics(2, 0.6))
+    recorder.on_trial_recover(0, [trial], trial)
+    assert recorder.trials["0000-fc-4d"]["status"] == "pending"
+    first_start = recorder.trials["0000-fc-4d"]["started_at"]
+    recorder.on_trial_start(0, [trial], trial)
+    report(recorder, trial, metrics(2, 0.65), metrics(3, 0.7))
+    recorder.on_trial_complete(0, [trial], trial)
+    recorder.finish("error")
+    assert [(row["epoch"], row["val_knn_accuracy"]) for row in epochs(recorder)] == [
+        (1, 0.5),
+        (2, 0.65),
+        (3, 0.7),
+    ]
+    assert trials(recorder)[0]["started_at"] == first_start
+
+
+def test_trials_that_the_end_takes_are_settled(recorder):
+    pending, running = make_trial(0), make_trial(1)
+    recorder.on_step_end(0, [pending, running])
+    recorder.on_trial_start(0, [running], running)
+    report(recorder, running, metrics(1, 0.5))
+    recorder.finish("interrupted")
+    rows = trials(recorder)
+    assert [(row["status"], row["stop_reason"], row["epochs"]) for row in rows] == [
+        ("stopped_early", "interrupted", 0),
+        ("stopped_early", "interrupted", 1),
+    ]
+    assert rows[0]["started_at"] is None
+
+
+def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
+    trial = make_trial()
+    trial.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text("Traceback\n  somewhere\nValueError: no such thing\n")
+    recorder.on_trial_start(0, [trial], trial)
+    recorder.on_trial_error(0, [trial], trial)
+    recorder.finish("error")
+    (row,) = trials(recorder)
+    assert (row["status"], row["stop_reason"]) == ("failed", "error")
+    assert row["error"].endswith("ValueError: no such thing")
+    assert "\n" not in row["error"]
+
+
+def test_the_tables_are_refreshed_every_few_seconds_and_only_after_a_change(recorder, clock, monkeypatch):
+    written = []
+    monkeypatch.setattr(module, "write_table", lambda rows, schema, path: written.append(path.name))
+    trial = make_trial()
+    recorder.on_step_end(0, [trial])
+    assert len(written) == 2
+    report(recorder, trial, metrics(1, 0.5))
+    recorder.on_step_end(1, [trial])
+    assert len(written) == 2
+    clock.now += WRITE_EVERY_S
+    recorder.on_step_end(2, [trial])
+    assert len(written) == 4
+    clock.now += WRITE_EVERY_S
+    recorder.on_step_end(3, [trial])
+    assert len(written) == 4
+
+
+def test_a_full_disk_stops_the_search_at_its_end_only(recorder, monkeypatch, caplog):
+    def fail(*arguments):
+        raise StorageError("cannot write trials.parquet: No space left on device")
+
+    monkeypatch.setattr(module, "write_table", fail)
+    recorder.on_step_end(0, [make_trial()])
+    assert "No space left on device" in caplog.text
+    with pytest.raises(StorageError):
+        recorder.finish("error")
+
+
+def save_best(directory, number, epoch):
+    """Put a checkpoint where Ray's storage has those of a trial."""
+    config = Config.from_params(PARAMS)
+    model = build_model(config.model, (1, 8, 8))
+    best = directory / f"checkpoint_{number:06d}" / "best"
+    save_model(best, model, config, epoch=epoch)
+    return best
+
+
+def kept(recorder):
+    directory = recorder.run.checkpoints_dir
+    return [path.relative_to(directory).as_posix() for path in sorted(directory.rglob("*"))]
+
+
+def test_the_best_epochs_model_is_kept_whole(recorder, tmp_path):
+    trial = make_trial()
+    trial.storage.trial_fs_path = str(tmp_path)
+    save_best(tmp_path, 2, epoch=2)
+    run(recorder, trial, metrics(1, 0.5), metrics(2, 0.6), metrics(3, 0.5))
+    recorder.finish("error")
+    assert trials(recorder)[0]["checkpoint"] == "checkpoints/0000-fc-4d"
+    assert kept(recorder) == ["0000-fc-4d", "0000-fc-4d/config.json", "0000-fc-4d/model.safetensors"]
+    assert load_model(recorder.run.checkpoint_dir("0000-fc-4d")).epoch == 2
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_epoch_is_passed_over(recorder, tmp_path):
+    trial = make_trial()
+    trial.storage.trial_fs_path = str(tmp_path)
+    save_best(tmp_path, 0, epoch=1)
+    save_best(tmp_path, 1, epoch=2)  # the best
+    save_best(tmp_path, 2, epoch=3)  # saved, but its report never arrived
+    weights = save_best(tmp_path, 3, epoch=2) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    recorder.on_trial_start(0, [trial], trial)
+    report(recorder, trial, metrics(1, 0.5), metrics(2, 0.6))
+    recorder.finish("interrupted")
+    assert load_model(recorder.run.checkpoint_dir("0000-fc-4d")).epoch == 2
+
+
+def test_a_trial_without_a_checkpoint_has_none(recorder):
+    run(recorder, make_trial(), metrics(1, math.nan, stop_reason="nan"))
+    recorder.finish("error")
+    assert trials(recorder)[0]["checkpoint"] is None
+    assert not recorder.run.checkpoints_dir.exists()
+
+
+def test_hyperparameters_have_a_column_each_and_are_null_where_they_do_nothing(recorder):
+    recorder.on_step_end(
+        0, [make_trial(0, reconstruction_loss="bce"), make_trial(1, reconstruction_loss="ssim")]
+    )
+    recorder.finish("error")
+    rows = trials(recorder)
+    assert [row["config_reconstruction_loss"] for row in rows] == ["bce", "ssim"]
+    assert [row["config_ssim_window"] is None for row in rows] == [True, False]
+    assert rows[0]["config_optimizer"] == "adam"
+
+
+def test_empty_tables_have_their_columns(recorder):
+    recorder.finish("interrupted")
+    assert read_table(recorder.run.trials_file).schema.equals(TRIALS)
+    assert read_table(recorder.run.epochs_file).schema.equals(EPOCHS)
+    assert isinstance(TRIALS, pa.Schema)
+
+
+def test_the_best_so_far_is_the_best_of_all_trials(recorder):
+    assert recorder.best() is None
+    run(recorder, make_trial(0), metrics(1, 0.5))
+    run(recorder, make_trial(1), metrics(1, 0.9))
+    run(recorder, make_trial(2), metrics(1, math.nan, stop_reason="nan"))
+    assert recorder.best()["number"] == 1

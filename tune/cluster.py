@@ -1,0 +1,129 @@
+"""Ray for the project's commands: starting or joining a cluster, and what its nodes can hold."""
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from tune import TOKEN
+from vae.errors import UserError
+
+SOURCE = Path(__file__).resolve().parent.parent
+PACKAGES = ("vae", "evaluation", "tune")
+
+# Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
+GPUS_PER_TRIAL = 0.25
+CPUS_PER_TRIAL = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResources:
+    """What one trial gets, and how many trials fit at once."""
+
+    cpus: float
+    gpus: float
+    slots: int
+
+    @property
+    def n_threads(self) -> int:
+        return max(1, int(self.cpus))
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None = None) -> Iterator[str | None]:
+    """Start a local cluster or join the one at ``address``, and leave it at the end; yields its dashboard.
+
+    Raises
+    ------
+    UserError
+        No cluster answers at the address.
+    """
+    if ray.is_initialized():  # called from a program that has its own
+        yield None
+        return
+    _protect_token()
+    address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
+    if address is None:
+        # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+        context = ray.init(
+            "local",  # not the cluster of somebody else on this machine
+            dashboard_host="127.0.0.1",
+            include_dashboard=True,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    else:
+        address = address if ":" in address or address == "auto" else f"{address}:6379"
+        try:
+            context = ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # Other nodes have the dependencies, not necessarily this source.
+                runtime_env={"py_modules": [str(SOURCE / package) for package in PACKAGES]},
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); start one with "
+                "`ray start --head`, or leave --address out to run on this machine"
+            ) from error
+    try:
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
+    finally:
+        ray.shutdown()
+
+
+def trial_resources(
+    cpus: float | None, gpus: float | None, max_concurrent: int | None, n_trials: int
+) -> TrialResources:
+    """Fit trials into the connected cluster; None takes what the cluster has.
+
+    Raises
+    ------
+    UserError
+        No node can hold a single trial.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = CPUS_PER_TRIAL if cpus is None else cpus
+    if gpus is None:
+        gpus = GPUS_PER_TRIAL if any(node.get("GPU", 0) for node in nodes) else 0.0
+    slots = sum(_fit(node, cpus, gpus) for node in nodes)
+    if slots == 0:
+        largest = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise UserError(
+            f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one node, but the nodes have {largest}; "
+            "lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return TrialResources(cpus, gpus, min(slots, n_trials, max_concurrent or slots))
+
+
+def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:
+    """Return how many trials fit on one node; a fraction of a GPU must come from a single device."""
+    by_cpu = int(node.get("CPU", 0) / cpus + 1e-9) if cpus else float("inf")
+    if not gpus:
+        by_gpu = float("inf")
+    elif gpus <= 1:
+        by_gpu = int(node.get("GPU", 0)) * int(1 / gpus + 1e-9)
+    else:
+        by_gpu = int(node.get("GPU", 0) / gpus + 1e-9)
+    fit = min(by_cpu, by_gpu)
+    return int(fit) if fit != float("inf") else 0
+
+
+def _protect_token() -> None:
+    """Keep Ray's token, the only lock on its ports, from being read by others; Ray makes it mode 0644."""
+    with contextlib.suppress(OSError):
+        TOKEN.parent.mkdir(mode=0o700, exist_ok=True)
+        if TOKEN.exists():
+            TOKEN.chmod(0o600)
+        elif "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            with open(os.open(TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))

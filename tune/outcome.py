@@ -1,0 +1,55 @@
+"""How a trial stands or ended, in the words of the `trials` table; Optuna is told the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from tune.scheduler import STOP_REASON, TIME_ATTR
+
+PENDING = "pending"
+RUNNING = "running"
+COMPLETED = "completed"
+STOPPED_EARLY = "stopped_early"
+FAILED = "failed"
+
+NAN, OUT_OF_MEMORY, ERROR = "nan", "oom", "error"
+RUNG, INTERRUPTED, TIME_BUDGET = "rung", "interrupted", "time_budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A final status and its reason (None: the full budget was trained)."""
+
+    status: str
+    stop_reason: str | None = None
+
+    @property
+    def optuna_state(self) -> optuna.trial.TrialState:
+        """COMPLETE only at the full budget, PRUNED only where ASHA judged, else FAIL."""
+        if self.status == COMPLETED:
+            return optuna.trial.TrialState.COMPLETE
+        if self.stop_reason == RUNG:
+            return optuna.trial.TrialState.PRUNED
+        return optuna.trial.TrialState.FAIL
+
+
+def ended(last_result: Mapping[str, Any], max_epochs: int) -> Outcome:
+    """Return the outcome of a trial that ended without an exception."""
+    reason = last_result.get(STOP_REASON)
+    if reason is not None:
+        return Outcome(FAILED, reason)
+    if last_result.get(TIME_ATTR, 0) >= max_epochs:
+        return Outcome(COMPLETED)
+    return Outcome(STOPPED_EARLY, RUNG)
+
+
+def failed(error: Exception | None) -> Outcome:
+    """Return the outcome of a trial that raised."""
+    return Outcome(FAILED, OUT_OF_MEMORY if "OutOfMemory" in type(error).__name__ else ERROR)
+
+
+def cut_short(reason: str) -> Outcome:
+    """Return the outcome of a trial that the end of the search took: interrupted, time_budget or error."""
+    return Outcome(FAILED if reason == ERROR else STOPPED_EARLY, reason)

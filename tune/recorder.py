@@ -1,0 +1,225 @@
+"""A Tune callback that keeps `trials.parquet`, `epochs.parquet` and `checkpoints/` true to the search."""
+
+import logging
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, write_table
+from tune.objective import Objective
+from tune.outcome import PENDING, RUNNING, Outcome, cut_short, ended, failed
+from tune.scheduler import TIME_ATTR
+from tune.trainable import BEST_DIR
+from vae.checkpoint import MODEL_FILE, read_tensors
+from vae.config import Config
+from vae.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+WRITE_EVERY_S = 3.0
+_EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
+
+
+class Recorder(Callback):
+    """Holds the rows of both tables, writes them every few seconds and at the end.
+
+    Rows are keyed by trial and by epoch, so a trial that restarts from a checkpoint replaces what it repeats.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        objective: Objective,
+        *,
+        max_epochs: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.objective = objective
+        self.max_epochs = max_epochs
+        self.trials: dict[str, dict[str, Any]] = {}
+        self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
+        self._trials: dict[str, Trial] = {}  # those of Ray that have not ended
+        self._known = 0
+        self._clock = clock
+        self._written_at = -math.inf
+        self._changed = False
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if len(trials) != self._known:
+            self._known = len(trials)
+            for trial in trials:
+                self._row(trial)
+        if self._changed and self._clock() - self._written_at >= WRITE_EVERY_S:
+            try:
+                self.write()
+            except StorageError as error:  # a full disk may be freed before the end, where it counts
+                self._written_at = self._clock()
+                logger.warning("%s", error)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        row = self._row(trial)
+        self._change(row, status=RUNNING, started_at=row["started_at"] or _now())
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        row = self._row(trial)
+        self._change(
+            row, node=result.get("hostname"), n_parameters=result.get("n_parameters", row["n_parameters"])
+        )
+        if "train_loss" not in result:  # the report of an end without an epoch
+            return
+        epoch = {"study": row["study"], "trial_id": row["trial_id"], "epoch": result[TIME_ATTR]}
+        for name in _EPOCH_METRICS:
+            # NaN would be the largest value in DuckDB and the smallest elsewhere; null is neither.
+            epoch[name] = result[name] if name in result and math.isfinite(result[name]) else None
+        self.epochs.setdefault(row["trial_id"], {})[result[TIME_ATTR]] = epoch
+        self._summarise(row)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._change(self._row(trial), status=PENDING)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._end(trial, ended(trial.last_result, self.max_epochs))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        error = _error(trial)
+        row = self._row(trial)
+        self._change(row, error=_one_line(error))
+        logger.warning("%s failed: %s", row["trial_id"], row["error"])
+        self._end(trial, failed(error))
+
+    def finish(self, reason: str) -> None:
+        """Settle the trials that have not ended, for ``reason``, and write both tables."""
+        for trial in list(self._trials.values()):
+            self._end(trial, cut_short(reason))
+        self.write()
+
+    def write(self) -> None:
+        """Write both tables now."""
+        epochs = [row for by_epoch in self.epochs.values() for _, row in sorted(by_epoch.items())]
+        write_table(epochs, EPOCHS, self.run.epochs_file)
+        write_table(list(self.trials.values()), TRIALS, self.run.trials_file)
+        self._written_at, self._changed = self._clock(), False
+
+    def best(self) -> dict[str, Any] | None:
+        """Return the row with the best objective so far, whatever its status."""
+        return self.objective.best(self.trials.values())
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        trial_id = trial.config["trial_id"]
+        if trial_id not in self.trials:
+            params = trial.config["params"]
+            self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
+                "study": self.run.path.name,
+                "trial_id": trial_id,
+                "number": trial.config["number"],
+                "status": PENDING,
+                "epochs": 0,
+                "seed": params["seed"],
+                "train_seconds": 0.0,
+                **{CONFIG_PREFIX + name: value for name, value in _used_params(params).items()},
+            }
+            self._trials[trial_id] = trial
+            self._changed = True
+        return self.trials[trial_id]
+
+    def _change(self, row: dict[str, Any], **columns: Any) -> None:
+        row |= columns
+        self._changed = True
+
+    def _summarise(self, row: dict[str, Any]) -> None:
+        """Fill in what follows from the trial's epochs; the panel is that of the best one."""
+        epochs = [epoch for _, epoch in sorted(self.epochs[row["trial_id"]].items())]
+        best: dict[str, Any] = {}
+        for epoch in epochs:
+            value = epoch[self.objective.name]
+            if value is not None and self.objective.better(value, best.get(self.objective.name)):
+                best = epoch
+        self._change(
+            row,
+            objective=best.get(self.objective.name),
+            best_epoch=best.get("epoch"),
+            epochs=epochs[-1]["epoch"],
+            train_seconds=sum(epoch["epoch_seconds"] or 0.0 for epoch in epochs),
+            **{name: best.get(name) for name in NEUTRAL_PANEL},
+        )
+
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
+        row = self._row(trial)
+        del self._trials[row["trial_id"]]
+        self._change(row, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
+        checkpoint = self.run.checkpoint_dir(row["trial_id"])
+        try:
+            if _keep_best(trial, row["best_epoch"], checkpoint):
+                self._change(row, checkpoint=checkpoint.relative_to(self.run.path).as_posix())
+        except OSError as error:
+            logger.warning("cannot keep the checkpoint of %s: %s", row["trial_id"], error)
+
+
+def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every hyperparameter, null where another one switches it off."""
+    used = Config.from_params(dict(params)).to_params()
+    if used["reconstruction_loss"] != "ssim":
+        used["ssim_window"] = None
+    if used["schedule"] != "milestones":
+        used["milestones"] = None
+    return used
+
+
+def _keep_best(trial: Trial, epoch: int | None, target: Path) -> bool:
+    """Copy the model of a trial's best epoch so that ``target`` is absent or whole; False if there is none.
+
+    When the end comes between a report and its processing, Tune does not know the newest checkpoint yet; so
+    they are taken from where the trial put them, and looked into.
+    """
+    assert trial.storage is not None
+    for checkpoint in sorted(Path(trial.storage.trial_fs_path).glob("checkpoint_*"), reverse=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
+            copy = Path(temporary) / target.name
+            try:
+                shutil.copytree(checkpoint / BEST_DIR, copy)
+                header = read_tensors(copy / MODEL_FILE)[1]
+            except (OSError, StorageError):  # half written when its worker died
+                continue
+            if header.get("epoch") == epoch:
+                if target.exists():
+                    shutil.rmtree(target)
+                copy.rename(target)
+                return True
+    return False
+
+
+def _error(trial: Trial) -> Exception:
+    """Return the error that ended a trial, as the driver wrote it; Ray wraps it in its own."""
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error: Any = cloudpickle.load(file)
+    except Exception:  # absent, or of a class that cannot be unpickled
+        return RuntimeError(
+            Path(trial.error_file).read_text().strip() if trial.error_file else "unknown error"
+        )
+    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = inner
+    return error
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,141 @@
+"""What runs in a worker: train one VAE, report each epoch with a checkpoint, go on after a failure."""
+
+import gc
+import math
+import random
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.tune import Checkpoint, get_checkpoint, report
+
+from evaluation.knn import knn_accuracy
+from tune.objective import Objective
+from tune.outcome import NAN, OUT_OF_MEMORY
+from tune.scheduler import STOP_REASON, TIME_ATTR
+from tune.trial_data import TrialData
+from vae.checkpoint import load_model, save_model
+from vae.config import Config
+from vae.data import ImageSet
+from vae.inference import embed
+from vae.models import VAE, count_parameters
+from vae.training import EpochEnd, train
+
+BEST_DIR = "best"
+"""Inside a checkpoint: the model of the best epoch so far, beside the state of the last."""
+
+N_NEIGHBORS = 10
+
+
+def train_trial(config: Mapping[str, Any], *, data: TrialData, objective: Objective, n_threads: int) -> None:
+    """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`."""
+    params = config["params"]
+    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    _reset_process(params["seed"], n_threads)
+    with tempfile.TemporaryDirectory() as directory:
+        reporter = _Reporter(Path(directory), data, device, objective)
+        try:
+            train(
+                Config.from_params(params),
+                data.train(device),
+                reporter.validation,
+                device=device,
+                resume_from=reporter.take_up(),
+                on_epoch_end=reporter.on_epoch_end,
+            )
+        except (torch.OutOfMemoryError, MemoryError):
+            reporter.out_of_memory()
+
+
+class _Reporter:
+    """Reports each epoch of one trial; its directory is what becomes the checkpoint."""
+
+    def __init__(self, directory: Path, data: TrialData, device: torch.device, objective: Objective) -> None:
+        self.directory = directory
+        self.objective = objective
+        self.validation = data.validation(device)
+        self.knn = _ValidationKnn(data, device) if data.labelled else None
+        self.best: float | None = None
+        self.epoch = 0
+
+    def take_up(self) -> Path | None:
+        """Unpack the checkpoint that Tune restores from, if any, and return where it lies."""
+        checkpoint = get_checkpoint()
+        if checkpoint is None:
+            return None
+        with checkpoint.as_directory() as source:
+            shutil.copytree(source, self.directory, dirs_exist_ok=True)
+        if (self.directory / BEST_DIR).is_dir():
+            self.best = load_model(self.directory / BEST_DIR).metrics[self.objective.name]
+        return self.directory
+
+    def on_epoch_end(self, end: EpochEnd) -> None:
+        metrics: dict[str, Any] = dict(end.metrics)
+        if self.knn is not None:
+            metrics["val_knn_accuracy"] = math.nan if end.stop_reason else self.knn(end.state.model)
+        value = metrics[self.objective.name]
+        stop_reason = end.stop_reason or (None if math.isfinite(value) else NAN)
+        self.epoch = end.epoch
+        result = metrics | {
+            TIME_ATTR: end.epoch,
+            STOP_REASON: stop_reason,
+            "n_parameters": count_parameters(end.state.model),
+        }
+        if stop_reason:  # the last checkpoint stays the one before
+            report(result)
+            return
+        if self.objective.better(value, self.best):
+            self.best = value
+            save_model(
+                self.directory / BEST_DIR, end.state.model, end.state.config, epoch=end.epoch, metrics=metrics
+            )
+        end.state.save(self.directory)
+        report(result, checkpoint=Checkpoint.from_directory(self.directory))
+
+    def out_of_memory(self) -> None:
+        """Report why the trial ends; there is no epoch to go with it."""
+        report({TIME_ATTR: self.epoch, STOP_REASON: OUT_OF_MEMORY, self.objective.name: math.nan})
+
+
+class _ValidationKnn:
+    """KNN accuracy of the validation images among a sample of the training images, in the latent means."""
+
+    def __init__(self, data: TrialData, device: torch.device) -> None:
+        train, validation = data.train(device), data.validation(device)
+        self.reference = _rows(train, data.reference_index)
+        self.query = _rows(validation, data.query_index)
+
+    def __call__(self, model: VAE) -> float:
+        reference, query = embed(model, self.reference.images), embed(model, self.query.images)
+        if not (reference.isfinite().all() and query.isfinite().all()):
+            return math.nan
+        assert self.reference.labels is not None
+        assert self.query.labels is not None
+        return knn_accuracy(
+            reference,
+            self.reference.labels,
+            query,
+            self.query.labels,
+            n_neighbors=N_NEIGHBORS,
+            weights="distance",
+        )
+
+
+def _rows(images: ImageSet, index: np.ndarray) -> ImageSet:
+    return images.subset(torch.tensor(index, device=images.images.device))
+
+
+def _reset_process(seed: int, n_threads: int) -> None:
+    """Put back what an earlier trial in this process may have left; Tune reuses processes for many trials."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    torch.set_num_threads(n_threads)
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what must be reset is the global generator
+    random.seed(seed)
