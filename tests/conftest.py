@@ -118,7 +118,7 @@ def study(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture(scope="session")
 def evaluated_once(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """The same, evaluated without Ray and without UMAP, whose compiler takes half a minute; do not change it."""
+    """The same, evaluated without Ray and UMAP, whose compiler takes half a minute; do not change it."""
     run = write_study(tmp_path_factory.mktemp("evaluated") / "runs" / "tiny")
     options = Options(methods=["raw", "pca", "vae"])
     evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)

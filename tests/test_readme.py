@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import duckdb
+import pandas as pd
+import polars as pl
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
@@ -38,7 +40,7 @@ def test_every_snippet_runs_and_finds_rows():
         else:
             names: dict[str, object] = {}
             exec(compile(text, str(README), "exec"), names)
-            tables = [value for value in names.values() if hasattr(value, "columns")]
+            tables = [value for value in names.values() if isinstance(value, pd.DataFrame | pl.DataFrame)]
             assert tables, text
             assert all(len(table) for table in tables), text
 

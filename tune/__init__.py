@@ -2,13 +2,9 @@
 
 import os
 import time
-from pathlib import Path
 
 STARTED = time.perf_counter()
 """When the command began: importing Ray and torch is part of what a person waits for."""
-
-TOKEN = Path.home() / ".ray" / "auth_token"
-"""What Ray's processes show each other."""
 
 # Ray reads these when it is imported or first used; this file is imported before any other of the package.
 for _name, _value in {
@@ -22,5 +18,3 @@ for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
 }.items():
     os.environ.setdefault(_name, _value)
-if TOKEN.exists():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # to a cluster at an address it is not sent otherwise

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
-from tune import TOKEN
 from vae.errors import UserError
 
 SOURCE = Path(__file__).resolve().parent.parent
+TOKEN = Path.home() / ".ray" / "auth_token"
 PACKAGES = ("vae", "evaluation", "tune")
 
 # Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
 GPUS_PER_TRIAL = 0.25
 CPUS_PER_TRIAL = 1.0
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
     if ray.is_initialized():  # called from a program that has its own
         yield None
         return
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded
     _protect_token()
     address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
     if address is None:
@@ -62,6 +62,8 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
         )
     else:
         address = address if ":" in address or address == "auto" else f"{address}:6379"
+        # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         try:
             context = ray.init(
                 address,

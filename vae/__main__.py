@@ -78,7 +78,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """Train one VAE; `model.safetensors` is the epoch with the lowest validation loss, the state is the last one."""
+    """Train one VAE; keep the model of the epoch with the lowest validation loss and the last state."""
     config = Config.from_params({name: getattr(arguments, name) for name in PARAMS})
     device = _device(arguments.device)
     output = arguments.output or Path("runs") / time.strftime("vae-%Y%m%d-%H%M%S", time.gmtime())
@@ -142,9 +142,8 @@ def train_command(arguments: argparse.Namespace) -> int:
             f"try a --learning-rate below {rate:g}"
         )
     if not result.history:
-        print(
-            f"{output} has trained its {config.training.max_epochs} epochs already; raise --max-epochs to go on"
-        )
+        epochs = config.training.max_epochs
+        print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to go on")
     print(f"Model, config and state are in {output}")
     return 0
 
@@ -164,9 +163,8 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     else:
         images = split_validation(dataset.train, seed=arguments.seed).validation
     panel = evaluate_panel(loaded.model, images.to(device).images, loaded.config.loss)
-    print(
-        f"{loaded.config.model.architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images"
-    )
+    architecture = loaded.config.model.architecture
+    print(f"{architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images")
     for name in PANEL:
         print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
     return 0

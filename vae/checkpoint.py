@@ -43,8 +43,8 @@ def save_model(
 ) -> None:
     """Write a model into a directory, which is made if need be.
 
-    Each file is replaced in one step. What changes from epoch to epoch travels in the header of the weights, so a
-    crash between the two files leaves nothing that disagrees.
+    Each file is replaced in one step. What changes from epoch to epoch travels in the header of the weights,
+    so a crash between the two files leaves nothing that disagrees.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The reconstruction losses and the KL divergence, all in nats per image so that their weights mean the same."""
+"""The reconstruction losses and the KL divergence, in nats per image so that their weights mean the same."""
 
 from dataclasses import dataclass
 from math import log, pi
@@ -47,10 +47,10 @@ def bce_loss(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def mse_loss(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the Gaussian negative log-likelihood under its optimal shared variance, averaged over the images.
+    """Return the Gaussian negative log-likelihood under its optimal variance, averaged over the images.
 
-    The plain squared error has no natural scale against the KL divergence. With the variance at its maximum-
-    likelihood value, the mean squared error of the batch, it has one (sigma-VAE, Rybkin et al. 2021,
+    The plain squared error has no natural scale against the KL divergence. With the variance at its most
+    likely value, the mean squared error of the batch, it has one (sigma-VAE, Rybkin et al. 2021,
     arXiv:2006.13202).
     """
     # A floor far below the 8-bit quantisation error keeps a perfect reconstruction finite.
@@ -67,6 +67,6 @@ def ssim_loss(logits: Tensor, images: Tensor, *, window: int = 11) -> Tensor:
 
 
 def kl_per_dimension(posterior: Posterior) -> Tensor:
-    """Return KL(q(z|x) || N(0, 1)) of each latent dimension (latent_dim,) in nats, averaged over the images."""
+    """Return KL(q(z|x) || N(0, 1)) of each dimension (latent_dim,) in nats, averaged over the images."""
     mean, log_variance = posterior
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).mean(0)

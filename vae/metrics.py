@@ -25,10 +25,11 @@ def evaluate_panel(
     Returns
     -------
     dict
-        ``val_ssim`` (window 11, or the largest odd one that fits; higher is better), ``val_mse`` (pixels in [0, 1]),
-        ``val_psnr`` (dB, higher is better), ``val_kl`` (nats per image), ``active_units`` (dimensions whose posterior
-        mean varies by more than 0.01 over the images; Burda et al. 2016, arXiv:1509.00519), and the trial's own
-        ``val_loss`` and ``val_reconstruction_loss`` (nats per image), which are not comparable between losses.
+        ``val_ssim`` (window 11, or the largest odd one that fits; higher is better), ``val_mse`` (pixels in
+        [0, 1]), ``val_psnr`` (dB, higher is better), ``val_kl`` (nats per image), ``active_units``
+        (dimensions whose posterior mean has a variance above 0.01 over the images; Burda et al. 2016,
+        arXiv:1509.00519), and the trial's own ``val_loss`` and ``val_reconstruction_loss`` (nats per image),
+        which are not comparable between losses.
     """
     window = largest_window(*model.image_shape[1:])
     device, n = images.device, len(images)

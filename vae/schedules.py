@@ -13,8 +13,9 @@ def learning_rate_factor(schedule: str, progress: float, milestones: tuple[float
     Parameters
     ----------
     schedule
-        ``constant`` | ``milestones`` (÷ 10 at each) | ``cosine`` (to 0, Loshchilov & Hutter 2017, arXiv:1608.03983) |
-        ``one_cycle`` (rise over 30 %, then cosine to 0, Smith & Topin 2018, arXiv:1708.07120).
+        ``constant``; ``milestones`` (÷ 10 at each); ``cosine`` (to 0, Loshchilov & Hutter 2017,
+        arXiv:1608.03983); ``one_cycle`` (rise over 30 %, then cosine to 0, Smith & Topin 2018,
+        arXiv:1708.07120).
     progress
         The fraction of the full budget that is done, 0 to 1.
     milestones
@@ -32,5 +33,8 @@ def learning_rate_factor(schedule: str, progress: float, milestones: tuple[float
 
 
 def kl_warmup_factor(epochs_done: float, kl_warmup_epochs: float) -> float:
-    """Return the factor on the KL weight: linear from 0 to 1 over the warm-up (Bowman et al. 2016, arXiv:1511.06349)."""
+    """Return the factor on the KL weight, linear from 0 to 1 over the warm-up.
+
+    Bowman et al. 2016, arXiv:1511.06349.
+    """
     return min(1.0, epochs_done / kl_warmup_epochs) if kl_warmup_epochs > 0 else 1.0

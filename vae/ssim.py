@@ -14,9 +14,9 @@ K1, K2 = 0.01, 0.03
 def ssim(images: Tensor, targets: Tensor, *, window: int = 11) -> Tensor:
     """Return the mean SSIM of each image (n,) against its target; 1 is identity, higher is better.
 
-    Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", with a Gaussian
-    window of standard deviation 1.5 and no padding. A separable filter without padding is ``A @ x @ B`` for two
-    banded matrices, which runs at the speed of matrix products, forward and backward.
+    Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", with a
+    Gaussian window of standard deviation 1.5 and no padding. A separable filter without padding is
+    ``A @ x @ B`` for two banded matrices, at the speed of matrix products, forward and backward.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _blur(x: Tensor, window: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _band(side: int, window: int, device: torch.device) -> Tensor:
-    """Return the (side, side - window + 1) matrix whose column j holds the Gaussian centred on its j-th position."""
+    """Return the (side, side - window + 1) matrix whose column j holds the window at its j-th position."""
     offsets = torch.arange(window, dtype=torch.float32) - window // 2
     gaussian = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     gaussian /= gaussian.sum()

@@ -17,7 +17,7 @@ STATE_FILE = "training.safetensors"
 class TrainingState:
     """A model, its optimiser and how many epochs are done.
 
-    There is no generator to save: the randomness of an epoch is a function of the seed and the epoch's number.
+    There is no generator to save: the randomness of an epoch follows from the seed and its number.
     """
 
     def __init__(self, config: Config, model: VAE, epoch: int = 0) -> None:
@@ -27,7 +27,7 @@ class TrainingState:
         self.epoch = epoch
 
     def save(self, directory: Path) -> None:
-        """Write the state into a directory, which is made if need be; an older state there is replaced in one step.
+        """Write the state into a directory, made if need be; an older state there is replaced in one step.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The training loop. Images live on the device as bytes; a batch is an index, never a Python object per image."""
+"""The training loop. Images live on the device as bytes; a batch is an index, never an object per image."""
 
 import math
 import time
@@ -56,8 +56,8 @@ def train(
 ) -> TrainResult:
     """Train one VAE.
 
-    All randomness of an epoch follows from the seed and the epoch's number, so a run that stops and resumes ends with
-    the same weights, bit for bit on the CPU, as one that never stopped.
+    All randomness of an epoch follows from the seed and the epoch's number, so a run that stops and resumes
+    ends with the same weights, bit for bit on the CPU, as one that never stopped.
 
     Parameters
     ----------
@@ -105,7 +105,8 @@ def train(
 def _check_fit(config: Config, images: ImageSet) -> None:
     if config.training.batch_size > len(images):
         raise UserError(
-            f"batch_size must be <= {len(images)}, the number of training images, got {config.training.batch_size}"
+            f"batch_size must be <= {len(images)}, the number of training images, "
+            f"got {config.training.batch_size}"
         )
     if config.loss.reconstruction_loss == "ssim":
         check_window(config.loss.ssim_window, *images.image_shape[1:])

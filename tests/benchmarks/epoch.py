@@ -1,11 +1,10 @@
 """Time one training epoch against a DataLoader + PIL + ToTensor loop, and the SSIM loss against BCE.
 
-Run with `make bench`. Everything is timed in turn in one process, round after round, so that the ratios hold on a
-machine whose speed drifts; the figures are medians over the rounds.
+Run with `make bench`. Everything is timed in turn in one process, round after round, so that the ratios hold
+on a machine whose speed drifts; the figures are medians over the rounds.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -119,8 +118,8 @@ def main() -> None:
         for name, subject in subjects.items():
             seconds[name].append(subject())
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{len(split.train):,} Fashion-MNIST images, batch {BATCH_SIZE}, latent 10, {arguments.threads} threads,")
-    print(f"{arguments.rounds} rounds, torch {torch.__version__}, {platform.processor() or platform.machine()}")
+    print(f"{len(split.train):,} Fashion-MNIST images, batch {BATCH_SIZE}, latent 10")
+    print(f"{arguments.threads} threads, {arguments.rounds} rounds, torch {torch.__version__}")
     print(f"{'epoch':40} {'median s':>9} {'min':>7} {'max':>7}")
     for name, values in seconds.items():
         print(f"{name:40} {median[name]:9.2f} {min(values):7.2f} {max(values):7.2f}")

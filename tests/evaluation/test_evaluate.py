@@ -25,7 +25,7 @@ def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
     assert sorted((method, dim) for method, _, dim in embeddings.groups) == [
         ("pca", 2), ("pca", 4), ("pca", 10), ("raw", 64), ("vae", 4), ("vae", 10),
     ]  # fmt: skip
-    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds + the test set
+    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds and test
     assert set(embeddings.size()) == {3 * 5 * 2 * 6}
     assert frame["value"].between(0, 1).all()
     assert set(frame[frame["protocol"] == "cv"]["fold"]) == {0, 1, 2, 3, 4}

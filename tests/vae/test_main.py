@@ -59,9 +59,17 @@ def test_a_run_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["--architecture", "fcc"], UserError, "architecture must be one of fc, fc_conv, conv, resnet, got 'fcc'"),
+        (
+            ["--architecture", "fcc"],
+            UserError,
+            "architecture must be one of fc, fc_conv, conv, resnet, got 'fcc'",
+        ),
         (["--dataset", "digit"], UserError, "digits"),
-        (["--learning-rate", "1e30", "--optimizer", "sgd"], UserError, "non-finite in epoch 1; try a --learning-rate"),
+        (
+            ["--learning-rate", "1e30", "--optimizer", "sgd"],
+            UserError,
+            "non-finite in epoch 1; try a --learning-rate",
+        ),
         (["--resume"], UserError, "--resume needs a run in --output"),
         (["--device", "gpu"], UserError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
         (["--output", "/proc/run"], StorageError, "cannot write /proc/run"),

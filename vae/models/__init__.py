@@ -18,7 +18,7 @@ def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0) 
     Raises
     ------
     UserError
-        The image is outside 8×8×1 to 64×64×3, or the latent space has more dimensions than the image has values.
+        The image is outside 8×8×1 to 64×64×3, or has fewer values than the latent space has dimensions.
     """
     channels, height, width = image_shape
     if not (1 <= channels <= 3 and 8 <= height <= 64 and 8 <= width <= 64):
@@ -27,7 +27,8 @@ def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0) 
         )
     if config.latent_dim > channels * height * width:
         raise UserError(
-            f"latent_dim must be <= {channels * height * width}, the values of one image, got {config.latent_dim}"
+            f"latent_dim must be <= {channels * height * width}, the values of one image, "
+            f"got {config.latent_dim}"
         )
     architecture = MODELS[config.architecture]
     # torch's initialisers draw from the global generator only, so it is borrowed and given back.

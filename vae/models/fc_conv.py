@@ -25,7 +25,7 @@ class _FromPoint(nn.ConvTranspose2d):
     """A transposed convolution of one point, likewise computed as a matrix product."""
 
     def reset_parameters(self) -> None:
-        """Initialise as the linear layer that it is: torch would count a whole image as the fan-in of a point."""
+        """Initialise as a linear layer: torch would count a whole image as the fan-in of a point."""
         bound = 1 / sqrt(self.in_channels)
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:

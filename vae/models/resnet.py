@@ -11,7 +11,7 @@ BLOCKS = 2
 
 
 class ResidualBlock(nn.Module):
-    """x + 1×1 convolution of a 3×3 convolution with half the channels (van den Oord et al. 2017, arXiv:1711.00937)."""
+    """x + a 1×1 of a 3×3 convolution with half the channels (van den Oord et al. 2017, arXiv:1711.00937)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
