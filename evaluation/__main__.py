@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -99,5 +100,10 @@ def _positive(cpus: int | None) -> int | None:
     return cpus
 
 
-if __name__ == "__main__":
+def cli() -> NoReturn:
+    """Entry point of the console script."""
     run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -50,7 +51,10 @@ def search(arguments: argparse.Namespace) -> int:
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
         run_search(study, console, interruption)
         _print_best(study, console)
-        if interruption.reason == INTERRUPTED:
+        interrupted = interruption.reason == INTERRUPTED
+        if interrupted or study.best is None or arguments.no_evaluate:
+            _report(study)
+        if interrupted:
             console.print(f"interrupted; what was done is in {study.run.path}")
             return INTERRUPTED_CODE
         if study.best is None:
@@ -69,14 +73,22 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(study: Study, console: Console) -> None:
-    from evaluation.evaluate import (
-        evaluate_run,
-    )  # brings in UMAP and its compiler: seconds that only this needs
+    # Seconds of imports that only this needs.
+    from evaluation.evaluate import evaluate_run
+    from evaluation.summary import print_summary
 
     begun = time.perf_counter()
     evaluate_run(study.run, finalists=study.plan.finalists, console=console)
     study.record["timings"]["evaluation_s"] = time.perf_counter() - begun
     study.save()
+    print_summary(study.run, console)
+
+
+def _report(study: Study) -> None:
+    """Write the report of a search that is not evaluated."""
+    from evaluation.report import write_report
+
+    write_report(study.run)
 
 
 def _print_best(study: Study, console: Console) -> None:
@@ -222,5 +234,10 @@ def _duration(text: str) -> float:
     return float(seconds)
 
 
-if __name__ == "__main__":
+def cli() -> NoReturn:
+    """Entry point of the console script."""
     run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -44,7 +44,7 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
     UserError
         No cluster answers at the address.
     """
-    if ray.is_initialized():  # called from a program that has its own
+    if address is None and ray.is_initialized():  # called from a program that has its own
         yield None
         return
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded

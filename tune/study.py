@@ -118,7 +118,7 @@ def new_study(plan: Plan) -> Iterator[Study]:
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     run, made = _new_directory(plan.storage, name)
-    study = Study(plan, run, objective, data, _record(plan, name, objective, dataset))
+    study = Study(plan, run, objective, data, _record(plan, name, objective, dataset, data))
     try:
         study.save()
         yield study
@@ -221,7 +221,7 @@ def _remove(directories: list[Path]) -> None:
             continue
 
 
-def _record(plan: Plan, name: str, objective: Objective, dataset: Dataset) -> dict[str, Any]:
+def _record(plan: Plan, name: str, objective: Objective, dataset: Dataset, data: TrialData) -> dict[str, Any]:
     return {
         "name": name,
         "status": "running",
@@ -243,6 +243,7 @@ def _record(plan: Plan, name: str, objective: Objective, dataset: Dataset) -> di
         "max_epochs": plan.max_epochs,
         "space": plan.space.source,
         "finalists": plan.finalists,
+        "knn_references": len(data.reference_index),
         "code": code_version(),
         "versions": versions(),
         "hardware": hardware(),
