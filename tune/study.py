@@ -180,7 +180,7 @@ def run_search(study: Study, console: Console, interruption: Interruption) -> No
         study.record["timings"] |= {
             "search_s": seconds,
             "train_s": train_seconds,
-            # The share of the slots' time that went into epochs, rather than starting, measuring and waiting.
+            # The share of the slots' time that went into epochs, rather than starting, saving and waiting.
             "occupancy": train_seconds / (seconds * resources.slots),
         }
         study.save(status=status, finished_at=_now(), resources=asdict(resources))

@@ -5,6 +5,7 @@ import math
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ class _Reporter:
     def on_epoch_end(self, end: EpochEnd) -> None:
         metrics: dict[str, Any] = dict(end.metrics)
         if self.knn is not None:
+            started = time.perf_counter()
             metrics["val_knn_accuracy"] = math.nan if end.stop_reason else self.knn(end.state.model)
+            metrics["epoch_seconds"] += time.perf_counter() - started
         value = metrics[self.objective.name]
         stop_reason = end.stop_reason or (None if math.isfinite(value) else NAN)
         self.epoch = end.epoch
