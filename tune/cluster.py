@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ PACKAGES = ("vae", "evaluation", "tune")
 # Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
 GPUS_PER_TRIAL = 0.25
 CPUS_PER_TRIAL = 1.0
+
+CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
         # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         try:
+            _check_port(address)
             context = ray.init(
                 address,
                 log_to_driver=False,
@@ -72,7 +76,7 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
                 # Other nodes have the dependencies, not necessarily this source.
                 runtime_env={"py_modules": [str(SOURCE / package) for package in PACKAGES]},
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); start one with "
                 "`ray start --head`, or leave --address out to run on this machine"
@@ -81,6 +85,13 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Raise an OSError in seconds if nobody listens there; Ray would try for a minute and more."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def trial_resources(

@@ -86,7 +86,14 @@ def test_an_address_where_nobody_answers_is_refused(monkeypatch):
         raise ConnectionError("Could not find any running Ray instance.\nMore words.")
 
     monkeypatch.setattr(ray, "init", fail)
-    words = r"no Ray cluster answers at 'head:6379' \(Could not find any"
-    with pytest.raises(UserError, match=words) as error, ray_session("head"):
+    words = r"no Ray cluster answers at 'auto' \(Could not find any"
+    with pytest.raises(UserError, match=words) as error, ray_session("auto"):
         pass
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:head"])
+def test_a_port_that_is_closed_or_none_is_refused_without_asking_ray(monkeypatch, address):
+    monkeypatch.setattr(ray, "init", lambda *arguments, **options: pytest.fail("Ray was asked"))
+    with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'"), ray_session(address):
+        pass

@@ -202,6 +202,8 @@ def test_the_run_directory_holds_what_is_documented_and_no_leftovers(search):
         "study.json",
         "trials.parquet",
         "epochs.parquet",
+        "figures",
+        "report.html",
         "checkpoints",
         "optuna.journal",
         "ray",
