@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.console import Console
 
-from evaluation.atomic import write_text
 from evaluation.embedders import METHODS, Embedder, Images, Vae
 from evaluation.embedding_files import write_embedding
 from evaluation.pipeline import Compute, Embedded, Event, Scored, planned_rounds
@@ -26,6 +25,7 @@ from evaluation.protocols import KnnGrid, missing_cells
 from evaluation.report import write_report
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, write_table
+from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UserError
 

@@ -9,12 +9,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from evaluation.atomic import write_text
 from evaluation.embedders import EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.results import FEW, FULL, Results, Setting
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
+from vae.atomic import write_text
 from vae.data import Dataset
 
 SHOWN_PARAMS = {

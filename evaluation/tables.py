@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.atomic import replaced_file
+from vae.atomic import replaced_file
 from vae.config import PARAMS
 from vae.errors import StorageError
 

@@ -24,7 +24,6 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
-from evaluation.atomic import write_text
 from evaluation.run_directory import RunDirectory
 from tune.cluster import trial_resources
 from tune.interruption import Interruption
@@ -38,6 +37,7 @@ from tune.searcher import OptunaSearcher, create_study, make_sampler
 from tune.space import Space
 from tune.trainable import train_trial
 from tune.trial_data import TrialData
+from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UserError
 

@@ -1,9 +1,6 @@
 """Models on disk: `model.safetensors` and `config.json`, written atomically and read without pickle."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vae.atomic import replaced_file, write_text
 from vae.config import Config
 from vae.errors import StorageError, UserError
 from vae.models import VAE, ImageShape, build_model
@@ -84,9 +82,7 @@ def write_config(directory: Path, config: Config, image_shape: ImageShape) -> No
         "image_shape": list(image_shape),
         "params": config.to_params(),
     }
-    with _reporting(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        _replace(directory / CONFIG_FILE, (json.dumps(content, indent=2) + "\n").encode())
+    write_text(json.dumps(content, indent=2) + "\n", directory / CONFIG_FILE)
 
 
 def read_config(directory: Path) -> tuple[Config, ImageShape]:
@@ -111,18 +107,13 @@ def read_config(directory: Path) -> tuple[Config, ImageShape]:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a JSON header to one safetensors file, in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with _reporting(path):
+    # Contiguous copies: safetensors refuses shared and channels-last memory.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replaced_file(path) as temporary:
         try:
-            # Contiguous copies: safetensors refuses shared and channels-last memory.
-            save_file(
-                {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
-                partial,
-                metadata={"json": json.dumps(header)},
-            )
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+            save_file(plain, temporary, metadata={"json": json.dumps(header)})
+        except SafetensorError as error:  # a full disk, among others
+            raise StorageError(f"cannot write {path}: {error}") from error
 
 
 def read_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -143,21 +134,3 @@ def load_weights(model: VAE, tensors: dict[str, Tensor], path: Path) -> None:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise StorageError(f"{path} does not belong to the {CONFIG_FILE} beside it") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    """Turn an operating system's error into one line that names the path."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"cannot write {path}: {error}") from error

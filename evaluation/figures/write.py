@@ -6,7 +6,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from evaluation.atomic import replaced_file
 from evaluation.embedders import EmbeddingKey
 from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.figures.accuracy import draw_accuracy
@@ -16,6 +15,7 @@ from evaluation.figures.reconstructions import draw_reconstructions
 from evaluation.figures.style import house_style
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
+from vae.atomic import replaced_file
 from vae.checkpoint import load_model
 from vae.data import Dataset
 from vae.models import VAE

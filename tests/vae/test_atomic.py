@@ -1,6 +1,6 @@
 import pytest
 
-from evaluation.atomic import replaced_file, write_text
+from vae.atomic import replaced_file, write_text
 from vae.errors import StorageError
 
 
