@@ -130,9 +130,11 @@ def _recompute_short_distances(
 def _settle_long_ties(reference: Array, query: Array, found: Neighbors, n_neighbors: int) -> None:
     """Search again, in place, the queries whose equal distances reach beyond the candidates."""
     tied = np.nonzero(found.distance[:, n_neighbors - 1] == found.distance[:, -1])[0]
-    k = found.index.shape[1]
+    if not len(tied):
+        return
+    k, points = found.index.shape[1], _numpy(reference).astype(np.float64)
     for row in tied:
-        difference = _numpy(reference).astype(np.float64) - _numpy(query[row])
+        difference = points - _numpy(query[row])
         distance = np.sqrt((difference**2).sum(1)).astype(np.float32)
         nearest = np.argsort(distance, kind="stable")[:k]
         found.index[row], found.distance[row] = nearest, distance[nearest]

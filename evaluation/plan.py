@@ -67,11 +67,13 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     if n < 1:
         raise UserError(f"finalists must be >= 1, got {n}")
     trials = read_table(run.trials_file).to_pylist()
-    done = [t for t in trials if t["status"] == "completed" and t["objective"] is not None]
+    done = [
+        t for t in trials if t["status"] == "completed" and t["objective"] is not None and t["checkpoint"]
+    ]
     done.sort(key=lambda trial: trial["objective"], reverse=mode == "max")
     if not done:
         raise UserError(
-            f"none of the {len(trials)} trials in {run.path} ran its full budget, so there is no finalist; "
+            f"none of the {len(trials)} trials in {run.path} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )
     return [trial["trial_id"] for trial in done[:n]]

@@ -108,7 +108,8 @@ def finalist_rows(results: Results) -> list[dict[str, Any]]:
         if row.key.trial_id is None:
             continue
         trial = trials.get(row.key.trial_id, {})
-        like_validation = results.accuracies(row.key, "test", setting)[0] if setting else None
+        # A lost scoring task may have left no test row.
+        like_validation = next(iter(results.accuracies(row.key, "test", setting)), None) if setting else None
         validation = trial.get("val_knn_accuracy")
         optimism = None if validation is None or like_validation is None else validation - like_validation
         rows.append(

@@ -67,6 +67,7 @@ def write_study(path: Path) -> RunDirectory:
                 "objective": objective,
                 "val_knn_accuracy": objective,
                 "best_epoch": n_epochs,
+                "checkpoint": f"checkpoints/{trial_id}",
                 "epochs": n_epochs,
                 "n_parameters": 1234,
                 "started_at": datetime(2026, 1, 2, tzinfo=UTC),

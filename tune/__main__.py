@@ -94,7 +94,8 @@ def _report(study: Study) -> None:
 def _print_best(study: Study, console: Console) -> None:
     timings, best = study.record["timings"], study.best
     console.print(
-        f"searched {timings['search_s']:.0f} s, {timings['occupancy']:.0%} of the workers' time was training"
+        f"searched {timings['search_s']:.0f} s, "
+        f"{timings['occupancy']:.0%} of the workers' time was training and validation"
     )
     if best is not None:
         params = ", ".join(f"{name} {_short(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)

@@ -52,6 +52,10 @@ class Interruption(Callback):
         }
 
         def handle(number: int, frame: FrameType | None) -> None:
+            if self._sent:  # on SIGUSR1 Tune puts back the handler that it found, this one
+                signal.signal(number, usual[signal.Signals(number)])
+                signal.raise_signal(number)
+                return
             self.reason = INTERRUPTED
             signal.signal(signal.SIGINT, usual[signal.SIGINT])
             signal.signal(signal.SIGTERM, usual[signal.SIGTERM])

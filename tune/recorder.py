@@ -187,18 +187,17 @@ def _keep_best(trial: Trial, epoch: int | None, target: Path) -> bool:
     assert trial.storage is not None
     for checkpoint in sorted(Path(trial.storage.trial_fs_path).glob("checkpoint_*"), reverse=True):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
-            copy = Path(temporary) / target.name
-            try:
-                shutil.copytree(checkpoint / BEST_DIR, copy)
-                header = read_tensors(copy / MODEL_FILE)[1]
-            except (OSError, StorageError):  # half written when its worker died
+        try:
+            if read_tensors(checkpoint / BEST_DIR / MODEL_FILE)[1].get("epoch") != epoch:
                 continue
-            if header.get("epoch") == epoch:
-                if target.exists():
-                    shutil.rmtree(target)
-                copy.rename(target)
-                return True
+        except StorageError:  # half written when its worker died
+            continue
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
+            copy = shutil.copytree(checkpoint / BEST_DIR, Path(temporary) / target.name)
+            if target.exists():
+                shutil.rmtree(target)
+            copy.rename(target)
+            return True
     return False
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from vae.config import Config, check_param_name
 from vae.errors import UserError
-from vae.ssim import check_window
+from vae.training import check_fit
 
 
 class Suggests(Protocol):
@@ -16,6 +16,10 @@ class Suggests(Protocol):
     def suggest_categorical(self, name: str, choices: Any) -> Any: ...
     def suggest_float(self, name: str, low: float, high: float, *, step: Any, log: bool) -> float: ...
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
+
+
+MAX_EXAMPLES = 64
+"""Whole-number ranges up to this size are checked value by value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Choice:
         return json.dumps(value) if isinstance(value, list) else value  # Optuna stores scalars only
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def examples(self) -> tuple[Any, ...]:
         return self.values
 
 
@@ -73,7 +77,11 @@ class Range:
         return value
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def examples(self) -> tuple[Any, ...]:
+        if (
+            self.whole and self.high - self.low < MAX_EXAMPLES
+        ):  # a value in the middle may be wrong, as even windows
+            return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
         return (self.low, self.high)
 
 
@@ -123,7 +131,7 @@ class Space:
         return frozenset(
             name
             for name, branches in self.entries.items()
-            if len({value for branch in branches for value in map(str, branch.domain.extremes)}) > 1
+            if len({value for branch in branches for value in map(str, branch.domain.examples)}) > 1
         )
 
     def _walk(self, params: Mapping[str, Any]) -> Iterator[tuple[str, str, Branch]]:
@@ -140,7 +148,7 @@ class Space:
     def _complete(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
         for name, _, branch in self._walk(params):
-            params[name] = wanted.get(name, branch.domain.extremes[0])
+            params[name] = wanted.get(name, branch.domain.examples[0])
         return params
 
     def _conditions(self, branch: Branch) -> dict[str, Any]:
@@ -155,17 +163,13 @@ class Space:
 
     def check(self) -> None:
         """Raise a UserError if any value in the space or in ``start`` cannot be trained."""
-        for name, branches in self.entries.items():
-            for branch in branches:
-                parents = self._conditions(branch)
-                for value in branch.domain.extremes:
-                    Config.from_params(self._complete({**parents, name: value}))
+        list(self._configs())
         for number, point in enumerate(self.start, start=1):
             for name in point:
                 check_param_name(name)
             params: dict[str, Any] = {}
             for name, _, branch in self._walk(params):
-                params[name] = point.get(name, branch.domain.extremes[0])
+                params[name] = point.get(name, branch.domain.examples[0])
                 if params[name] not in branch.domain:
                     raise UserError(f"start {number}: {name} must be {branch.domain}, got {params[name]!r}")
             unused = [name for name in point if name not in params]
@@ -176,14 +180,19 @@ class Space:
 
     def check_fit(self, image_shape: tuple[int, int, int], n_train: int) -> None:
         """Raise a UserError if a value cannot be used with these images, before it fails in a trial."""
-        _, height, width = image_shape
-        for branch in self.entries.get("ssim_window", ()):
-            check_window(max(branch.domain.extremes), height, width)
-        for branch in self.entries.get("batch_size", ()):
-            if (largest := max(branch.domain.extremes)) > n_train:
-                raise UserError(
-                    f"batch_size must be <= {n_train}, the number of training images, got {largest}"
-                )
+        for config in self._configs():
+            check_fit(config, image_shape, n_train)
+
+    def _configs(self) -> Iterator[Config]:
+        """Yield configs in which each branch's examples occur; what the space leaves out has its default."""
+        losses = self.entries.get("reconstruction_loss", ())
+        for name, branches in self.entries.items():
+            for branch in branches:
+                wanted = self._conditions(branch)
+                if name == "ssim_window" and any("ssim" in loss.domain for loss in losses):
+                    wanted = {"reconstruction_loss": "ssim"} | wanted  # where alone the window counts
+                for value in branch.domain.examples:
+                    yield Config.from_params(self._complete({**wanted, name: value}))
 
 
 def is_number(value: Any, whole: bool) -> bool:

@@ -60,6 +60,7 @@ class _Reporter:
         self.directory = directory
         self.objective = objective
         self.validation = data.validation(device)
+        self.split_seed = data.split_seed
         self.knn = _ValidationKnn(data, device) if data.labelled else None
         self.best: float | None = None
         self.epoch = 0
@@ -95,7 +96,12 @@ class _Reporter:
         if self.objective.better(value, self.best):
             self.best = value
             save_model(
-                self.directory / BEST_DIR, end.state.model, end.state.config, epoch=end.epoch, metrics=metrics
+                self.directory / BEST_DIR,
+                end.state.model,
+                end.state.config,
+                epoch=end.epoch,
+                metrics=metrics,
+                split_seed=self.split_seed,
             )
         end.state.save(self.directory)
         report(result, checkpoint=Checkpoint.from_directory(self.directory))

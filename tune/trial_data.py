@@ -25,6 +25,7 @@ class TrialData:
     train_labels: NDArray[np.int64] | None
     validation_images: NDArray[np.uint8]
     validation_labels: NDArray[np.int64] | None
+    split_seed: int
     reference_index: NDArray[np.int64]
     query_index: NDArray[np.int64]
 
@@ -37,6 +38,7 @@ class TrialData:
             train_labels=_numpy(split.train.labels),
             validation_images=split.validation.images.numpy(),
             validation_labels=_numpy(split.validation.labels),
+            split_seed=seed,
             reference_index=_sample(split.train, seed),
             query_index=_sample(split.validation, seed),
         )

@@ -61,7 +61,7 @@ def _parser() -> Parser:
         "--split", choices=("validation", "test"), default="validation", help="(default: %(default)s)"
     )
     evaluation.add_argument(
-        "--seed", type=int, default=0, help="seed of the validation split (default: %(default)s)"
+        "--seed", type=int, help="seed of the validation split (default: that of the training)"
     )
     return parser
 
@@ -90,8 +90,16 @@ def train_command(arguments: argparse.Namespace) -> int:
             f"{output} holds a run already; add --resume to go on with it or choose another --output"
         )
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
-    split = split_validation(dataset.train, seed=config.training.seed)
-    best_loss = math.inf
+    seed = config.training.seed
+    split = split_validation(dataset.train, seed=seed)
+    best_loss, epochs_before = math.inf, 0
+    if arguments.resume:
+        state = load_state(output, config)
+        epochs_before = state.epoch
+        if state.dataset != dataset.fingerprint:
+            raise UserError(
+                f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
+            )
     if arguments.resume and (output / MODEL_FILE).exists():
         best_loss = load_model(output).metrics["val_loss"]
     log_scalars = _tensorboard_logger(output / "tensorboard") if arguments.tensorboard else None
@@ -123,10 +131,10 @@ def train_command(arguments: argparse.Namespace) -> int:
             return
         if metrics["val_loss"] < best_loss:
             best_loss = metrics["val_loss"]
-            save_model(output, end.state.model, config, epoch=end.epoch, metrics=metrics)
+            save_model(output, end.state.model, config, epoch=end.epoch, metrics=metrics, split_seed=seed)
+        end.state.dataset = dataset.fingerprint
         end.state.save(output)
 
-    epochs_before = load_state(output, config).epoch if arguments.resume else 0
     result = train(
         config,
         split.train,
@@ -161,7 +169,12 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.split == "test":
         images = dataset.test
     else:
-        images = split_validation(dataset.train, seed=arguments.seed).validation
+        seed = arguments.seed if arguments.seed is not None else loaded.split_seed
+        if seed is None:
+            raise UserError(
+                f"{arguments.checkpoint} does not say how its validation images were chosen; give --seed"
+            )
+        images = split_validation(dataset.train, seed=seed).validation
     panel = evaluate_panel(loaded.model, images.to(device).images, loaded.config.loss)
     architecture = loaded.config.model.architecture
     print(f"{architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images")

@@ -29,6 +29,8 @@ class LoadedModel:
     image_shape: ImageShape
     epoch: int | None
     metrics: dict[str, float]
+    split_seed: int | None
+    """Seed of `vae.data.split_validation`, which tells the validation images from the training ones."""
 
 
 def save_model(
@@ -38,6 +40,7 @@ def save_model(
     *,
     epoch: int | None = None,
     metrics: dict[str, float] | None = None,
+    split_seed: int | None = None,
 ) -> None:
     """Write a model into a directory, which is made if need be.
 
@@ -50,7 +53,7 @@ def save_model(
         The directory cannot be written.
     """
     write_config(directory, config, model.image_shape)
-    header = {"epoch": epoch, "metrics": metrics or {}}
+    header = {"epoch": epoch, "metrics": metrics or {}, "split_seed": split_seed}
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
 
@@ -72,6 +75,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
         image_shape=image_shape,
         epoch=header.get("epoch"),
         metrics=header.get("metrics", {}),
+        split_seed=header.get("split_seed"),
     )
 
 

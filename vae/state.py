@@ -20,11 +20,13 @@ class TrainingState:
     There is no generator to save: the randomness of an epoch follows from the seed and its number.
     """
 
-    def __init__(self, config: Config, model: VAE, epoch: int = 0) -> None:
+    def __init__(self, config: Config, model: VAE, epoch: int = 0, dataset: str | None = None) -> None:
         self.config = config
         self.model = model
         self.optimizer = build_optimizer(model, config.training)
         self.epoch = epoch
+        self.dataset = dataset
+        """Fingerprint of the images, if the caller has one to tell."""
 
     def save(self, directory: Path) -> None:
         """Write the state into a directory, made if need be; an older state there is replaced in one step.
@@ -40,7 +42,7 @@ class TrainingState:
                 if value is not None:  # SGD without momentum
                     tensors[f"optimizer.{index}.{name}"] = value
         write_config(directory, self.config, self.model.image_shape)
-        write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch})
+        write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch, "dataset": self.dataset})
 
 
 def load_state(directory: Path, config: Config, device: str | torch.device = "cpu") -> TrainingState:
@@ -58,7 +60,7 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     tensors, header = read_tensors(directory / STATE_FILE, device)
     model = build_model(config.model, image_shape).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
-    state = TrainingState(config, model, epoch=header["epoch"])
+    state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
     slots: dict[int, dict[str, Any]] = {}
     for key, value in _under("optimizer.", tensors).items():
         index, name = key.split(".", 1)

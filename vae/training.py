@@ -16,7 +16,7 @@ from vae.errors import UserError
 from vae.inference import to_unit
 from vae.losses import vae_loss
 from vae.metrics import evaluate_panel
-from vae.models import VAE, build_model
+from vae.models import VAE, ImageShape, build_model, check_image_shape
 from vae.schedules import kl_warmup_factor, learning_rate_factor
 from vae.ssim import check_window
 from vae.state import TrainingState, load_state
@@ -78,13 +78,18 @@ def train(
     StorageError
         ``resume_from`` is not a checkpoint of this config.
     """
-    _check_fit(config, train)
+    check_fit(config, train.image_shape, len(train))
     train, validation = train.to(device), validation.to(device)
     if resume_from is None:
         model = build_model(config.model, train.image_shape, seed=config.training.seed).to(device)
         state = TrainingState(config, model)
     else:
         state = load_state(resume_from, config, device)
+        if state.model.image_shape != train.image_shape:
+            raise UserError(
+                f"{resume_from} was trained on images {state.model.image_shape}, got {train.image_shape} "
+                "(channels, height, width)"
+            )
     history: list[dict[str, float]] = []
     while state.epoch < config.training.max_epochs:
         metrics = _train_epoch(state, train.images)
@@ -102,14 +107,16 @@ def train(
     return TrainResult(state.model, config, history)
 
 
-def _check_fit(config: Config, images: ImageSet) -> None:
-    if config.training.batch_size > len(images):
+def check_fit(config: Config, image_shape: ImageShape, n_images: int) -> None:
+    """Raise a UserError if a config cannot train on that many images of that shape."""
+    check_image_shape(config.model, image_shape)
+    if config.training.batch_size > n_images:
         raise UserError(
-            f"batch_size must be <= {len(images)}, the number of training images, "
+            f"batch_size must be <= {n_images}, the number of training images, "
             f"got {config.training.batch_size}"
         )
     if config.loss.reconstruction_loss == "ssim":
-        check_window(config.loss.ssim_window, *images.image_shape[1:])
+        check_window(config.loss.ssim_window, *image_shape[1:])
 
 
 def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:

@@ -52,9 +52,11 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
     for name, draw in drawings.items():
         with house_style():
             try:
+                file = run.figures_dir / f"{name}.png"
+                file.unlink(missing_ok=True)  # of an older evaluation, with other results
                 figure = draw()
                 if figure is not None:
-                    with replaced_file(run.figures_dir / f"{name}.png") as path:
+                    with replaced_file(file) as path:
                         figure.savefig(path)
             except Exception as error:  # the tables are worth more than a picture of them
                 logger.warning("the figure %s is missing: %s", name, error)

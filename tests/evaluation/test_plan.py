@@ -2,13 +2,20 @@ import pytest
 
 from evaluation.embedders import Pca, Raw, Umap, Vae
 from evaluation.plan import Options, choose_finalists, plan_embedders, vae_embedder
-from evaluation.tables import TRIALS, write_table
+from evaluation.tables import TRIALS, read_table, write_table
 from vae.errors import UserError
 
 
 def test_finalists_are_the_best_trials_that_ran_their_full_budget(study):
     assert choose_finalists(study, "max", 2) == ["0001-conv-10d", "0000-fc-4d"]
     assert choose_finalists(study, "min", 9) == ["0004-fc-2d", "0000-fc-4d", "0001-conv-10d"]
+
+
+def test_a_trial_whose_checkpoint_was_lost_is_no_finalist(study):
+    rows = read_table(study.trials_file).to_pylist()
+    next(row for row in rows if row["trial_id"] == "0001-conv-10d")["checkpoint"] = None
+    write_table(rows, TRIALS, study.trials_file)
+    assert choose_finalists(study, "max", 2) == ["0000-fc-4d", "0004-fc-2d"]
 
 
 def test_a_study_without_a_finished_trial_is_said_with_the_way_out(study):

@@ -1,3 +1,4 @@
+import base64
 from html.parser import HTMLParser
 
 import pytest
@@ -6,7 +7,7 @@ from evaluation.figures import FIGURES
 from evaluation.report import duration, finalist_rows, render_report, write_report
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import TRIALS, read_table, write_table
+from evaluation.tables import EVALUATIONS, TRIALS, read_table, write_table
 
 
 class Page(HTMLParser):
@@ -67,6 +68,18 @@ def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluate
         "samples_per_class == 100 and n_neighbors == 10 and weights == 'distance'"
     )["value"]
     assert finalist["optimism"] == pytest.approx(0.95 - expected.item())
+
+
+def test_a_lost_test_round_leaves_a_gap_and_no_old_picture(evaluated):
+    rows = read_table(evaluated.evaluations_file).to_pylist()
+    kept = [row for row in rows if row["method"] == "vae" and row["protocol"] == "cv"]
+    write_table(kept, EVALUATIONS, evaluated.evaluations_file)
+    (evaluated.figures_dir / "latent_spaces.png").write_bytes(b"of the evaluation before")
+    write_report(evaluated)
+    page = evaluated.report_file.read_text()
+    assert "Finalists" in page
+    assert not (evaluated.figures_dir / "latent_spaces.png").exists()
+    assert base64.b64encode(b"of the evaluation before").decode() not in page
 
 
 def test_a_search_without_evaluation_has_its_report(study):

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from ray.tune.tune import _setup_signal_catching
 
 from tune.interruption import Interruption
 
@@ -37,6 +38,18 @@ def test_a_second_ctrl_c_works_as_usual(ended):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_leaves_at_once_while_tune_is_ending(ended):
+    interruption = Interruption(time_budget_s=-1.0)
+    interruption.setup()
+    with interruption.catching_signals():
+        ending = _setup_signal_catching()
+        interruption.on_step_begin(0, [])
+        assert ending.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert interruption.reason == "time_budget"
 
 
 def test_ctrl_c_works_as_usual_after_the_search(ended):

@@ -1,6 +1,8 @@
 """The tables and checkpoints that the recorder keeps, driven as Tune drives it."""
 
+import errno
 import math
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -234,6 +236,21 @@ def test_a_checkpoint_that_is_damaged_or_of_another_epoch_is_passed_over(recorde
     report(recorder, trial, metrics(1, 0.5), metrics(2, 0.6))
     recorder.finish("interrupted")
     assert load_model(recorder.run.checkpoint_dir("0000-fc-4d")).epoch == 2
+
+
+def test_a_full_disk_costs_the_copy_of_a_model_and_says_so(recorder, tmp_path, monkeypatch, caplog):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trial = make_trial()
+    trial.storage.trial_fs_path = str(tmp_path)
+    save_best(tmp_path, 0, epoch=1)
+    monkeypatch.setattr(shutil, "copytree", full)
+    run(recorder, trial, metrics(1, 0.5))
+    assert "cannot keep the checkpoint of 0000-fc-4d: [Errno 28] No space left on device" in caplog.text
+    assert kept(recorder) == []
+    recorder.finish("error")
+    assert trials(recorder)[0]["checkpoint"] is None
 
 
 def test_a_trial_without_a_checkpoint_has_none(recorder):

@@ -127,8 +127,19 @@ def test_starting_points_are_proposed_first_and_in_order():
     [
         ({"reconstruction_loss": "ssim", "ssim_window": {"choice": [7, 11]}}, "ssim_window must be <= 8"),
         ({"batch_size": {"choice": [64, 4096]}}, "batch_size must be <= 1000"),
+        ({"latent_dim": {"choice": [8, 128]}}, "latent_dim must be <= 64"),
+        # What the space leaves out has its default, and the window counts with the SSIM loss only.
+        ({"reconstruction_loss": {"choice": ["bce", "ssim"]}}, "ssim_window must be <= 8"),
+        (
+            {"reconstruction_loss": {"choice": ["bce", "ssim"]}, "ssim_window": {"choice": [3, 11]}},
+            "ssim_window must be <= 8",
+        ),
     ],
 )
 def test_a_space_that_the_images_cannot_meet_is_refused(space, complaint):
     with pytest.raises(UserError, match=complaint):
         parse_space(space).check_fit((1, 8, 8), 1000)
+
+
+def test_a_window_that_no_trial_uses_may_be_larger_than_the_images():
+    parse_space({"reconstruction_loss": "mse", "ssim_window": 11}).check_fit((1, 8, 8), 1000)

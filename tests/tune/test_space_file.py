@@ -88,6 +88,8 @@ def test_numbers_may_be_written_in_scientific_notation(tmp_path):
         ("latent_dim: {int: [2, 8]}\nstart: {latent_dim: 2}", "start must be a list of mappings"),
         ("latent_dim: 2\nlatent_dim: 4", "line 2: not valid YAML: 'latent_dim' stands twice"),
         ("latent_dim: {int: [2, 8]", "not valid YAML"),
+        ("? [latent_dim]\n: 2", "not valid YAML"),
+        ("ssim_window: {int: [3, 11]}", "ssim_window must be odd, got 4"),
         ("- latent_dim", "a space is a mapping"),
         ("", "a space is a mapping"),
     ],

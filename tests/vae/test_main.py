@@ -2,12 +2,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae.__main__ import main
 from vae.checkpoint import load_model
+from vae.data import load_dataset
 from vae.errors import StorageError, UserError
 
 DIGITS = ["--dataset", "digits", "--device", "cpu"]
@@ -40,6 +42,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     main([*TRAIN, "--max-epochs", "2", "--output", str(parts)])
     main([*TRAIN, "--max-epochs", "4", "--output", str(parts), "--resume"])
     assert torch.equal(weights(whole), weights(parts))
+
+
+def test_a_run_is_not_resumed_on_other_images(tmp_path):
+    run = ["--output", str(tmp_path / "run")]
+    main([*TRAIN, "--max-epochs", "1", *run])
+    images = load_dataset("digits").train.images[:, 0].numpy()
+    np.savez(tmp_path / "other.npz", images=images)
+    with pytest.raises(UserError, match="was trained on another data set than '.*other.npz'"):
+        main([*TRAIN, "--max-epochs", "2", "--resume", *run, "--dataset", str(tmp_path / "other.npz")])
+
+
+def test_evaluate_takes_the_validation_images_of_the_training(tmp_path, capsys):
+    run = tmp_path / "run"
+    main([*TRAIN, "--max-epochs", "1", "--seed", "5", "--output", str(run)])
+    loss = load_model(run).metrics["val_loss"]
+    capsys.readouterr()
+    main(["evaluate", *DIGITS, str(run)])
+    assert f"loss {loss:10.4f}" in capsys.readouterr().out
+    main(["evaluate", *DIGITS, str(run), "--seed", "0"])
+    assert f"loss {loss:10.4f}" not in capsys.readouterr().out
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
