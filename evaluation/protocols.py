@@ -16,8 +16,6 @@ from evaluation.knn import WEIGHTS, vote
 from evaluation.neighbors import Array, Neighbors, choose_backend, find_neighbors
 from vae.errors import UserError
 
-PROTOCOLS = ("cv", "test")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnnGrid:

@@ -155,10 +155,6 @@ class Results:
             )
         return rows
 
-    def compared(self, key: EmbeddingKey) -> Comparison | None:
-        """Return the row of one embedding."""
-        return next((row for row in self.comparison if row.key == key), None)
-
     @property
     def winner_row(self) -> Comparison | None:
         """The row of the best finalist's embedding."""

@@ -100,8 +100,8 @@ def train_command(arguments: argparse.Namespace) -> int:
             raise UserError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
-    if arguments.resume and (output / MODEL_FILE).exists():
-        best_loss = load_model(output).metrics["val_loss"]
+        if (output / MODEL_FILE).exists():
+            best_loss = load_model(output).metrics["val_loss"]
     log_scalars = _tensorboard_logger(output / "tensorboard") if arguments.tensorboard else None
     shown_header = False
 
