@@ -78,6 +78,10 @@ class RunDirectory:
     def ray_dir(self) -> Path:
         return self.path / "ray"
 
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"
+
     def checkpoint_dir(self, trial_id: str) -> Path:
         return self.checkpoints_dir / trial_id
 

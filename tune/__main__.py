@@ -5,24 +5,26 @@ import math
 import re
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
 from tune import STARTED
-from tune.cluster import ray_session
+from tune.budget import TimeBudget
+from tune.cluster import ray_session, trial_resources
 from tune.interruption import Interruption
 from tune.objective import MODES
-from tune.outcome import INTERRUPTED
+from tune.outcome import INTERRUPTED, TIME_BUDGET
 from tune.progress import SHOWN_PARAMS, make_console
-from tune.scheduler import rung_epochs
-from tune.searcher import make_sampler
+from tune.samplers import SAMPLERS
 from tune.space_file import DEFAULT_SPACE, load_space
 from tune.status import print_status
-from tune.study import Plan, Study, new_study, run_search
+from tune.stopping import SCHEDULERS
+from tune.study import FINISHED, Plan, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import Parser, configure_logging, run
 from vae.errors import UserError
@@ -32,38 +34,60 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = _parser().parse_args(argv)
     configure_logging(arguments.verbose)
-    command = {"search": search, "status": status}[arguments.command]
+    command = {"search": search, "resume": resume, "extend": extend, "status": status}[arguments.command]
     return command(arguments)
 
 
 def search(arguments: argparse.Namespace) -> int:
     """Search, evaluate, and say what was found and where it is."""
-    console = make_console()
-    plan = _plan(arguments)
-    interruption = Interruption(plan.time_budget_s)
-    with new_study(plan) as study, ray_session(arguments.address) as dashboard:
+    with new_study(_plan(arguments)) as study:
+        return _carry_out(study, arguments.address)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Continue a study that was interrupted or killed, exactly where it was."""
+    console, run = make_console(), RunDirectory.open(arguments.run)
+    record = run.read_study()
+    if record["status"] == FINISHED:
         console.print(
-            f"[bold]{study.record['name']}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
-            f"{study.record['dataset']['name']}, by {study.objective.name}"
+            f"{record['name']} is finished: {record['arguments']['trials']} trials, nothing to resume; "
+            f"`python -m tune extend {arguments.run} --trials N` adds more"
         )
-        if dashboard:
-            console.print(f"dashboard {dashboard}")
-        study.record["timings"]["start_s"] = time.perf_counter() - STARTED
-        run_search(study, console, interruption)
-        _print_best(study, console)
-        interrupted = interruption.reason == INTERRUPTED
-        if interrupted or study.best is None or arguments.no_evaluate:
-            _report(study)
-        if interrupted:
-            console.print(f"interrupted; what was done is in {study.run.path}")
-            return INTERRUPTED_CODE
-        if study.best is None:
-            console.print(f"no trial trained its full budget, see {study.run.trials_file}", style="red")
-            return 1
-        if not arguments.no_evaluate:
-            _evaluate(study, console)
-        console.print(f"everything is in {study.run.path}")
-    return 0
+        return 0
+    if record["status"] == TIME_BUDGET and arguments.time_budget is None:
+        console.print(
+            f"{record['name']} has used its time budget, nothing was changed; give resume a --time-budget "
+            "of its own, such as 30m, to go on"
+        )
+        return 0
+    with old_study(run, time_budget_s=arguments.time_budget or _budget_left(run, record)) as study:
+        return _carry_out(study, arguments.address)
+
+
+def extend(arguments: argparse.Namespace) -> int:
+    """Add trials or epochs to a finished study."""
+    run = RunDirectory.open(arguments.run)
+    record = run.read_study()
+    planned = record["arguments"]
+    if record["status"] != FINISHED:
+        raise UserError(f"{arguments.run} is not finished; `python -m tune resume {arguments.run}` goes on")
+    if not arguments.trials and arguments.max_epochs is None:
+        raise UserError("there is nothing to extend; give --trials, --max-epochs or both")
+    max_epochs = arguments.max_epochs or planned["max_epochs"]
+    if max_epochs < planned["max_epochs"]:
+        raise UserError(
+            f"max_epochs can only grow: it is {planned['max_epochs']}, got {arguments.max_epochs}"
+        )
+    changes: dict[str, Any] = {
+        "trials": planned["trials"] + arguments.trials,
+        "max_epochs": max_epochs,
+        "time_budget_s": arguments.time_budget,
+    }
+    for name in ("finalists", "finalist_seeds"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    with old_study(run, **changes) as study:
+        return _carry_out(study, arguments.address)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -72,13 +96,77 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _carry_out(study: Study, address: str | None) -> int:
+    """Run what is left of a study: trials, fresh seeds for the finalists, evaluation."""
+    console, plan, interruption = make_console(), study.plan, Interruption()
+    with ray_session(address) as dashboard:
+        console.print(
+            f"[bold]{study.record['name']}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
+            f"{study.record['dataset']['name']}, by {' and '.join(o.name for o in study.objectives)}"
+        )
+        if dashboard:
+            console.print(f"dashboard {dashboard}")
+        study.record["timings"]["start_s"] = time.perf_counter() - STARTED
+        run_search(study, console, interruption, _time_budget(study))
+        _print_best(study, console)
+        if interruption.reason == INTERRUPTED or study.best is None or not plan.evaluate:
+            _report(study)
+        if interruption.reason == INTERRUPTED:
+            study.end("interrupted")
+            console.print(
+                f"interrupted; what was done is in {study.run.path}, "
+                f"`python -m tune resume {study.run.path}` goes on"
+            )
+            return INTERRUPTED_CODE
+        if study.best is not None and plan.evaluate:
+            _evaluate(study, console)
+        study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)
+        if study.best is None:
+            console.print(f"no trial trained its full budget, see {study.run.trials_file}", style="red")
+            return 1
+        console.print(f"everything is in {study.run.path}")
+    return 0
+
+
+def _time_budget(study: Study) -> TimeBudget | None:
+    plan = study.plan
+    if plan.time_budget_s is None:
+        return None
+    resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+    budget = TimeBudget(
+        seconds=plan.time_budget_s,
+        started=STARTED,
+        evaluation_s=_evaluation_seconds(study) if plan.evaluate else 0.0,
+        finalists=plan.finalists,
+        finalist_seeds=plan.finalist_seeds if plan.evaluate else 0,
+        slots=resources.slots,
+    )
+    budget.check()
+    return budget
+
+
+def _evaluation_seconds(study: Study) -> float:
+    return 0.0  # MERGE
+
+
+def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
+    """Return what a killed study had left of its time budget; its files tell until when it lived."""
+    whole: float | None = record["arguments"]["time_budget_s"]
+    if whole is None:
+        return None
+    started = datetime.fromisoformat(record["sessions"][-1]["started_at"]).timestamp()
+    files = [run.study_file, run.trials_file, run.journal_file]
+    last = max(file.stat().st_mtime for file in files if file.exists())
+    return max(whole - (last - started), 1.0)
+
+
 def _evaluate(study: Study, console: Console) -> None:
     # Seconds of imports that only this needs.
     from evaluation.evaluate import evaluate_run
     from evaluation.summary import print_summary
 
     begun = time.perf_counter()
-    evaluate_run(study.run, finalists=study.plan.finalists, console=console)
+    evaluate_run(study.run, finalists=study.plan.finalists, console=console)  # MERGE
     study.record["timings"]["evaluation_s"] = time.perf_counter() - begun
     study.save()
     print_summary(study.run, console)
@@ -99,7 +187,7 @@ def _print_best(study: Study, console: Console) -> None:
     )
     if best is not None:
         params = ", ".join(f"{name} {_short(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
-        score = f"{study.objective.name} {best['objective']:.4f} at epoch {best['best_epoch']}"
+        score = f"{study.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
         console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
 
 
@@ -109,9 +197,6 @@ def _short(value: object) -> str:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     """Check what can be checked without data or cluster."""
-    make_sampler(arguments.sampler, arguments.seed)
-    grace_period = arguments.grace_period or max(1, arguments.max_epochs // 4)
-    rung_epochs(arguments.max_epochs, grace_period, arguments.reduction_factor)
     if "://" in arguments.storage:
         raise UserError(
             f"--storage must be a local directory, got '{arguments.storage}'; object stores do not work yet"
@@ -123,13 +208,18 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         storage=Path(arguments.storage).expanduser(),
         trials=arguments.trials,
         max_epochs=arguments.max_epochs,
-        grace_period=grace_period,
+        grace_period=arguments.grace_period or max(1, arguments.max_epochs // 4),
         reduction_factor=arguments.reduction_factor,
+        scheduler=arguments.scheduler,
+        min_active_units=arguments.min_active_units,
         space=load_space(arguments.space),
-        objective=arguments.objective,
+        objectives=tuple(arguments.objective) if arguments.objective else None,
         sampler=arguments.sampler,
         seed=arguments.seed,
+        warm_start=arguments.warm_start,
         finalists=arguments.finalists,
+        finalist_seeds=arguments.finalist_seeds,
+        evaluate=not arguments.no_evaluate,
         cpus_per_trial=arguments.cpus_per_trial,
         gpus_per_trial=arguments.gpus_per_trial,
         max_concurrent=arguments.max_concurrent,
@@ -140,7 +230,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _parser() -> Parser:
     parser = Parser(prog="python -m tune", description="Search for the VAE with the best embedding.")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="search|status", parser_class=Parser
+        dest="command", required=True, metavar="search|resume|extend|status", parser_class=Parser
     )
 
     find = commands.add_parser(
@@ -153,7 +243,13 @@ def _parser() -> Parser:
     what.add_argument("--data-dir", type=Path, help="where data sets are kept ($VAE_DATA_DIR or ./data)")
     what.add_argument("--space", type=Path, default=DEFAULT_SPACE, help="YAML search space (tune/space.yaml)")
     what.add_argument(
-        "--objective", help=f"one of {', '.join(MODES)} (val_knn_accuracy; without labels val_ssim)"
+        "--objective",
+        action="append",
+        help=f"one of {', '.join(MODES)} (val_knn_accuracy; without labels val_ssim); give it twice for a "
+        "Pareto front, weak trials are stopped by the first",
+    )
+    what.add_argument(
+        "--warm-start", type=Path, metavar="RUN", help="try the best configurations of another study first"
     )
     what.add_argument(
         "--seed", type=_whole(0), default=0, help="seed of splits, proposals and trials (%(default)s)"
@@ -173,11 +269,29 @@ def _parser() -> Parser:
         help="one of so many goes on at a rung (%(default)g)",
     )
     how.add_argument(
-        "--time-budget", type=_duration, help="end the trials after, for example, 90s, 30m or 1h30m"
+        "--time-budget",
+        type=_duration,
+        help="end all of it, the evaluation included, within for example 90s, 30m or 1h30m",
     )
-    how.add_argument("--sampler", default="tpe", help="tpe or random (%(default)s)")
+    how.add_argument("--sampler", default="tpe", help=f"one of {', '.join(SAMPLERS)} (%(default)s)")
+    how.add_argument(
+        "--scheduler", default="asha", help=f"what stops weak trials: {', '.join(SCHEDULERS)} (%(default)s)"
+    )
+    how.add_argument(
+        "--min-active-units",
+        type=_whole(0),
+        default=1,
+        help="a trial with fewer active latent dimensions after the grace period has collapsed and is "
+        "stopped (%(default)s)",
+    )
     how.add_argument(
         "--finalists", type=_whole(1), default=3, help="best trials that are evaluated (%(default)s)"
+    )
+    how.add_argument(
+        "--finalist-seeds",
+        type=_whole(0),
+        default=0,
+        help="train each finalist anew with so many fresh seeds, for an interval (%(default)s)",
     )
     how.add_argument("--no-evaluate", action="store_true", help="stop after the search")
     where = find.add_argument_group("where")
@@ -194,9 +308,26 @@ def _parser() -> Parser:
     )
     where.add_argument("--max-concurrent", type=_whole(1), help="trials at once (as many as fit)")
 
+    go_on = commands.add_parser("resume", help="continue a study that was interrupted or killed")
+    more = commands.add_parser("extend", help="add trials or epochs to a finished study")
+    more.add_argument("--trials", type=_whole(1), default=0, help="how many more")
+    more.add_argument(
+        "--max-epochs",
+        type=_whole(1),
+        help="the new full budget: completed trials and promising stopped ones go on to it",
+    )
+    more.add_argument("--finalists", type=_whole(1), help="best trials that are evaluated")
+    more.add_argument("--finalist-seeds", type=_whole(0), help="fresh seeds for each finalist")
+    for command in (go_on, more):
+        command.add_argument("run", type=Path, help="directory of the run")
+        command.add_argument(
+            "--time-budget", type=_duration, help="end within for example 30m, evaluation included"
+        )
+        command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
+
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
     show.add_argument("run", type=Path, help="directory of the run")
-    for command in (find, show):
+    for command in (find, go_on, more, show):
         command.add_argument("-v", "--verbose", action="store_true", help="more log lines")
     return parser
 

@@ -3,8 +3,7 @@
 import logging
 import os
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -25,17 +24,16 @@ class Interruption(Callback):
     resumed, its SIGINT handler stays behind and swallows a Ctrl-C in the evaluation, SIGTERM loses it all.
     """
 
-    time_budget_s: float | None = None
+    time_left: Callable[[], float] | None = None
+    """Seconds that are left for the trials; None: no limit."""
     reason: str | None = None
-    _deadline: float | None = field(default=None, init=False)
     _sent: bool = field(default=False, init=False)
 
-    def setup(self, *args: Any, **info: Any) -> None:
-        if self.time_budget_s is not None:
-            self._deadline = time.monotonic() + self.time_budget_s
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"time_left": None}  # Tune pickles its callbacks with the experiment
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
+        if self.reason is None and self.time_left is not None and self.time_left() <= 0:
             self.reason = TIME_BUDGET
         if self.reason is not None and not self._sent:
             self._sent = True

@@ -1,6 +1,6 @@
 """What a search may optimise, in which direction, and when that would mislead."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -27,6 +27,11 @@ class Objective:
     name: str
     mode: Mode
 
+    @property
+    def sign(self) -> float:
+        """1 or -1: times a value, larger is better."""
+        return 1.0 if self.mode == "max" else -1.0
+
     def better(self, value: float, than: float | None) -> bool:
         """Whether ``value`` beats the best so far (None: nothing yet); not finite never does."""
         if not abs(value) < float("inf"):
@@ -41,6 +46,35 @@ class Objective:
             if value is not None and self.better(value, best["objective"] if best else None):
                 best = row
         return best
+
+
+def choose_objectives(
+    names: Sequence[str] | None, *, labelled: bool, searched: Set[str]
+) -> tuple[Objective, ...]:
+    """Check the objectives asked for; the first is the one by which trials are stopped and ranked.
+
+    Raises
+    ------
+    UserError
+        As `choose_objective`, or one is named twice.
+    """
+    names = names or [None]  # type: ignore[list-item]
+    if len(set(names)) < len(names):
+        raise UserError(f"each objective can be named once, got {', '.join(names)}")
+    return tuple(choose_objective(name, labelled=labelled, searched=searched) for name in names)
+
+
+def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[bool]:
+    """Tell for each row of values, one per objective, whether no other row beats it in all of them.
+
+    A row is beaten by one that is at least as good everywhere and better somewhere.
+    """
+    signed = [tuple(o.sign * v for o, v in zip(objectives, row, strict=True)) for row in values]
+
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(a >= b for a, b in zip(one, other, strict=True))
+
+    return [not any(beats(other, row) for other in signed) for row in signed]
 
 
 def choose_objective(name: str | None, *, labelled: bool, searched: Set[str]) -> Objective:

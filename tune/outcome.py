@@ -14,7 +14,7 @@ COMPLETED = "completed"
 STOPPED_EARLY = "stopped_early"
 FAILED = "failed"
 
-NAN, OUT_OF_MEMORY, ERROR = "nan", "oom", "error"
+NAN, COLLAPSED, OUT_OF_MEMORY, ERROR = "nan", "collapsed", "oom", "error"
 RUNG, INTERRUPTED, TIME_BUDGET = "rung", "interrupted", "time_budget"
 
 
@@ -24,6 +24,11 @@ class Outcome:
 
     status: str
     stop_reason: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the trial itself had not ended: it can be continued."""
+        return self.stop_reason in (INTERRUPTED, TIME_BUDGET)
 
     @property
     def optuna_state(self) -> optuna.trial.TrialState:
@@ -46,10 +51,11 @@ def ended(last_result: Mapping[str, Any], max_epochs: int) -> Outcome:
 
 
 def failed(error: Exception | None) -> Outcome:
-    """Return the outcome of a trial that raised."""
-    return Outcome(FAILED, OUT_OF_MEMORY if "OutOfMemory" in type(error).__name__ else ERROR)
+    """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
+    out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
+    return Outcome(FAILED, OUT_OF_MEMORY if out_of_memory else ERROR)
 
 
 def cut_short(reason: str) -> Outcome:
-    """Return the outcome of a trial that the end of the search took: interrupted, time_budget or error."""
-    return Outcome(FAILED if reason == ERROR else STOPPED_EARLY, reason)
+    """Return the outcome of a trial that the end of the search took: interrupted or time_budget."""
+    return Outcome(STOPPED_EARLY, reason)

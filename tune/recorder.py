@@ -2,10 +2,8 @@
 
 import logging
 import math
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,19 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, write_table
-from tune.objective import Objective
-from tune.outcome import PENDING, RUNNING, Outcome, cut_short, ended, failed
+from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
+from tune.objective import Objective, pareto_front
+from tune.outcome import COMPLETED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
 from tune.scheduler import TIME_ATTR
-from tune.trainable import BEST_DIR
-from vae.checkpoint import MODEL_FILE, read_tensors
+from tune.stopping import Decision
+from tune.trial_files import keep_best
 from vae.config import Config
 from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 3.0
+_ENDED = (Trial.TERMINATED, Trial.ERROR)
 _EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
 
 
@@ -39,21 +38,29 @@ class Recorder(Callback):
     def __init__(
         self,
         run: RunDirectory,
-        objective: Objective,
+        objectives: Sequence[Objective],
         *,
         max_epochs: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
-        self.objective = objective
+        self.objectives = tuple(objectives)
+        self.objective = self.objectives[0]
         self.max_epochs = max_epochs
+        self.settle: Callable[[str, Outcome], None] = lambda ray_trial_id, outcome: None
+        """Called with Ray's trial id at the end of a trial: an error is known here first."""
+        self.decisions: Mapping[str, Sequence[Decision]] = {}
         self.trials: dict[str, dict[str, Any]] = {}
         self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
-        self._trials: dict[str, Trial] = {}  # those of Ray that have not ended
+        self._running: dict[str, Trial] = {}  # those of Ray that have not ended
         self._known = 0
         self._clock = clock
         self._written_at = -math.inf
         self._changed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks with the experiment; nothing reads that.
+        return {"run": self.run}
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if len(trials) != self._known:
@@ -75,16 +82,20 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         row = self._row(trial)
-        self._change(
-            row, node=result.get("hostname"), n_parameters=result.get("n_parameters", row["n_parameters"])
-        )
+        self._change(row, node=result.get("hostname"))
+        self.record_epoch(row["trial_id"], result)
+
+    def record_epoch(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Take in what a trial reported after an epoch; the same epoch again replaces it."""
+        row = self.trials[trial_id]
+        self._change(row, n_parameters=result.get("n_parameters", row["n_parameters"]))
         if "train_loss" not in result:  # the report of an end without an epoch
             return
-        epoch = {"study": row["study"], "trial_id": row["trial_id"], "epoch": result[TIME_ATTR]}
+        epoch = {"study": row["study"], "trial_id": trial_id, "epoch": result[TIME_ATTR]}
         for name in _EPOCH_METRICS:
             # NaN would be the largest value in DuckDB and the smallest elsewhere; null is neither.
             epoch[name] = result[name] if name in result and math.isfinite(result[name]) else None
-        self.epochs.setdefault(row["trial_id"], {})[result[TIME_ATTR]] = epoch
+        self.epochs.setdefault(trial_id, {})[result[TIME_ATTR]] = epoch
         self._summarise(row)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -100,10 +111,29 @@ class Recorder(Callback):
         logger.warning("%s failed: %s", row["trial_id"], row["error"])
         self._end(trial, failed(error))
 
+    def load(self) -> None:
+        """Take up the tables that an earlier driver has written; it may have died before it wrote them."""
+        if self.run.trials_file.exists():
+            rows = read_table(self.run.trials_file).to_pylist()
+            self.trials = {row["trial_id"]: dict.fromkeys(TRIALS.names) | row for row in rows}
+        if self.run.epochs_file.exists():
+            for row in read_table(self.run.epochs_file).to_pylist():
+                self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
+
+    def reopen(self, trial_id: str, max_epochs: int) -> None:
+        """Mark a trial that goes on as not ended."""
+        ended = ("stop_reason", "finished_at", "error", "rung", "cutoff", "pareto")
+        self._change(self.trials[trial_id], status=PENDING, **dict.fromkeys(ended))
+        self._change(self.trials[trial_id], **{CONFIG_PREFIX + "max_epochs": max_epochs})
+
     def finish(self, reason: str) -> None:
         """Settle the trials that have not ended, for ``reason``, and write both tables."""
-        for trial in list(self._trials.values()):
+        for trial in list(self._running.values()):
             self._end(trial, cut_short(reason))
+        for row in self.trials.values():  # taken up from an earlier driver, but not yet started
+            if row["status"] in (PENDING, RUNNING):
+                self.end(row["trial_id"], cut_short(reason))
+        self._mark_pareto()
         self.write()
 
     def write(self) -> None:
@@ -119,19 +149,23 @@ class Recorder(Callback):
 
     def _row(self, trial: Trial) -> dict[str, Any]:
         trial_id = trial.config["trial_id"]
+        if trial.status not in _ENDED:
+            self._running[trial_id] = trial
+        return self.open(trial_id, trial.config["number"], trial.config["params"])
+
+    def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row of a trial, made if it is new."""
         if trial_id not in self.trials:
-            params = trial.config["params"]
             self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
                 "study": self.run.path.name,
                 "trial_id": trial_id,
-                "number": trial.config["number"],
+                "number": number,
                 "status": PENDING,
                 "epochs": 0,
                 "seed": params["seed"],
                 "train_seconds": 0.0,
                 **{CONFIG_PREFIX + name: value for name, value in _used_params(params).items()},
             }
-            self._trials[trial_id] = trial
             self._changed = True
         return self.trials[trial_id]
 
@@ -158,14 +192,39 @@ class Recorder(Callback):
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:
         row = self._row(trial)
-        del self._trials[row["trial_id"]]
+        self._running.pop(row["trial_id"], None)
+        if outcome.stop_reason == RUNG and (decisions := self.decisions.get(row["trial_id"])):
+            self._change(row, rung=decisions[-1].rung, cutoff=self.objective.sign * decisions[-1].cutoff)
+        self.end(row["trial_id"], outcome)
+        if not outcome.goes_on:
+            self.settle(trial.trial_id, outcome)
+        self._written_at = -math.inf  # an end is worth a write at once
+
+    def end(self, trial_id: str, outcome: Outcome) -> None:
+        """Record how a trial ended and keep the model of its best epoch."""
+        row = self.trials[trial_id]
         self._change(row, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
-        checkpoint = self.run.checkpoint_dir(row["trial_id"])
         try:
-            if _keep_best(trial, row["best_epoch"], checkpoint):
-                self._change(row, checkpoint=checkpoint.relative_to(self.run.path).as_posix())
+            if keep_best(self.run, trial_id, row["best_epoch"]):
+                kept = self.run.checkpoint_dir(trial_id).relative_to(self.run.path)
+                self._change(row, checkpoint=kept.as_posix())
         except OSError as error:
-            logger.warning("cannot keep the checkpoint of %s: %s", row["trial_id"], error)
+            logger.warning("cannot keep the checkpoint of %s: %s", trial_id, error)
+
+    def _mark_pareto(self) -> None:
+        """Mark the trials that no other beats in all objectives; only those with the full budget compare."""
+        if len(self.objectives) < 2:
+            return
+        names = [objective.name for objective in self.objectives]
+        done = []
+        for row in self.trials.values():
+            compares = row["status"] == COMPLETED and all(row[name] is not None for name in names)
+            self._change(row, pareto=False if row["status"] == COMPLETED else None)
+            if compares:
+                done.append(row)
+        front = pareto_front([[row[name] for name in names] for row in done], self.objectives)
+        for row, on_it in zip(done, front, strict=True):
+            row["pareto"] = on_it
 
 
 def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,29 +235,6 @@ def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
     if used["schedule"] != "milestones":
         used["milestones"] = None
     return used
-
-
-def _keep_best(trial: Trial, epoch: int | None, target: Path) -> bool:
-    """Copy the model of a trial's best epoch so that ``target`` is absent or whole; False if there is none.
-
-    When the end comes between a report and its processing, Tune does not know the newest checkpoint yet; so
-    they are taken from where the trial put them, and looked into.
-    """
-    assert trial.storage is not None
-    for checkpoint in sorted(Path(trial.storage.trial_fs_path).glob("checkpoint_*"), reverse=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if read_tensors(checkpoint / BEST_DIR / MODEL_FILE)[1].get("epoch") != epoch:
-                continue
-        except StorageError:  # half written when its worker died
-            continue
-        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
-            copy = shutil.copytree(checkpoint / BEST_DIR, Path(temporary) / target.name)
-            if target.exists():
-                shutil.rmtree(target)
-            copy.rename(target)
-            return True
-    return False
 
 
 def _error(trial: Trial) -> Exception:

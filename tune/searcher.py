@@ -1,77 +1,34 @@
 """The bridge between Ray Tune and Optuna: Optuna proposes, and is told the truth about every trial.
 
 Ray's own `OptunaSearch` tells COMPLETE for a trial that was stopped early, and leaves a diverged one RUNNING.
-Here a full-budget trial is COMPLETE with its best epoch's objective, one that ASHA stopped PRUNED, all else
-FAIL; each epoch's objective is an intermediate value, and nothing is RUNNING once the search has ended.
+Here a full-budget trial is COMPLETE with its best epoch's objective, one that was stopped early PRUNED, a
+diverged or failed one FAIL; each epoch's objective is an intermediate value, and nothing is RUNNING once the
+search has ended.
 """
 
-import json
+import logging
 import math
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import optuna
-from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from tune import journal
 from tune.objective import Objective
-from tune.outcome import Outcome, cut_short, ended, failed
+from tune.outcome import OUT_OF_MEMORY, RUNG, Outcome, ended
+from tune.samplers import make_sampler, proposal_seed, trial_seed
 from tune.scheduler import TIME_ATTR
 from tune.space import Space
-from vae.errors import UserError
+from tune.stopping import Decision
 
-DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
-SAMPLERS = ("tpe", "random")
+logger = logging.getLogger(__name__)
 
-# TPE needs a handful of points before its density means anything, and the default search has 20 trials in
-# all, of which the start list takes six: Optuna's own 10 would leave TPE half of the budget.
-STARTUP_TRIALS = 8
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Return one of `SAMPLERS` by name.
-
-    Raises
-    ------
-    UserError
-        There is no sampler of that name.
-    """
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name != "tpe":
-        raise UserError(f"the sampler must be one of {', '.join(SAMPLERS)}, got '{name}'")
-    with warnings.catch_warnings():  # `group` is marked experimental
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=STARTUP_TRIALS,
-            multivariate=True,  # learning rate and batch size, loss and KL weight depend on each other
-            group=True,  # a conditional space
-            constant_liar=True,  # trials run in parallel
-        )
-
-
-def create_study(
-    journal: Path, name: str, objective: Objective, sampler: optuna.samplers.BaseSampler
-) -> optuna.Study:
-    """Create the Optuna study of a search in its journal file; opens in optuna-dashboard."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
-        study_name=name,
-        direction=DIRECTIONS[objective.mode],
-        sampler=sampler,
-        pruner=optuna.pruners.NopPruner(),  # ASHA decides, in Ray
-    )
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """Return the seed of one trial: a function of the study's seed and the trial's number, nothing else."""
-    return int(np.random.SeedSequence((study_seed, number)).generate_state(1)[0]) & 0x7FFF_FFFF
+MAX_REDRAWS = 20
+"""How often a configuration that ran out of memory is drawn again before the search gives up."""
 
 
 def trial_name(number: int, params: Mapping[str, Any]) -> str:
@@ -84,94 +41,146 @@ def trial_name(number: int, params: Mapping[str, Any]) -> str:
     return "-".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A trial that an earlier driver has left, and the checkpoint from which it goes on, if there is one."""
+
+    number: int
+    trial_id: str
+    optuna_id: int
+    params: dict[str, Any]
+    checkpoint: Path | None
+
+
 class OptunaSearcher(Searcher):
     """Propose trials from a space, and report each epoch and each end back to an Optuna study.
 
-    A trial's Ray config is ``{"trial_id", "number", "params"}``; ``params`` are those of `vae.config.Config`.
+    A trial's Ray config is ``{"trial_id", "number", "params", "resume_from"}``; ``params`` are those of
+    `vae.config.Config`. Trials that an earlier driver has left come first.
     """
 
     def __init__(
         self,
         study: optuna.Study,
         space: Space,
-        objective: Objective,
+        objectives: Sequence[Objective],
         *,
+        sampler: str,
         max_epochs: int,
         seed: int,
-        n_trials: int,
+        unfinished: Sequence[Unfinished] = (),
+        decisions: Mapping[str, Sequence[Decision]] | None = None,
     ) -> None:
-        super().__init__(metric=objective.name, mode=objective.mode)
+        super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
         self.study = study
         self.space = space
-        self.objective = objective
+        self.objectives = tuple(objectives)
+        self.sampler = sampler
         self.max_epochs = max_epochs
         self.seed = seed
-        self._live: dict[str, optuna.Trial] = {}
-        for point in space.start_points()[:n_trials]:
-            study.enqueue_trial(point)
+        self.decisions = decisions or {}
+        self._unfinished = list(unfinished)
+        self._live: dict[str, int] = {}  # Ray's trial id -> Optuna's
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Draw the next configuration; called by Ray with its own trial id."""
-        trial = self.study.ask()
-        self._live[trial_id] = trial
-        params = self.space.sample(trial)
-        params |= {"max_epochs": self.max_epochs, "seed": trial_seed(self.seed, trial.number)}
-        name = trial_name(trial.number, params)
-        trial.set_user_attr("trial_id", name)
-        trial.set_user_attr("ray_trial_id", trial_id)
-        return {"trial_id": name, "number": trial.number, "params": params}
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next configuration; called by Ray with its own trial id."""
+        if self._unfinished:
+            left = self._unfinished.pop(0)
+            self._live[trial_id] = left.optuna_id
+            return _ray_config(left.number, left.trial_id, left.params, left.checkpoint)
+        too_large = self._out_of_memory()
+        for _ in range(MAX_REDRAWS):
+            trial = self._ask()
+            params = self.space.sample(trial)
+            if params in too_large:
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            name = trial_name(trial.number, params)
+            trial.set_user_attr(journal.TRIAL_ID, name)
+            self._live[trial_id] = trial._trial_id
+            params = trial_params(params, trial.number, max_epochs=self.max_epochs, seed=self.seed)
+            return _ray_config(trial.number, name, params, None)
+        logger.warning("ending: all that is proposed any more are configurations that ran out of memory")
+        finished: Any = Searcher.FINISHED  # a string, which Ray tells from a configuration
+        return cast("None", finished)
+
+    def _ask(self) -> optuna.Trial:
+        # A sampler has no memory beyond the study: a resumed search goes on as if it had never stopped.
+        n_begun = sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+        self.study.sampler = make_sampler(self.sampler, proposal_seed(self.seed, n_begun))
+        return self.study.ask()
+
+    def _out_of_memory(self) -> list[dict[str, Any]]:
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return [
+            self.space.sample(trial)
+            for trial in failed
+            if trial.user_attrs.get(journal.STOP_REASON) == OUT_OF_MEMORY
+        ]
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Report one epoch; Tune leaves out the one at which a trial is stopped."""
-        trial, value = self._live.get(trial_id), result.get(self.objective.name)
-        if trial is None or value is None or not math.isfinite(value):
-            return
-        epoch = int(result[TIME_ATTR])
-        # A trial that was restored reports epochs again; Optuna keeps the first, with a warning.
-        if epoch not in self._values(trial):
-            trial.report(float(value), epoch)
+        """Store one epoch; Tune leaves out the one at which a trial is stopped."""
+        values = objective_values(result, self.objectives)
+        if trial_id in self._live and values is not None:
+            journal.record_epoch(self.study, self._live[trial_id], int(result[TIME_ATTR]), values)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell how a trial ended; ``result`` is its last."""
-        if trial_id not in self._live:
+        """Tell how a trial ended; ``result`` is its last. Of an error, `settle` is told more."""
+        if trial_id not in self._live or error or not result:
             return
-        if result:
-            self.on_trial_result(trial_id, result)
-        self._tell(trial_id, failed(None) if error or not result else ended(result, self.max_epochs))
+        outcome, optuna_id = ended(result, self.max_epochs), self._live[trial_id]
+        if outcome.stop_reason == RUNG:
+            name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
+            if decisions := self.decisions.get(name):
+                cutoff = [decisions[-1].rung, self.objectives[0].sign * decisions[-1].cutoff]
+                self.study._storage.set_trial_user_attr(optuna_id, journal.CUTOFF, cutoff)
+        journal.announce_end(self.study, optuna_id, outcome)
+        self.on_trial_result(trial_id, result)
+        self.settle(trial_id, outcome)
 
-    def close(self, reason: str) -> None:
-        """Tell FAIL for whatever the end of the search took: interrupted, time_budget or error.
+    def settle(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell the outcome of a trial, given by Ray's id, unless it has been told."""
+        if trial_id in self._live:
+            journal.tell(self.study, self._live.pop(trial_id), outcome, self.objectives)
 
-        Starting points that were not reached stay WAITING, to be proposed first if the search goes on.
+    def close(self) -> None:
+        """Leave what the end of the search took WAITING, to be continued; nothing stays RUNNING.
+
+        Starting points that were not reached are WAITING too, to be proposed first if the search goes on.
         """
-        for trial_id in list(self._live):
-            self._tell(trial_id, cut_short(reason))
-
-    def _tell(self, trial_id: str, outcome: Outcome) -> None:
-        trial = self._live.pop(trial_id)
-        state, values = outcome.optuna_state, self._values(trial).values()
-        if state == optuna.trial.TrialState.COMPLETE and not values:
-            raise ValueError(
-                f"trial {trial.number} ran its full budget without one finite {self.objective.name}"
-            )
-        trial.set_user_attr("stop_reason", outcome.stop_reason)
-        best = max if self.objective.mode == "max" else min
-        self.study.tell(
-            trial, best(values) if state == optuna.trial.TrialState.COMPLETE else None, state=state
-        )
-
-    def _values(self, trial: optuna.Trial) -> dict[int, float]:
-        """Return epoch -> objective, as Optuna has it."""
-        return self.study._storage.get_trial(trial._trial_id).intermediate_values
+        for optuna_id in [*self._live.values(), *(left.optuna_id for left in self._unfinished)]:
+            journal.set_waiting(self.study, optuna_id)
+        self._live.clear()
+        self._unfinished.clear()
 
     def save(self, checkpoint_path: str) -> None:
-        """Write which of Ray's trials is which of Optuna's; all the rest is in the journal."""
-        Path(checkpoint_path).write_text(json.dumps({key: trial.number for key, trial in self._live.items()}))
+        """Write nothing of use: the journal has it all, and a search is continued by `tune.resume`."""
+        Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Take up the running trials of a saved searcher on the same journal."""
-        numbers: dict[str, int] = json.loads(Path(checkpoint_path).read_text())
-        ids = {trial.number: trial._trial_id for trial in self.study.get_trials(deepcopy=False)}
-        self._live = {key: optuna.Trial(self.study, ids[number]) for key, number in numbers.items()}
+        raise NotImplementedError("a search is continued by `python -m tune resume`, not by Tuner.restore")
+
+
+def objective_values(result: Mapping[str, Any], objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Return the value of each objective, None unless all are there and finite."""
+    values = [result.get(objective.name) for objective in objectives]
+    finite = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return tuple(finite) if len(finite) == len(values) else None
+
+
+def _ray_config(
+    number: int, trial_id: str, params: dict[str, Any], checkpoint: Path | None
+) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "number": number,
+        "params": params,
+        "resume_from": None if checkpoint is None else str(checkpoint),
+    }
+
+
+def trial_params(params: Mapping[str, Any], number: int, *, max_epochs: int, seed: int) -> dict[str, Any]:
+    """Complete sampled params by what belongs to the study: the budget and the seed of training."""
+    return {**params, "max_epochs": max_epochs, "seed": trial_seed(seed, number)}

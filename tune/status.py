@@ -4,6 +4,7 @@ from rich.console import Console
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
+from tune.lock import is_held
 from tune.objective import MODES, Objective
 from tune.progress import status_counts, trial_table
 
@@ -28,7 +29,10 @@ def print_status(run: RunDirectory, console: Console) -> None:
         ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
         or "no trials yet"
     )
-    console.print(f"{study['name']}: {study['status']}, {summary} of {study['arguments']['trials']}")
+    state = study["status"]
+    if state == "running" and not is_held(run):
+        state = f"killed (`python -m tune resume {run.path}` goes on)"
+    console.print(f"{study['name']}: {state}, {summary} of {study['arguments']['trials']}")
     console.print(
         trial_table(rows, objective, max_epochs=study["max_epochs"], best=best, width=console.width)
     )

@@ -2,16 +2,21 @@
 
 import json
 import logging
+import os
 import shutil
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import optuna
+from optuna.trial import TrialState
 from ray.tune import (
+    Callback,
     CheckpointConfig,
     FailureConfig,
     RunConfig,
@@ -25,18 +30,27 @@ from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
 from evaluation.run_directory import RunDirectory
-from tune.cluster import trial_resources
+from tune import journal
+from tune.budget import TimeBudget
+from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
-from tune.objective import Objective, choose_objective
-from tune.outcome import COMPLETED, ERROR, INTERRUPTED
+from tune.lock import driver_lock
+from tune.objective import Objective, choose_objectives
+from tune.outcome import COMPLETED, INTERRUPTED
 from tune.progress import Progress
 from tune.provenance import code_version, hardware, versions
 from tune.recorder import Recorder
-from tune.scheduler import Asha
-from tune.searcher import OptunaSearcher, create_study, make_sampler
+from tune.resume import restore_rule, take_up
+from tune.samplers import check_sampler
+from tune.scheduler import EarlyStopping
+from tune.searcher import OptunaSearcher
 from tune.space import Space
-from tune.trainable import train_trial
+from tune.space_file import parse_space
+from tune.stopping import StoppingRule, make_rule
+from tune.trainable import Collapse, train_trial
 from tune.trial_data import TrialData
+from tune.trial_files import session_dir
+from tune.warm_start import warm_start
 from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UserError
@@ -45,6 +59,9 @@ logger = logging.getLogger(__name__)
 
 # A worker that was killed or lost its node comes back from its last checkpoint; a bad config fails thrice.
 MAX_FAILURES = 2
+
+FINISHED = "completed"
+"""The status of a study of which nothing is left to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,29 +76,71 @@ class Plan:
     max_epochs: int
     grace_period: int
     reduction_factor: float
+    scheduler: str
+    min_active_units: int
     space: Space
-    objective: str | None
+    objectives: tuple[str, ...] | None
     sampler: str
     seed: int
+    warm_start: Path | None
     finalists: int
+    finalist_seeds: int
+    evaluate: bool
     cpus_per_trial: float | None
     gpus_per_trial: float | None
     max_concurrent: int | None
     time_budget_s: float | None
+
+    def __post_init__(self) -> None:
+        check_sampler(self.sampler, len(self.objectives or ("",)))
+        self.make_rule()
+
+    def make_rule(self) -> StoppingRule | None:
+        """Return the rule that stops weak trials.
+
+        Raises
+        ------
+        UserError
+            The numbers do not go together.
+        """
+        return make_rule(
+            self.scheduler,
+            max_epochs=self.max_epochs,
+            grace_period=self.grace_period,
+            reduction_factor=self.reduction_factor,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Return the plan as JSON values; the space has its own place in `study.json`."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "space"}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """Return the plan that `study.json` records.
+
+        Raises
+        ------
+        StorageError
+            It was written by another version, which asked for other things.
+        """
+        values = dict(record["arguments"])
+        try:
+            for name in ("data_dir", "storage", "warm_start"):
+                values[name] = None if values[name] is None else Path(values[name])
+            values["objectives"] = tuple(record["objective"])
+            return cls(**values, space=parse_space(record["space"]))
+        except (KeyError, TypeError) as error:
+            raise StorageError(f"study.json was written by another version: {error}") from error
+
 
 @dataclass(slots=True)
 class Study:
-    """A study that is about to run: its data, its directory and its record, which `save` writes."""
+    """A study at work: its data, its directory and its record, which `save` writes."""
 
     plan: Plan
     run: RunDirectory
-    objective: Objective
+    objectives: tuple[Objective, ...]
     data: TrialData
     record: dict[str, Any]
     started: bool = False
@@ -93,10 +152,20 @@ class Study:
         self.record |= changes
         write_text(json.dumps(self.record, indent=2) + "\n", self.run.study_file)
 
+    def end(self, status: str) -> None:
+        """Say how this session ended."""
+        self.record["sessions"][-1] |= {"finished_at": _now(), "status": status}
+        self.save(status=status, finished_at=_now())
+
     @property
     def best(self) -> dict[str, Any] | None:
-        """The completed trial with the best objective, the first finalist."""
-        return self.objective.best(row for row in self.trials if row["status"] == COMPLETED)
+        """The completed trial with the best first objective."""
+        return self.objectives[0].best(row for row in self.trials if row["status"] == COMPLETED)
+
+    @property
+    def session(self) -> int:
+        """How many drivers have worked on the study, this one included."""
+        return len(self.record["sessions"])
 
 
 @contextmanager
@@ -110,89 +179,218 @@ def new_study(plan: Plan) -> Iterator[Study]:
     StorageError
         The data cannot be read, or the run directory not written.
     """
-    choose_objective(plan.objective, labelled=True, searched=plan.space.searched)  # before a download
+    searched = plan.space.searched
+    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
     dataset = load_dataset(plan.dataset, plan.data_dir)
     labelled = dataset.train.labels is not None
-    objective = choose_objective(plan.objective, labelled=labelled, searched=plan.space.searched)
+    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     data = TrialData.from_dataset(dataset, seed=plan.seed)
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images))
+    if plan.warm_start:
+        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     run, made = _new_directory(plan.storage, name)
-    study = Study(plan, run, objective, data, _record(plan, name, objective, dataset, data))
+    study = Study(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
-        study.save()
-        yield study
+        with driver_lock(run), _at_work(study):
+            yield study
     finally:
         if not study.started:
             shutil.rmtree(run.path, ignore_errors=True)
             _remove(made)
 
 
-def run_search(study: Study, console: Console, interruption: Interruption) -> None:
-    """Run the trials of a study on the connected cluster; its files are complete however that ends."""
-    plan, run, objective = study.plan, study.run, study.objective
-    resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
-    scheduler = Asha(
-        objective,
-        max_epochs=plan.max_epochs,
-        grace_period=plan.grace_period,
-        reduction_factor=plan.reduction_factor,
+@contextmanager
+def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
+    """Take up a study that was begun before, with the plan of its record but for ``changes``.
+
+    Raises
+    ------
+    UserError
+        Another driver is at work on it, or its images are not what they were.
+    StorageError
+        A file of the run directory cannot be read.
+    """
+    with driver_lock(run):
+        record = run.read_study()
+        plan = replace(Plan.of_record(record), **changes)
+        described = record["dataset"]
+        data_dir = None if described["data_dir"] is None else Path(described["data_dir"])
+        dataset = load_dataset(described["path"], data_dir)
+        if dataset.fingerprint != described["fingerprint"]:
+            raise UserError(
+                f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
+                f"{dataset.fingerprint}, was {described['fingerprint']}"
+            )
+        objectives = choose_objectives(
+            plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
+        )
+        data = TrialData.from_dataset(dataset, seed=plan.seed)
+        study = Study(plan, run, objectives, data, record, started=True)
+        record |= {"arguments": plan.arguments(), "max_epochs": plan.max_epochs, "finalists": plan.finalists}
+        with _at_work(study):
+            yield study
+
+
+@contextmanager
+def _at_work(study: Study) -> Iterator[None]:
+    """Keep the record of this session, also if it ends badly."""
+    study.record.setdefault("sessions", []).append(
+        {
+            "started_at": _now(),
+            "finished_at": None,
+            "status": "running",
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "code": code_version(),
+        }
     )
-    optuna_study = create_study(
-        run.journal_file, run.path.name, objective, make_sampler(plan.sampler, plan.seed)
+    study.save(status="running", finished_at=None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        study.end("interrupted")
+        raise
+    except BaseException:
+        study.end("failed")
+        raise
+
+
+def run_search(
+    study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None = None
+) -> None:
+    """Run the trials of a study on the connected cluster; its files are complete however that ends.
+
+    What an earlier driver has left is continued first.
+    """
+    plan, run, objective = study.plan, study.run, study.objectives[0]
+    resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+    scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
+    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)
+    optuna_study = _open_journal(study, scheduler)
+    unfinished = take_up(
+        run,
+        optuna_study,
+        plan.space,
+        study.objectives,
+        scheduler,
+        recorder,
+        max_epochs=plan.max_epochs,
+        seed=plan.seed,
     )
     searcher = OptunaSearcher(
-        optuna_study, plan.space, objective, max_epochs=plan.max_epochs, seed=plan.seed, n_trials=plan.trials
+        optuna_study,
+        plan.space,
+        study.objectives,
+        sampler=plan.sampler,
+        max_epochs=plan.max_epochs,
+        seed=plan.seed,
+        unfinished=unfinished,
+        decisions=scheduler.decisions,
     )
-    recorder = Recorder(run, objective, max_epochs=plan.max_epochs)
+    recorder.settle, recorder.decisions = searcher.settle, scheduler.decisions
+    if budget is not None:
+        interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values())
     progress = Progress(recorder, n_trials=plan.trials, console=console)
-    trainable = with_parameters(
-        train_trial, data=study.data, objective=objective, n_threads=resources.n_threads
+    n_begun = len(journal.begun(optuna_study))
+    tuner = _tuner(
+        study,
+        resources,
+        searcher,
+        scheduler,
+        [JsonLoggerCallback(), TBXLoggerCallback(), interruption, recorder, progress],
+        n_samples=len(unfinished) + plan.trials - n_begun,
     )
-    tuner = Tuner(
+    if n_begun:
+        console.print(
+            f"{n_begun - len(unfinished)} trials had ended, {len(unfinished)} go on, "
+            f"{plan.trials - n_begun} are to come"
+        )
+    begun = time.perf_counter()
+
+    def save() -> None:
+        seconds = time.perf_counter() - begun
+        study.trials = list(recorder.trials.values())
+        train_seconds = sum(row["train_seconds"] for row in study.trials)
+        timings = study.record["timings"]
+        timings["search_s"] = timings.get("search_s", 0.0) + seconds
+        timings["train_s"] = train_seconds
+        # The share of the slots' time that went into epochs, rather than starting, saving and waiting.
+        timings["occupancy"] = train_seconds / (timings["search_s"] * resources.slots)
+        study.save(resources=asdict(resources))
+
+    study.started = True
+    with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
+        at_end.callback(save)
+        at_end.callback(lambda: recorder.finish(interruption.reason or INTERRUPTED))
+        at_end.callback(searcher.close)
+        if tuner is not None:
+            with interruption.catching_signals(), progress:
+                tuner.fit()
+
+
+def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
+    plan, file, name = study.plan, study.run.journal_file, study.run.path.name
+    if not file.exists():
+        start = plan.space.start_points()[: plan.trials]
+        return journal.create_study(file, name, study.objectives, max_epochs=plan.max_epochs, start=start)
+    optuna_study = journal.open_study(file, name)
+    if journal.budget(optuna_study) >= plan.max_epochs:
+        return optuna_study
+    restore_rule(scheduler, journal.begun(optuna_study), study.objectives[0])
+    return journal.raise_budget(
+        file,
+        optuna_study,
+        plan.max_epochs,
+        lambda trial: (
+            trial.state == TrialState.PRUNED
+            and scheduler.rule is not None
+            and scheduler.rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
+        ),
+    )
+
+
+def _tuner(
+    study: Study,
+    resources: TrialResources,
+    searcher: OptunaSearcher,
+    scheduler: EarlyStopping,
+    callbacks: list[Callback],
+    *,
+    n_samples: int,
+) -> Tuner | None:
+    """Return what runs the trials; None if there is none to run."""
+    if n_samples < 1:
+        return None
+    plan = study.plan
+    directory = session_dir(study.run, study.session)
+    trainable = with_parameters(
+        train_trial,
+        data=study.data,
+        objective=study.objectives[0],
+        n_threads=resources.n_threads,
+        collapse=Collapse(plan.min_active_units, after=plan.grace_period),
+    )
+    return Tuner(
         with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=plan.trials,
+            num_samples=n_samples,
             max_concurrent_trials=resources.slots,  # or only one would be pending, whatever is free
             reuse_actors=True,  # a process for each trial costs seconds
             trial_name_creator=_trial_id,
             trial_dirname_creator=_trial_id,
         ),
         run_config=RunConfig(
-            name=run.ray_dir.name,
-            storage_path=str(run.path),
-            callbacks=[JsonLoggerCallback(), TBXLoggerCallback(), interruption, recorder, progress],
+            name=directory.name,
+            storage_path=str(directory.parent),
+            callbacks=callbacks,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             verbose=0,
         ),
     )
-    begun, finished = time.perf_counter(), False
-
-    def save() -> None:
-        interrupted = interruption.reason == INTERRUPTED
-        status = "interrupted" if interrupted else "completed" if finished else "failed"
-        seconds = time.perf_counter() - begun
-        study.trials = list(recorder.trials.values())
-        train_seconds = sum(row["train_seconds"] for row in study.trials)
-        study.record["timings"] |= {
-            "search_s": seconds,
-            "train_s": train_seconds,
-            # The share of the slots' time that went into epochs, rather than starting, saving and waiting.
-            "occupancy": train_seconds / (seconds * resources.slots),
-        }
-        study.save(status=status, finished_at=_now(), resources=asdict(resources))
-
-    study.started = True
-    with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
-        at_end.callback(save)
-        at_end.callback(lambda: recorder.finish(interruption.reason or ERROR))
-        at_end.callback(lambda: searcher.close(interruption.reason or ERROR))
-        with interruption.catching_signals(), progress:
-            tuner.fit()
-        finished = True
 
 
 def _new_directory(storage: Path, name: str) -> tuple[RunDirectory, list[Path]]:
@@ -221,7 +419,9 @@ def _remove(directories: list[Path]) -> None:
             continue
 
 
-def _record(plan: Plan, name: str, objective: Objective, dataset: Dataset, data: TrialData) -> dict[str, Any]:
+def _record(
+    plan: Plan, name: str, objectives: Sequence[Objective], dataset: Dataset, data: TrialData
+) -> dict[str, Any]:
     return {
         "name": name,
         "status": "running",
@@ -238,8 +438,9 @@ def _record(plan: Plan, name: str, objective: Objective, dataset: Dataset, data:
             "fingerprint": dataset.fingerprint,
         },
         "seed": plan.seed,
-        "objective": [objective.name],
-        "mode": objective.mode,
+        "objective": [objective.name for objective in objectives],
+        "mode": objectives[0].mode,
+        "modes": [objective.mode for objective in objectives],
         "max_epochs": plan.max_epochs,
         "space": plan.space.source,
         "finalists": plan.finalists,

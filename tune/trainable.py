@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from ray.tune import Checkpoint, get_checkpoint, report
 
 from evaluation.knn import knn_accuracy
 from tune.objective import Objective
-from tune.outcome import NAN, OUT_OF_MEMORY
+from tune.outcome import COLLAPSED, NAN, OUT_OF_MEMORY
 from tune.scheduler import STOP_REASON, TIME_ATTR
 from tune.trial_data import TrialData
+from tune.trial_files import BEST_DIR, read_history, write_history
 from vae.checkpoint import load_model, save_model
 from vae.config import Config
 from vae.data import ImageSet
@@ -27,37 +29,66 @@ from vae.inference import embed
 from vae.models import VAE, count_parameters
 from vae.training import EpochEnd, train
 
-BEST_DIR = "best"
-"""Inside a checkpoint: the model of the best epoch so far, beside the state of the last."""
-
 N_NEIGHBORS = 10
+CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeError
 
 
-def train_trial(config: Mapping[str, Any], *, data: TrialData, objective: Objective, n_threads: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """When a posterior counts as collapsed: fewer than ``min_active_units`` from epoch ``after`` on."""
+
+    min_active_units: int
+    after: int
+
+    def happened(self, epoch: int, active_units: float) -> bool:
+        return epoch >= self.after and active_units < self.min_active_units
+
+
+def train_trial(
+    config: Mapping[str, Any],
+    *,
+    data: TrialData,
+    objective: Objective,
+    n_threads: int,
+    collapse: Collapse,
+) -> None:
     """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`."""
     params = config["params"]
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     _reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
-        reporter = _Reporter(Path(directory), data, device, objective)
+        reporter = _Reporter(Path(directory), data, device, objective, collapse)
         try:
             train(
                 Config.from_params(params),
                 data.train(device),
                 reporter.validation,
                 device=device,
-                resume_from=reporter.take_up(),
+                resume_from=reporter.take_up(config.get("resume_from")),
                 on_epoch_end=reporter.on_epoch_end,
             )
         except (torch.OutOfMemoryError, MemoryError):
+            reporter.out_of_memory()
+        except RuntimeError as error:
+            if CPU_OUT_OF_MEMORY not in str(error):
+                raise
             reporter.out_of_memory()
 
 
 class _Reporter:
     """Reports each epoch of one trial; its directory is what becomes the checkpoint."""
 
-    def __init__(self, directory: Path, data: TrialData, device: torch.device, objective: Objective) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        data: TrialData,
+        device: torch.device,
+        objective: Objective,
+        collapse: Collapse,
+    ) -> None:
         self.directory = directory
+        self.collapse = collapse
+        self.history: list[dict[str, Any]] = []
         self.objective = objective
         self.validation = data.validation(device)
         self.split_seed = data.split_seed
@@ -65,13 +96,14 @@ class _Reporter:
         self.best: float | None = None
         self.epoch = 0
 
-    def take_up(self) -> Path | None:
-        """Unpack the checkpoint that Tune restores from, if any, and return where it lies."""
-        checkpoint = get_checkpoint()
+    def take_up(self, left: str | None) -> Path | None:
+        """Unpack the checkpoint that Tune restores from, or that an earlier driver has ``left``, if any."""
+        checkpoint = get_checkpoint() or (Checkpoint.from_directory(left) if left else None)
         if checkpoint is None:
             return None
         with checkpoint.as_directory() as source:
             shutil.copytree(source, self.directory, dirs_exist_ok=True)
+        self.history = read_history(self.directory)
         if (self.directory / BEST_DIR).is_dir():
             self.best = load_model(self.directory / BEST_DIR).metrics[self.objective.name]
         return self.directory
@@ -84,6 +116,8 @@ class _Reporter:
             metrics["epoch_seconds"] += time.perf_counter() - started
         value = metrics[self.objective.name]
         stop_reason = end.stop_reason or (None if math.isfinite(value) else NAN)
+        if stop_reason is None and self.collapse.happened(end.epoch, metrics["active_units"]):
+            stop_reason = COLLAPSED
         self.epoch = end.epoch
         result = metrics | {
             TIME_ATTR: end.epoch,
@@ -93,7 +127,8 @@ class _Reporter:
         if stop_reason:  # the last checkpoint stays the one before
             report(result)
             return
-        if self.objective.better(value, self.best):
+        is_best = self.objective.better(value, self.best)
+        if is_best:
             self.best = value
             save_model(
                 self.directory / BEST_DIR,
@@ -104,6 +139,8 @@ class _Reporter:
                 split_seed=self.split_seed,
             )
         end.state.save(self.directory)
+        self.history.append(result | {"is_best": is_best})
+        write_history(self.directory, self.history)
         report(result, checkpoint=Checkpoint.from_directory(self.directory))
 
     def out_of_memory(self) -> None:

@@ -1,0 +1,208 @@
+"""Kill searches at random moments, resume them until they are done, and check that nothing was lost.
+
+Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`; the test suite runs three.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import torch
+import yaml
+
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import read_table
+from tune import journal
+from tune.stopping import rung_epochs
+from tune.trial_data import TrialData
+from vae.checkpoint import load_model
+from vae.data import load_dataset
+from vae.training import EpochEnd, train
+
+SPACE = {
+    "architecture": {"choice": ["fc", "conv"]},
+    "latent_dim": {"choice": [4, 8]},
+    "width": 0.25,
+    "reconstruction_loss": {"choice": ["bce", "mse"]},
+    "learning_rate": {"float": [1e-3, 1e-2], "log": True},
+    "kl_weight": {"float": [0.01, 0.1], "log": True},
+    "batch_size": 32,
+}
+N_TRIALS = 10
+MAX_EPOCHS = 12
+GRACE_PERIOD = 2
+STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
+SOURCE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Who was killed, and when; ``trials`` and ``epochs`` had been reported by then."""
+
+    victim: str
+    after_s: float
+    trials: int
+    epochs: int
+
+
+def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
+    """Carry one search through some kills to its end and check it; returns what was done to it.
+
+    Raises
+    ------
+    AssertionError
+        Something was lost, doubled or left undone.
+    """
+    rng = random.Random(seed)
+    (directory / "space.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False))
+    run = RunDirectory(directory / "runs" / "soak")
+    options = {
+        "--dataset": "digits",
+        "--space": "space.yaml",
+        "--name": "soak",
+        "--trials": N_TRIALS,
+        "--max-epochs": MAX_EPOCHS,
+        "--grace-period": GRACE_PERIOD,
+        "--seed": seed,
+    }
+    command = ["search", *(str(word) for pair in options.items() for word in pair), "--no-evaluate"]
+    kills, finished = [], {}
+    for _ in range(n_kills):
+        process = _start(command, directory)
+        begun = time.monotonic()
+        # From the first moments, in which nothing is written yet, to the middle of the trials.
+        while process.poll() is None and not run.journal_file.exists():
+            time.sleep(0.05)
+        moment = time.monotonic() + rng.uniform(0, 10)
+        while process.poll() is None and time.monotonic() < moment:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        victim = rng.choice(["driver", "driver", "machine", "worker"])
+        _kill(process, victim, rng)
+        if victim == "worker":  # Tune restarts the trial by itself; the search goes on
+            moment = time.monotonic() + rng.uniform(1, 6)
+            while process.poll() is None and time.monotonic() < moment:
+                time.sleep(0.01)
+            _kill(process, "driver", rng)
+        process.wait()
+        after_s = time.monotonic() - begun
+        told = journal.open_study(run.journal_file, "soak").trials
+        for number, completed_at in finished.items():
+            assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
+        finished = {t.number: t.datetime_complete for t in told if t.state.is_finished()}
+        kills.append(Kill(victim, after_s, len(told), sum(len(t.intermediate_values) for t in told)))
+        command = ["resume", str(run.path)]
+    process = _start(["resume", str(run.path)], directory)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, (out, err)
+    assert "Traceback" not in err, err
+    told = journal.open_study(run.journal_file, "soak").trials
+    for number, completed_at in finished.items():
+        assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
+    check(run)
+    return kills
+
+
+def check(run: RunDirectory) -> None:
+    """Check the tables, the journal and the checkpoints of a finished study against each other."""
+    assert run.read_study()["status"] == "completed"
+    trials = sorted(read_table(run.trials_file).to_pylist(), key=lambda row: row["number"])
+    epochs = read_table(run.epochs_file).to_pylist()
+    assert len(trials) == N_TRIALS
+    assert [row["number"] for row in trials] == list(range(N_TRIALS))
+    curves: dict[str, dict[int, dict]] = {row["trial_id"]: {} for row in trials}
+    for row in epochs:
+        assert row["epoch"] not in curves[row["trial_id"]], "an epoch has two rows"
+        curves[row["trial_id"]][row["epoch"]] = row
+    told = journal.open_study(run.journal_file, "soak").trials
+    assert len(told) == N_TRIALS
+    rungs = rung_epochs(MAX_EPOCHS, GRACE_PERIOD, 3)
+    for row, trial in zip(trials, told, strict=True):
+        curve = curves[row["trial_id"]]
+        assert sorted(curve) == list(range(1, row["epochs"] + 1)), (row["trial_id"], sorted(curve))
+        assert trial.user_attrs["trial_id"] == row["trial_id"]
+        assert trial.state.name == STATES[row["status"]], (row, trial)
+        values = {epoch: r["val_knn_accuracy"] for epoch, r in curve.items()}
+        assert trial.intermediate_values == values, (row["trial_id"], trial.intermediate_values, values)
+        if row["status"] == "completed":
+            assert row["epochs"] == MAX_EPOCHS
+            assert trial.values == [row["objective"]]
+        if row["status"] == "stopped_early":
+            assert row["stop_reason"] == "rung"
+            assert row["epochs"] in rungs
+            assert row["rung"] == row["epochs"]
+            assert row["cutoff"] > values[row["rung"]]
+        assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]
+        assert row["objective"] == max(values.values())
+    _check_curve(run, max(trials, key=lambda row: row["epochs"]), curves)
+
+
+def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]]) -> None:
+    """Train one trial again without a break: its losses must be those of the table, bit for bit."""
+    torch.set_num_threads(1)  # as the trials had
+    data = TrialData.from_dataset(load_dataset("digits"), seed=run.read_study()["seed"])
+    config = load_model(run.path / row["checkpoint"]).config
+    losses: list[float] = []
+
+    def keep(end: EpochEnd) -> None:
+        losses.append(end.metrics["val_loss"])
+
+    train(config, data.train("cpu"), data.validation("cpu"), on_epoch_end=keep)
+    assert losses == [r["val_loss"] for _, r in sorted(curves[row["trial_id"]].items())]
+
+
+def _start(command: list[str], directory: Path) -> subprocess.Popen[str]:
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("RAY_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tune", *command],
+        cwd=directory,
+        env=environment | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children(recursive=True)
+        if victim == "driver":
+            process.kill()
+        elif victim == "machine":
+            for child in [psutil.Process(process.pid), *children]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGKILL)
+        else:
+            workers = [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+            if workers:
+                rng.choice(workers).kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    arguments = parser.parse_args()
+    for seed in range(arguments.seed, arguments.seed + arguments.rounds):
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as directory:
+            kills = soak_round(Path(directory), seed)
+        done = "; ".join(f"{k.victim} at {k.after_s:.1f} s, {k.epochs} epochs in" for k in kills)
+        print(
+            f"{datetime.now():%X} round {seed}: right, {time.monotonic() - begun:.0f} s ({done})", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""One driver at a time for a run directory; the system frees the lock of a holder that died."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import filelock
+
+from evaluation.run_directory import RunDirectory
+from vae.errors import StorageError, UserError
+
+
+@contextmanager
+def driver_lock(run: RunDirectory) -> Iterator[None]:
+    """Hold the lock of a run directory.
+
+    Raises
+    ------
+    UserError
+        Another driver is at work there.
+    StorageError
+        The directory cannot be written.
+    """
+    lock = filelock.FileLock(run.lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UserError(
+            f"another process is at work on {run.path}{_holder(run)}; wait for it, or watch it with "
+            f"`python -m tune status {run.path}`"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"cannot write {run.lock_file}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(run: RunDirectory) -> bool:
+    """Whether a driver is at work on a run directory."""
+    try:
+        with driver_lock(run):
+            return False
+    except UserError:
+        return True
+    except StorageError:  # read-only for us: somebody else's study
+        return True
+
+
+def _holder(run: RunDirectory) -> str:
+    try:
+        session: dict[str, Any] = run.read_study()["sessions"][-1]
+        return f" (process {session['pid']} on {session['host']}, since {session['started_at']})"
+    except (StorageError, LookupError):
+        return ""
