@@ -41,6 +41,8 @@ SPACE = {
 N_TRIALS = 10
 MAX_EPOCHS = 12
 GRACE_PERIOD = 2
+LINES = 150
+"""About as many lines has the journal of such a search in the end."""
 STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
 SOURCE = Path(__file__).resolve().parents[1]
 
@@ -83,9 +85,10 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
         # From the first moments, in which nothing is written yet, to the middle of the trials.
         while process.poll() is None and not run.journal_file.exists():
             time.sleep(0.05)
-        moment = time.monotonic() + rng.uniform(0, 10)
-        while process.poll() is None and time.monotonic() < moment:
+        n_lines = _lines(run) + rng.randint(0, LINES // n_kills)
+        while process.poll() is None and _lines(run) < n_lines:
             time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
         if process.poll() is not None:
             break
         victim = rng.choice(["driver", "driver", "machine", "worker"])
@@ -160,6 +163,10 @@ def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]
 
     train(config, data.train("cpu"), data.validation("cpu"), on_epoch_end=keep)
     assert losses == [r["val_loss"] for _, r in sorted(curves[row["trial_id"]].items())]
+
+
+def _lines(run: RunDirectory) -> int:
+    return run.journal_file.read_bytes().count(b"\n")
 
 
 def _start(command: list[str], directory: Path) -> subprocess.Popen[str]:

@@ -25,7 +25,6 @@ from vae.errors import StorageError
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 3.0
-_ENDED = (Trial.TERMINATED, Trial.ERROR)
 _EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
 
 
@@ -149,9 +148,10 @@ class Recorder(Callback):
 
     def _row(self, trial: Trial) -> dict[str, Any]:
         trial_id = trial.config["trial_id"]
-        if trial.status not in _ENDED:
+        row = self.open(trial_id, trial.config["number"], trial.config["params"])
+        if row["status"] in (PENDING, RUNNING):
             self._running[trial_id] = trial
-        return self.open(trial_id, trial.config["number"], trial.config["params"])
+        return row
 
     def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row of a trial, made if it is new."""

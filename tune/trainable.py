@@ -108,7 +108,8 @@ class _Reporter:
             self.best = load_model(self.directory / BEST_DIR).metrics[self.objective.name]
         return self.directory
 
-    def on_epoch_end(self, end: EpochEnd) -> None:
+    def on_epoch_end(self, end: EpochEnd) -> bool:
+        """Report an epoch; True ends the training."""
         metrics: dict[str, Any] = dict(end.metrics)
         if self.knn is not None:
             started = time.perf_counter()
@@ -126,7 +127,7 @@ class _Reporter:
         }
         if stop_reason:  # the last checkpoint stays the one before
             report(result)
-            return
+            return True
         is_best = self.objective.better(value, self.best)
         if is_best:
             self.best = value
@@ -142,6 +143,7 @@ class _Reporter:
         self.history.append(result | {"is_best": is_best})
         write_history(self.directory, self.history)
         report(result, checkpoint=Checkpoint.from_directory(self.directory))
+        return False
 
     def out_of_memory(self) -> None:
         """Report why the trial ends; there is no epoch to go with it."""

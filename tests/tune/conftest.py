@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -35,7 +34,6 @@ class FakeTrial:
     trial_id: str
     config: dict[str, Any] = field(default_factory=dict)
     last_result: dict[str, Any] = field(default_factory=dict)
-    storage: Any = field(default_factory=lambda: SimpleNamespace(trial_fs_path="absent"))
     pickled_error_file: str = "absent"
     error_file: str | None = None
 

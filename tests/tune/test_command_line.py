@@ -48,7 +48,7 @@ def complaint(monkeypatch, capsys, tmp_path):
         (["--max-epochs", "1"], "max_epochs must be >= 2, got 1"),
         (["--max-epochs", "8", "--grace-period", "8"], "grace_period must be < max_epochs, got 8 and 8"),
         (["--reduction-factor", "1"], "argument --reduction-factor: must be a number > 1, got '1'"),
-        (["--sampler", "grid"], "the sampler must be one of tpe, random, got 'grid'"),
+        (["--sampler", "grid"], "the sampler must be one of tpe, random, gp, cmaes, nsga2, got 'grid'"),
         (["--seed", "-1"], "argument --seed: must be a whole number >= 0"),
         (["--cpus-per-trial", "0"], "argument --cpus-per-trial: must be a number > 0"),
         (["--gpus-per-trial", "-0.5"], "argument --gpus-per-trial: must be a number >= 0"),

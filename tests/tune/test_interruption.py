@@ -41,8 +41,7 @@ def test_a_second_ctrl_c_works_as_usual(ended):
 
 
 def test_ctrl_c_leaves_at_once_while_tune_is_ending(ended):
-    interruption = Interruption(time_budget_s=-1.0)
-    interruption.setup()
+    interruption = Interruption(time_left=lambda: -1.0)
     with interruption.catching_signals():
         ending = _setup_signal_catching()
         interruption.on_step_begin(0, [])
@@ -60,9 +59,8 @@ def test_ctrl_c_works_as_usual_after_the_search(ended):
 
 
 def test_the_time_budget_ends_the_search(ended):
-    spent, ample = Interruption(time_budget_s=-1.0), Interruption(time_budget_s=3600.0)
+    spent, ample = Interruption(time_left=lambda: -1.0), Interruption(time_left=lambda: 3600.0)
     for interruption in (spent, ample):
-        interruption.setup()
         interruption.on_step_begin(0, [])
     assert (spent.reason, ample.reason) == ("time_budget", None)
     assert ended == [signal.SIGUSR1]

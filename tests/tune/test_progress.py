@@ -41,7 +41,7 @@ def test_hours_are_shown_as_hours():
 
 @pytest.fixture
 def recorder(tmp_path):
-    recorder = Recorder(RunDirectory(tmp_path), KNN, max_epochs=3)
+    recorder = Recorder(RunDirectory(tmp_path), [KNN], max_epochs=3)
     for number, value in enumerate([0.7, 0.9]):
         params = {"architecture": "fc", "latent_dim": 4, "seed": 0}
         trial = FakeTrial(

@@ -11,7 +11,9 @@ from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
 from tests.tune.conftest import KNN, FakeTrial
 from tune import recorder as module
+from tune.objective import Objective
 from tune.recorder import WRITE_EVERY_S, Recorder
+from tune.stopping import Decision
 from vae.checkpoint import load_model, save_model
 from vae.config import Config
 from vae.errors import StorageError
@@ -35,7 +37,7 @@ def clock():
 
 @pytest.fixture
 def recorder(tmp_path, clock):
-    return Recorder(RunDirectory(tmp_path / "run"), KNN, max_epochs=MAX_EPOCHS, clock=clock)
+    return Recorder(RunDirectory(tmp_path / "run"), [KNN], max_epochs=MAX_EPOCHS, clock=clock)
 
 
 def make_trial(number=0, **params):
@@ -78,7 +80,7 @@ def epochs(recorder):
 
 def test_a_completed_trial_has_the_panel_of_its_best_epoch(recorder):
     run(recorder, make_trial(), metrics(1, 0.5), metrics(2, 0.8), metrics(3, 0.7))
-    recorder.finish("error")
+    recorder.finish("interrupted")
     (row,) = trials(recorder)
     assert (row["status"], row["stop_reason"]) == ("completed", None)
     assert (row["objective"], row["best_epoch"], row["epochs"]) == (0.8, 2, 3)
@@ -99,7 +101,7 @@ def test_a_completed_trial_has_the_panel_of_its_best_epoch(recorder):
 )
 def test_the_status_says_how_a_trial_ended(recorder, last, status, reason):
     run(recorder, make_trial(), metrics(1, 0.6), last)
-    recorder.finish("error")
+    recorder.finish("interrupted")
     (row,) = trials(recorder)
     assert (row["status"], row["stop_reason"]) == (status, reason)
     assert row["objective"] == 0.6
@@ -112,13 +114,13 @@ def test_a_report_without_an_epoch_adds_no_row(recorder):
         metrics(1, 0.6),
         {"epoch": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan},
     )
-    recorder.finish("error")
+    recorder.finish("interrupted")
     assert [(row["epoch"], row["val_knn_accuracy"]) for row in epochs(recorder)] == [(1, 0.6)]
 
 
 def test_what_is_not_a_number_is_null(recorder):
     run(recorder, make_trial(), metrics(1, math.nan, train_loss=math.inf, stop_reason="nan"))
-    recorder.finish("error")
+    recorder.finish("interrupted")
     (row,) = epochs(recorder)
     assert row["val_knn_accuracy"] is None
     assert row["train_loss"] is None
@@ -135,7 +137,7 @@ def test_a_trial_that_restarts_has_one_row_for_each_epoch(recorder):
     recorder.on_trial_start(0, [trial], trial)
     report(recorder, trial, metrics(2, 0.65), metrics(3, 0.7))
     recorder.on_trial_complete(0, [trial], trial)
-    recorder.finish("error")
+    recorder.finish("interrupted")
     assert [(row["epoch"], row["val_knn_accuracy"]) for row in epochs(recorder)] == [
         (1, 0.5),
         (2, 0.65),
@@ -164,7 +166,7 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     (tmp_path / "error.txt").write_text("Traceback\n  somewhere\nValueError: no such thing\n")
     recorder.on_trial_start(0, [trial], trial)
     recorder.on_trial_error(0, [trial], trial)
-    recorder.finish("error")
+    recorder.finish("interrupted")
     (row,) = trials(recorder)
     assert (row["status"], row["stop_reason"]) == ("failed", "error")
     assert row["error"].endswith("ValueError: no such thing")
@@ -196,11 +198,12 @@ def test_a_full_disk_stops_the_search_at_its_end_only(recorder, monkeypatch, cap
     recorder.on_step_end(0, [make_trial()])
     assert "No space left on device" in caplog.text
     with pytest.raises(StorageError):
-        recorder.finish("error")
+        recorder.finish("interrupted")
 
 
-def save_best(directory, number, epoch):
-    """Put a checkpoint where Ray's storage has those of a trial."""
+def save_best(recorder, number, epoch):
+    """Put a checkpoint where Ray has those of a trial."""
+    directory = recorder.run.ray_dir / "0000-fc-4d"
     config = Config.from_params(PARAMS)
     model = build_model(config.model, (1, 8, 8))
     best = directory / f"checkpoint_{number:06d}" / "best"
@@ -215,10 +218,9 @@ def kept(recorder):
 
 def test_the_best_epochs_model_is_kept_whole(recorder, tmp_path):
     trial = make_trial()
-    trial.storage.trial_fs_path = str(tmp_path)
-    save_best(tmp_path, 2, epoch=2)
+    save_best(recorder, 2, epoch=2)
     run(recorder, trial, metrics(1, 0.5), metrics(2, 0.6), metrics(3, 0.5))
-    recorder.finish("error")
+    recorder.finish("interrupted")
     assert trials(recorder)[0]["checkpoint"] == "checkpoints/0000-fc-4d"
     assert kept(recorder) == ["0000-fc-4d", "0000-fc-4d/config.json", "0000-fc-4d/model.safetensors"]
     assert load_model(recorder.run.checkpoint_dir("0000-fc-4d")).epoch == 2
@@ -226,11 +228,10 @@ def test_the_best_epochs_model_is_kept_whole(recorder, tmp_path):
 
 def test_a_checkpoint_that_is_damaged_or_of_another_epoch_is_passed_over(recorder, tmp_path):
     trial = make_trial()
-    trial.storage.trial_fs_path = str(tmp_path)
-    save_best(tmp_path, 0, epoch=1)
-    save_best(tmp_path, 1, epoch=2)  # the best
-    save_best(tmp_path, 2, epoch=3)  # saved, but its report never arrived
-    weights = save_best(tmp_path, 3, epoch=2) / "model.safetensors"
+    save_best(recorder, 0, epoch=1)
+    save_best(recorder, 1, epoch=2)  # the best
+    save_best(recorder, 2, epoch=3)  # saved, but its report never arrived
+    weights = save_best(recorder, 3, epoch=2) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     recorder.on_trial_start(0, [trial], trial)
     report(recorder, trial, metrics(1, 0.5), metrics(2, 0.6))
@@ -243,19 +244,18 @@ def test_a_full_disk_costs_the_copy_of_a_model_and_says_so(recorder, tmp_path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     trial = make_trial()
-    trial.storage.trial_fs_path = str(tmp_path)
-    save_best(tmp_path, 0, epoch=1)
+    save_best(recorder, 0, epoch=1)
     monkeypatch.setattr(shutil, "copytree", full)
     run(recorder, trial, metrics(1, 0.5))
     assert "cannot keep the checkpoint of 0000-fc-4d: [Errno 28] No space left on device" in caplog.text
     assert kept(recorder) == []
-    recorder.finish("error")
+    recorder.finish("interrupted")
     assert trials(recorder)[0]["checkpoint"] is None
 
 
 def test_a_trial_without_a_checkpoint_has_none(recorder):
     run(recorder, make_trial(), metrics(1, math.nan, stop_reason="nan"))
-    recorder.finish("error")
+    recorder.finish("interrupted")
     assert trials(recorder)[0]["checkpoint"] is None
     assert not recorder.run.checkpoints_dir.exists()
 
@@ -264,7 +264,7 @@ def test_hyperparameters_have_a_column_each_and_are_null_where_they_do_nothing(r
     recorder.on_step_end(
         0, [make_trial(0, reconstruction_loss="bce"), make_trial(1, reconstruction_loss="ssim")]
     )
-    recorder.finish("error")
+    recorder.finish("interrupted")
     rows = trials(recorder)
     assert [row["config_reconstruction_loss"] for row in rows] == ["bce", "ssim"]
     assert [row["config_ssim_window"] is None for row in rows] == [True, False]
@@ -284,3 +284,47 @@ def test_the_best_so_far_is_the_best_of_all_trials(recorder):
     run(recorder, make_trial(1), metrics(1, 0.9))
     run(recorder, make_trial(2), metrics(1, math.nan, stop_reason="nan"))
     assert recorder.best()["number"] == 1
+
+
+def test_what_an_earlier_driver_wrote_is_taken_up(recorder, tmp_path):
+    run(recorder, make_trial(0), metrics(1, 0.5), metrics(2, 0.6), metrics(3, 0.7))
+    left = make_trial(1)
+    recorder.on_trial_start(0, [left], left)
+    report(recorder, left, metrics(1, 0.4))
+    recorder.finish("interrupted")
+    first = trials(recorder)
+
+    again = Recorder(recorder.run, [KNN], max_epochs=9)
+    again.load()
+    again.reopen("0001-fc-4d", 9)
+    run(again, make_trial(1), metrics(2, 0.8), metrics(9, 0.1))
+    again.finish("interrupted")
+    done, continued = trials(again)
+    assert done == first[0]
+    assert (continued["status"], continued["stop_reason"], continued["objective"]) == ("completed", None, 0.8)
+    assert continued["started_at"] == first[1]["started_at"]
+    assert continued["config_max_epochs"] == 9
+    assert [(r["trial_id"], r["epoch"]) for r in epochs(again) if r["trial_id"] == "0001-fc-4d"] == [
+        ("0001-fc-4d", 1),
+        ("0001-fc-4d", 2),
+        ("0001-fc-4d", 9),
+    ]
+
+
+def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
+    recorder = Recorder(
+        RunDirectory(tmp_path / "run"), [KNN, Objective("val_mse", "min")], max_epochs=MAX_EPOCHS
+    )
+    values = [(3, 0.9, 0.3), (3, 0.8, 0.1), (3, 0.8, 0.2), (1, 0.99, 0.01)]
+    for number, (epoch, knn, mse) in enumerate(values):
+        run(recorder, make_trial(number), metrics(epoch, knn, val_mse=mse))
+    recorder.finish("interrupted")
+    assert [row["pareto"] for row in trials(recorder)] == [True, True, False, None]
+
+
+def test_a_stopped_trial_has_its_rung_and_cutoff(recorder):
+    recorder.decisions = {"0000-fc-4d": [Decision(rung=1, value=0.5, cutoff=0.7, n_trials=4)]}
+    run(recorder, make_trial(), metrics(1, 0.5))
+    recorder.finish("interrupted")
+    (row,) = trials(recorder)
+    assert (row["stop_reason"], row["rung"], row["cutoff"]) == ("rung", 1, 0.7)

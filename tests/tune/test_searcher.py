@@ -6,10 +6,12 @@ import optuna
 import pytest
 
 from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
+from tune import journal
 from tune.objective import Objective
-from tune.searcher import OptunaSearcher, create_study, make_sampler, trial_name, trial_seed
+from tune.outcome import Outcome
+from tune.samplers import trial_seed
+from tune.searcher import OptunaSearcher, Unfinished, trial_name
 from tune.space_file import parse_space
-from vae.errors import UserError
 
 COMPLETE, PRUNED, FAIL, RUNNING, WAITING = (
     optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
@@ -17,10 +19,23 @@ COMPLETE, PRUNED, FAIL, RUNNING, WAITING = (
 MAX_EPOCHS = 4
 
 
-def make_searcher(run, objective=KNN, space=None, sampler="random", n_trials=10, seed=0):
-    study = create_study(run / "optuna.journal", run.name, objective, make_sampler(sampler, seed))
-    space = space or parse_space(SMALL_SPACE)
-    return OptunaSearcher(study, space, objective, max_epochs=MAX_EPOCHS, seed=seed, n_trials=n_trials)
+def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, seed=0, unfinished=()):
+    objectives, space = objectives or (KNN,), space or parse_space(SMALL_SPACE)
+    file = run / "optuna.journal"
+    if file.exists():
+        study = journal.open_study(file, run.name)
+    else:
+        start = space.start_points()[:n_trials]
+        study = journal.create_study(file, run.name, objectives, max_epochs=MAX_EPOCHS, start=start)
+    return OptunaSearcher(
+        study,
+        space,
+        objectives,
+        sampler=sampler,
+        max_epochs=MAX_EPOCHS,
+        seed=seed,
+        unfinished=unfinished,
+    )
 
 
 @pytest.fixture
@@ -81,25 +96,55 @@ def test_divergence_in_the_last_epoch_is_no_completion(searcher, tmp_path):
     assert told(tmp_path).state == FAIL
 
 
-@pytest.mark.parametrize("last", [None, result(2, 0.4)])
-def test_an_error_is_told_fail(searcher, tmp_path, last):
+@pytest.mark.parametrize("reason", ["error", "oom"])
+def test_an_error_is_told_fail_with_the_reason_that_the_recorder_finds(searcher, tmp_path, reason):
     searcher.suggest("ray-a")
-    searcher.on_trial_complete("ray-a", last, error=True)
-    assert told(tmp_path).state == FAIL
+    searcher.on_trial_complete("ray-a", error=True)
+    searcher.settle("ray-a", Outcome("failed", reason))
+    assert (told(tmp_path).state, told(tmp_path).user_attrs["stop_reason"]) == (FAIL, reason)
 
 
-@pytest.mark.parametrize("reason", ["interrupted", "time_budget", "error"])
-def test_nothing_is_running_after_the_end(tmp_path, reason):
+def test_what_the_end_of_the_search_takes_waits_to_be_continued(tmp_path):
     space = parse_space(SMALL_SPACE | {"start": [{"latent_dim": 4}] * 4})
     searcher = make_searcher(tmp_path, space=space)
     for trial_id in "abc":
         searcher.suggest(trial_id)
     searcher.on_trial_complete("a", result(MAX_EPOCHS, 0.5))
     searcher.on_trial_result("b", result(1, 0.5))
-    searcher.close(reason)
+    searcher.close()
     trials = open_journal(tmp_path).trials
-    assert [trial.state for trial in trials] == [COMPLETE, FAIL, FAIL, WAITING]
-    assert [trial.user_attrs.get("stop_reason") for trial in trials] == [None, reason, reason, None]
+    assert [trial.state for trial in trials] == [COMPLETE, WAITING, WAITING, WAITING]
+    assert [trial.number for trial in journal.begun(open_journal(tmp_path))] == [0, 1, 2]
+    assert trials[1].intermediate_values == {1: 0.5}
+
+
+def test_a_configuration_that_ran_out_of_memory_is_not_proposed_again(tmp_path, caplog):
+    space = parse_space({"architecture": "fc", "latent_dim": {"choice": [4, 8]}})
+    searcher = make_searcher(tmp_path, space=space)
+    dims = []
+    for number in range(6):
+        config = searcher.suggest(str(number))
+        dims.append(config["params"]["latent_dim"])
+        end = result(0, math.nan, stop_reason="oom") if dims[-1] == 8 else result(MAX_EPOCHS, 0.5)
+        searcher.on_trial_complete(str(number), end)
+    assert dims.count(8) == 1
+    searcher.suggest("last")
+    searcher.on_trial_complete("last", result(0, math.nan, stop_reason="oom"))
+    assert searcher.suggest("none") == "FINISHED"
+    assert "ran out of memory" in caplog.text
+    assert not [trial for trial in open_journal(tmp_path).trials if trial.state == RUNNING]
+
+
+def test_several_objectives_are_told_as_they_were_at_the_best_epoch_of_the_first(tmp_path):
+    searcher = make_searcher(tmp_path, KNN, Objective("val_mse", "min"), sampler="tpe")
+    for number in range(12):
+        searcher.suggest(str(number))
+        searcher.on_trial_result(str(number), result(1, 0.9, val_mse=0.3))
+        searcher.on_trial_complete(str(number), result(4 if number % 2 else 2, 0.8, val_mse=0.1))
+    trials = open_journal(tmp_path).trials
+    assert [trial.state for trial in trials] == [PRUNED, COMPLETE] * 6
+    assert trials[1].values == [0.9, 0.3]
+    assert journal.curve(trials[0]) == {1: (0.9, 0.3), 2: (0.8, 0.1)}
 
 
 def test_an_epoch_that_a_restored_trial_repeats_is_told_once(searcher, tmp_path, recwarn):
@@ -116,18 +161,12 @@ def test_numbers_names_and_seeds_belong_together(searcher, tmp_path):
         params, trial = config["params"], told(tmp_path, number)
         assert config["number"] == trial.number == number
         assert config["trial_id"] == f"000{number}-{params['architecture']}-{params['latent_dim']}d"
-        assert trial.user_attrs == {"trial_id": config["trial_id"], "ray_trial_id": f"ray-{number}"}
+        assert trial.user_attrs == {"trial_id": config["trial_id"]}
+        assert config["resume_from"] is None
         assert trial.params.items() <= params.items()
         assert params["max_epochs"] == MAX_EPOCHS
         assert params["seed"] == trial_seed(0, number)
     assert len({config["params"]["seed"] for config in configs}) == 3
-
-
-def test_a_trials_seed_depends_on_the_studys_seed_and_its_number_only():
-    assert trial_seed(0, 7) == trial_seed(0, 7)
-    seeds = {trial_seed(study, number) for study in range(20) for number in range(20)}
-    assert len(seeds) == 400
-    assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_a_name_tells_what_is_known():
@@ -167,24 +206,30 @@ def test_tpe_learns_from_what_it_is_told(tmp_path):
     assert sum(rate > 0.005 for rate in rates[20:]) > sum(rate > 0.005 for rate in rates[:8]) * 20 / 8
 
 
-def test_a_saved_searcher_goes_on_with_its_running_trials(searcher, tmp_path):
-    searcher.suggest("done")
-    searcher.on_trial_complete("done", result(MAX_EPOCHS, 0.4))
-    config = searcher.suggest("alive")
-    searcher.on_trial_result("alive", result(1, 0.5))
-    searcher.save(str(tmp_path / "state"))
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_was_interrupted_proposes_what_it_would_have_proposed(tmp_path, sampler):
+    def search(name, interrupted_after):
+        (tmp_path / name).mkdir()
+        searcher, drawn = make_searcher(tmp_path / name, sampler=sampler), []
+        for i in range(14):
+            if i == interrupted_after:
+                searcher = make_searcher(tmp_path / name, sampler=sampler)
+            drawn.append(searcher.suggest(str(i))["params"])
+            searcher.on_trial_complete(str(i), result(MAX_EPOCHS, drawn[-1]["learning_rate"]))
+        return drawn
 
-    study = open_journal(tmp_path)
-    again = OptunaSearcher(study, parse_space(SMALL_SPACE), KNN, max_epochs=MAX_EPOCHS, seed=0, n_trials=10)
-    again.restore(str(tmp_path / "state"))
-    again.on_trial_result("alive", result(2, 0.6))
-    again.on_trial_complete("alive", result(MAX_EPOCHS, 0.55))
-    trial = told(tmp_path, 1)
-    assert (trial.state, trial.values) == (COMPLETE, [0.6])
-    assert trial.params.items() <= config["params"].items()
-    assert len(open_journal(tmp_path).trials) == 2
+    assert search("broken", 11) == search("whole", None)
 
 
-def test_an_unknown_sampler_is_refused():
-    with pytest.raises(UserError, match="must be one of tpe, random, got 'grid'"):
-        make_sampler("grid", 0)
+def test_trials_that_an_earlier_driver_left_come_first_and_keep_their_numbers(searcher, tmp_path):
+    config = searcher.suggest("old")
+    searcher.on_trial_result("old", result(1, 0.7))
+    searcher.close()
+    (left,) = journal.begun(open_journal(tmp_path))
+    unfinished = Unfinished(0, config["trial_id"], left._trial_id, config["params"], tmp_path / "checkpoint")
+    again = make_searcher(tmp_path, unfinished=[unfinished])
+    journal.set_running(again.study, left)
+    assert again.suggest("new") == config | {"resume_from": str(tmp_path / "checkpoint")}
+    again.on_trial_complete("new", result(MAX_EPOCHS, 0.6))
+    (trial,) = open_journal(tmp_path).trials
+    assert (trial.state, trial.values, trial.intermediate_values) == (COMPLETE, [0.7], {1: 0.7, 4: 0.6})

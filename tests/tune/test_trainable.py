@@ -9,8 +9,9 @@ from ray.tune import Checkpoint
 from tests.tune.conftest import KNN
 from tune import trainable
 from tune.objective import Objective
-from tune.trainable import train_trial
+from tune.trainable import Collapse, train_trial
 from tune.trial_data import TrialData
+from tune.trial_files import read_history
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
@@ -63,8 +64,14 @@ def tune(tmp_path, monkeypatch):
     return fake
 
 
-def run(data, objective=KNN, **params):
-    train_trial({"params": PARAMS | params}, data=data, objective=objective, n_threads=1)
+def run(data, objective=KNN, resume_from=None, min_active_units=0, **params):
+    train_trial(
+        {"params": PARAMS | params, "resume_from": resume_from},
+        data=data,
+        objective=objective,
+        n_threads=1,
+        collapse=Collapse(min_active_units, after=2),
+    )
 
 
 def measured(results):
@@ -113,10 +120,41 @@ def test_a_diverged_trial_reports_once_and_keeps_its_last_good_checkpoint(data, 
     assert (tune.checkpoint is None) == (len(tune.results) == 1)
 
 
-@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_a_trial_that_another_driver_left_goes_on_from_its_checkpoint(data, tune):
+    run(data)
+    undisturbed, tune.results, tune.checkpoint = measured(tune.results), [], None
+    left = shutil.copytree(tune.directory / "checkpoint_2", tune.directory / "left")
+    for directory in tune.directory.glob("checkpoint_*"):
+        shutil.rmtree(directory)
+    run(data, resume_from=str(left))
+    assert measured(tune.results) == undisturbed[2:]
+    assert [row["epoch"] for row in read_history(tune.directory / "checkpoint_2")] == [1, 2, 3, 4]
+
+
+def test_a_collapsed_posterior_ends_the_trial_after_its_grace_period(data, tune):
+    run(data, kl_weight=1000.0, min_active_units=1)
+    assert [(result["epoch"], result["stop_reason"]) for result in tune.results] == [
+        (1, None),
+        (2, "collapsed"),
+    ]
+
+
+def test_a_posterior_that_lives_is_not_ended(data, tune):
+    run(data, kl_weight=0.001, min_active_units=4)
+    assert [result["stop_reason"] for result in tune.results] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
 def test_out_of_memory_is_a_reason_and_not_an_error(data, tune, monkeypatch, error):
     def fail(*arguments, **options):
-        raise error("out of memory")
+        raise error
 
     monkeypatch.setattr(trainable, "train", fail)
     run(data)
