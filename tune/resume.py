@@ -92,6 +92,8 @@ def _take_up_trial(
     outcome = journal.announced(trial)
     outcome = _catch_up(study, trial, trial_id, history, objectives, scheduler, max_epochs, outcome)
     if outcome is not None:
+        if outcome.stop_reason == RUNG and (decisions := scheduler.decisions.get(trial_id)):
+            row["rung"], row["cutoff"] = decisions[-1].rung, objectives[0].sign * decisions[-1].cutoff
         journal.tell(study, trial._trial_id, outcome, objectives)
         _settle_row(recorder, row, outcome, trial)
         return None

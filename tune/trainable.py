@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import ray
@@ -35,13 +35,18 @@ CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeE
 
 @dataclass(frozen=True, slots=True)
 class Collapse:
-    """When a posterior counts as collapsed: fewer than ``min_active_units`` from epoch ``after`` on."""
+    """When a posterior counts as collapsed: fewer than ``min_active_units`` from epoch ``after`` on.
+
+    A model that has hardly begun to learn has no active unit either; `MIN_STEPS` steps are granted to each.
+    """
 
     min_active_units: int
     after: int
 
-    def happened(self, epoch: int, active_units: float) -> bool:
-        return epoch >= self.after and active_units < self.min_active_units
+    MIN_STEPS: ClassVar[int] = 200
+
+    def happened(self, epoch: int, steps: int, active_units: float) -> bool:
+        return epoch >= self.after and steps >= self.MIN_STEPS and active_units < self.min_active_units
 
 
 def train_trial(
@@ -88,6 +93,7 @@ class _Reporter:
     ) -> None:
         self.directory = directory
         self.collapse = collapse
+        self.n_train = len(data.train_images)
         self.history: list[dict[str, Any]] = []
         self.objective = objective
         self.validation = data.validation(device)
@@ -117,7 +123,8 @@ class _Reporter:
             metrics["epoch_seconds"] += time.perf_counter() - started
         value = metrics[self.objective.name]
         stop_reason = end.stop_reason or (None if math.isfinite(value) else NAN)
-        if stop_reason is None and self.collapse.happened(end.epoch, metrics["active_units"]):
+        steps = end.epoch * math.ceil(self.n_train / end.state.config.training.batch_size)
+        if stop_reason is None and self.collapse.happened(end.epoch, steps, metrics["active_units"]):
             stop_reason = COLLAPSED
         self.epoch = end.epoch
         result = metrics | {

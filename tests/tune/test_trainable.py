@@ -132,15 +132,20 @@ def test_a_trial_that_another_driver_left_goes_on_from_its_checkpoint(data, tune
 
 
 def test_a_collapsed_posterior_ends_the_trial_after_its_grace_period(data, tune):
-    run(data, kl_weight=1000.0, min_active_units=1)
+    run(data, kl_weight=1000.0, min_active_units=1, batch_size=8)
     assert [(result["epoch"], result["stop_reason"]) for result in tune.results] == [
         (1, None),
         (2, "collapsed"),
     ]
 
 
+def test_a_model_that_has_hardly_begun_has_not_collapsed(data, tune):
+    run(data, kl_weight=1000.0, min_active_units=1)  # 40 steps in all
+    assert [result["stop_reason"] for result in tune.results] == [None] * 4
+
+
 def test_a_posterior_that_lives_is_not_ended(data, tune):
-    run(data, kl_weight=0.001, min_active_units=4)
+    run(data, kl_weight=0.001, min_active_units=4, batch_size=8)
     assert [result["stop_reason"] for result in tune.results] == [None] * 4
 
 

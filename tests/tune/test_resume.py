@@ -1,0 +1,180 @@
+"""Searches on digits that are killed, interrupted, resumed and extended, as a user would do it."""
+
+import shutil
+import signal
+import time
+
+import pytest
+import yaml
+
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import read_table
+from tests.soak import soak_round
+from tests.tune.conftest import SMALL_SPACE, open_journal, start_tune
+from vae.checkpoint import load_model
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
+
+
+def tune(cwd, *arguments, expect=0):
+    process = start_tune(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == expect, (out, err)
+    assert "Traceback" not in err
+    return out, err
+
+
+def start_search(directory, *arguments):
+    (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE, sort_keys=False))
+    search = ("search", "--dataset", "digits", "--space", "space.yaml", "--name", "run", "--no-evaluate")
+    return start_tune(*search, *arguments, cwd=directory), RunDirectory(directory / "runs" / "run")
+
+
+def wait_for(condition, process, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def content(run):
+    return {
+        path.relative_to(run.path): path.read_bytes()
+        for path in run.path.rglob("*")
+        if path.is_file() and path != run.lock_file
+    }
+
+
+def rows(run):
+    return {row["trial_id"]: row for row in read_table(run.trials_file).to_pylist()}
+
+
+def agrees(run):
+    """Check that tables and journal tell the same, with one row for each trial and epoch."""
+    epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
+    assert len(set(epochs)) == len(epochs)
+    told = {trial.user_attrs["trial_id"]: trial for trial in open_journal(run.path).trials}
+    assert told.keys() == rows(run).keys()
+    for trial_id, row in rows(run).items():
+        assert told[trial_id].state.name == STATES[row["status"]]
+        assert [epoch for name, epoch in epochs if name == trial_id] == list(range(1, row["epochs"] + 1))
+        assert sorted(told[trial_id].intermediate_values) == list(range(1, row["epochs"] + 1))
+
+
+@pytest.mark.parametrize("seed", [100, 101, 102])
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path, seed):
+    soak_round(tmp_path, seed, n_kills=1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    process, run = start_search(
+        directory, "--trials", "5", "--max-epochs", "4", "--scheduler", "median", "--sampler", "random"
+    )
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, (out, err)
+    return run
+
+
+def test_resuming_a_finished_study_says_so_and_changes_nothing(finished, tmp_path):
+    before = content(finished)
+    out, _ = tune(tmp_path, "resume", str(finished.path))
+    assert "run is finished: 5 trials, nothing to resume" in out
+    assert content(finished) == before
+
+
+def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "runs" / "run"))
+    before = rows(run)
+    completed = {trial_id for trial_id, row in before.items() if row["status"] == "completed"}
+    assert completed
+    tune(tmp_path, "extend", str(run.path), "--trials", "2", "--max-epochs", "8")
+    after = rows(run)
+    agrees(run)
+    assert len(after) == 7
+    assert [trial_id for trial_id, row in after.items() if row["epochs"] == 8]
+    for trial_id in before:
+        assert after[trial_id]["epochs"] >= before[trial_id]["epochs"]
+        assert after[trial_id]["seed"] == before[trial_id]["seed"]
+        if after[trial_id]["epochs"] == before[trial_id]["epochs"]:
+            assert after[trial_id] == before[trial_id]
+    for trial_id in completed:  # none counts as completed with the budget of before
+        assert after[trial_id]["epochs"] > 4
+        assert after[trial_id]["config_max_epochs"] == 8
+        assert load_model(run.path / after[trial_id]["checkpoint"]).epoch == after[trial_id]["best_epoch"]
+    study = run.read_study()
+    assert (study["max_epochs"], study["arguments"]["trials"], len(study["sessions"])) == (8, 7, 2)
+
+
+def test_an_extension_that_adds_nothing_is_refused(finished, tmp_path):
+    _, err = tune(tmp_path, "extend", str(finished.path), expect=2)
+    assert "nothing to extend; give --trials, --max-epochs or both" in err
+    _, err = tune(tmp_path, "extend", str(finished.path), "--max-epochs", "3", expect=2)
+    assert "max_epochs can only grow: it is 4, got 3" in err
+
+
+def test_a_search_starts_from_the_best_of_another(finished, tmp_path):
+    process, run = start_search(
+        tmp_path, "--trials", "2", "--max-epochs", "2", "--warm-start", str(finished.path)
+    )
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, (out, err)
+    best = sorted(
+        (row for row in rows(finished).values() if row["status"] == "completed"),
+        key=lambda row: -row["objective"],
+    )
+    first = sorted(rows(run).values(), key=lambda row: row["number"])
+    names = ("config_architecture", "config_latent_dim", "config_learning_rate")
+    for started, other in zip(first, best, strict=False):
+        assert [started[name] for name in names] == [other[name] for name in names]
+
+
+def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_path):
+    process, run = start_search(
+        tmp_path, "--trials", "4", "--max-epochs", "60", "--grace-period", "59", "--objective", "val_ssim",
+        "--objective", "val_kl",
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, "val_kl is no objective"
+    process, run = start_search(
+        tmp_path, "--trials", "4", "--max-epochs", "60", "--grace-period", "59",
+        "--objective", "val_ssim", "--objective", "val_mse",
+    )  # fmt: skip
+    wait_for(lambda: run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 5, process)
+    _, err = tune(tmp_path, "resume", str(run.path), expect=2)
+    assert f"another process is at work on {run.path} (process {process.pid} on " in err
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert f"`python -m tune resume {run.path}` goes on" in out
+    interrupted = rows(run)
+    assert {row["status"] for row in interrupted.values()} <= {"completed", "stopped_early", "pending"}
+
+    tune(tmp_path, "resume", str(run.path))
+    after = rows(run)
+    assert len(after) == 4
+    epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
+    assert len(set(epochs)) == len(epochs)
+    told = open_journal(run.path).trials
+    assert [trial.state.name for trial in told] == [
+        STATES[row["status"]] for row in sorted(after.values(), key=lambda row: row["number"])
+    ]
+    done = [row for row in after.values() if row["status"] == "completed"]
+    front = [row for row in done if row["pareto"]]
+    assert front
+    for row in done:
+        beaten = any(
+            other["val_ssim"] >= row["val_ssim"]
+            and other["val_mse"] <= row["val_mse"]
+            and (other["val_ssim"], other["val_mse"]) != (row["val_ssim"], row["val_mse"])
+            for other in done
+        )
+        assert row["pareto"] == (not beaten)
+    for trial in told:
+        if trial.state.name == "COMPLETE":
+            row = after[trial.user_attrs["trial_id"]]
+            assert trial.values == [row["val_ssim"], row["val_mse"]]
