@@ -285,7 +285,7 @@ def print_table(rows: pd.DataFrame) -> None:
     """Print a Markdown table per part of the budget, in points of accuracy.
 
     Regret: the best configuration's value at the full budget minus that of the one named. Shortfall: the best
-    value of any epoch minus that of the model handed over, the last epoch's of stock, the best epoch's of ours.
+    value of any epoch minus that of the model handed over: stock's last epoch, our best one.
     """
     for fraction in FRACTIONS:
         part = rows[rows["fraction"] == fraction]
