@@ -17,7 +17,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search test check format lock bench clean
+.PHONY: help install data search test check format lock bench ablation clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
 
 bench: $(INSTALLED)  ## Measure the time of an epoch
 	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
+
+ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
+	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
