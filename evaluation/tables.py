@@ -45,6 +45,7 @@ TRIALS = _schema(
         "status": pa.string(),
         "stop_reason": pa.string(),
         "objective": pa.float64(),
+        "pareto": pa.bool_(),
         "best_epoch": pa.int64(),
         "epochs": pa.int64(),
         **{CONFIG_PREFIX + name: _ARROW_TYPES[param.type] for name, param in PARAMS.items()},
@@ -59,7 +60,7 @@ TRIALS = _schema(
         "error": pa.string(),
     }
 )
-"""One row per trial."""
+"""One row per trial; ``pareto`` is null with a single objective, and for trials that are not compared."""
 
 EPOCHS = _schema(
     {
@@ -79,11 +80,30 @@ EPOCHS = _schema(
 )
 """One row per trial and epoch."""
 
+FINALIST_SEEDS = _schema(
+    {
+        "study": pa.string(),
+        "trial_id": pa.string(),
+        "seed": pa.int64(),
+        "max_epochs": pa.int64(),
+        "status": pa.string(),
+        "stop_reason": pa.string(),
+        "objective": pa.float64(),
+        "best_epoch": pa.int64(),
+        **NEUTRAL_PANEL,
+        "checkpoint": pa.string(),
+        "train_seconds": pa.float64(),
+        "error": pa.string(),
+    }
+)
+"""One row per finalist and fresh seed."""
+
 EVALUATIONS = _schema(
     {
         "study": pa.string(),
         "method": pa.string(),
         "trial_id": pa.string(),
+        "training_seed": pa.int64(),
         "dim": pa.int64(),
         "protocol": pa.string(),
         "samples_per_class": pa.int64(),
@@ -108,6 +128,7 @@ def embeddings_schema(dim: int) -> pa.Schema:
         {
             "method": pa.string(),
             "trial_id": pa.string(),
+            "training_seed": pa.int64(),
             "split": pa.string(),
             "index": pa.int64(),
             "label": pa.int64(),
