@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -167,6 +168,23 @@ def read_table(path: Path) -> pa.Table:
         raise StorageError(f"cannot read {path}: it does not exist") from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read one Parquet file as a frame with at least the schema's columns; without the file it is empty.
+
+    Columns that a file of an older version lacks are null.
+
+    Raises
+    ------
+    StorageError
+        The file is not Parquet.
+    """
+    table = read_table(path) if path.exists() else schema.empty_table()
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.to_pandas()
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

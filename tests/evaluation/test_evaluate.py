@@ -43,9 +43,9 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
     assert files == {
         "dim=2/name=pca/part-0.parquet",
         "dim=4/name=pca/part-0.parquet",
-        "dim=4/name=vae-0000-fc-4d/part-0.parquet",
+        "dim=4/name=vae-0000-fc-4d-seed0/part-0.parquet",
         "dim=10/name=pca/part-0.parquet",
-        "dim=10/name=vae-0001-conv-10d/part-0.parquet",
+        "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
         "dim=64/name=raw/part-0.parquet",
     }
     assert not [path for path in evaluated_once.path.rglob(".*")]

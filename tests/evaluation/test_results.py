@@ -34,13 +34,14 @@ def test_cross_validation_is_the_mean_and_spread_over_the_folds(results):
 
 def test_embeddings_are_ordered_by_method_and_finalists_best_first(results):
     assert [str(key) for key in results.keys] == [
-        "raw 64-d", "pca 2-d", "pca 4-d", "pca 10-d", "vae-0001-conv-10d 10-d", "vae-0000-fc-4d 4-d",
+        "raw 64-d", "pca 2-d", "pca 4-d", "pca 10-d",
+        "vae-0001-conv-10d-seed0 10-d", "vae-0000-fc-4d-seed0 4-d",
     ]  # fmt: skip
 
 
 def test_the_winner_is_the_best_on_validation_not_on_test(results):
     assert results.winner == "0001-conv-10d"
-    assert results.winner_row.key == EmbeddingKey("vae", 10, "0001-conv-10d")
+    assert results.winner_row.key == EmbeddingKey("vae", 10, "0001-conv-10d", 0)
 
 
 def test_baselines_are_taken_at_the_winners_dimension(results):
