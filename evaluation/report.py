@@ -158,7 +158,7 @@ def _interval(interval: Interval | None, name: str = "val_knn_accuracy") -> str:
         half = "" if interval.half_width is None else f" ± {interval.half_width:.2g}"
         return _objective(interval.mean, name) + half
     half = "" if interval.half_width is None else f" ± {100 * interval.half_width:.1f}"
-    return f"{100 * interval.mean:.1f}{half} %"
+    return f"{100 * interval.mean:.1f}{half} %".replace(" ", "\u00a0")  # on one line
 
 
 def _objective(value: float | None, name: str) -> str:
