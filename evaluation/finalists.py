@@ -101,11 +101,13 @@ def verdict(results: Results) -> str | None:
     in_points = results.objectives[0] == "val_knn_accuracy"
     lead, low, high = (_signed(v, in_points=in_points) for v in (ahead.mean, ahead.low, ahead.high))
     told_apart = ahead.low > 0
+    n_first, n_second = len(values[first]), len(values[second])
+    seeds = f"{n_first} fresh seeds each" if n_first == n_second else f"{n_first} and {n_second} fresh seeds"
     what = "Fresh seeds tell first and second place apart" if told_apart else (
         "First and second place cannot be told apart"
     )  # fmt: skip
     return (
-        f"{what}: over {len(values[first])} and {len(values[second])} fresh seeds {first} leads {second} by "
+        f"{what}: over {seeds} {first} leads {second} by "
         f"{lead}{' points' if in_points else ''} of validation {metric}, 95 % interval {low} to {high}, "
         f"which {'does not contain' if told_apart else 'contains'} 0."
     )
