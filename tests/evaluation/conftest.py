@@ -57,7 +57,7 @@ def write_fresh_seeds(run: RunDirectory, objectives: dict[str, list[float | None
                 continue
             directory = run.seed_checkpoint_dir(trial_id, seed)
             replica = Config.from_params(config.to_params() | {"seed": seed})
-            save_model(directory, build_model(replica.model, shape, seed=seed), replica)
+            save_model(directory, build_model(replica.model, shape, seed=100 + seed), replica)
             checkpoint = directory.relative_to(run.path).as_posix()
             row |= {"status": "completed", "objective": value, "val_knn_accuracy": value, "best_epoch": 2}
             rows.append(row | {"checkpoint": checkpoint})
