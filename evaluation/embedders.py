@@ -28,16 +28,21 @@ METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingKey:
-    """What identifies an embedding within one evaluation; ``trial_id`` is None unless a VAE made it."""
+    """What identifies an embedding within one evaluation.
+
+    ``trial_id`` and ``training_seed``, the seed that the VAE was trained with, are None unless a VAE made it.
+    """
 
     method: str
     dim: int
     trial_id: str | None = None
+    training_seed: int | None = None
 
     @property
     def name(self) -> str:
-        """Name without the dimension, such as ``pca`` or ``vae-3f2a91c0``."""
-        return self.method if self.trial_id is None else f"{self.method}-{self.trial_id}"
+        """Name without the dimension, such as ``pca`` or ``vae-0003-conv-10d-seed42``."""
+        seed = None if self.training_seed is None else f"seed{self.training_seed}"
+        return "-".join(part for part in (self.method, self.trial_id, seed) if part is not None)
 
     def __str__(self) -> str:
         return f"{self.name} {self.dim}-d"
@@ -190,12 +195,13 @@ class Vae:
     trial_id: str
     checkpoint: Path
     latent_dim: int
+    training_seed: int | None = None
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return (EmbeddingKey("vae", self.latent_dim, self.trial_id),)
+        return (EmbeddingKey("vae", self.latent_dim, self.trial_id, self.training_seed),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         loaded = load_model(self.checkpoint, device)

@@ -1,8 +1,8 @@
-"""Embeddings on disk: ``embeddings/dim=<dim>/name=<method or vae-trial_id>/part-0.parquet``.
+"""Embeddings on disk: ``embeddings/dim=<dim>/name=<method or vae-trial_id-seed>/part-0.parquet``.
 
 The dimension leads because readers need one type for a column: a folder ``dim=…`` reads whole everywhere. The
-method and the trial are columns of the file: as partitions a missing trial would stop pandas, and a trial
-named 12345678 would come back as a number.
+method, the trial and its seed are columns of the file: as partitions a missing trial would stop pandas, and a
+trial named 12345678 would come back as a number.
 """
 
 from pathlib import Path
@@ -45,6 +45,9 @@ def write_embedding(
         columns = {
             "method": pa.repeat(key.method, n),
             "trial_id": pa.nulls(n, pa.string()) if key.trial_id is None else pa.repeat(key.trial_id, n),
+            "training_seed": pa.nulls(n, pa.int64())
+            if key.training_seed is None
+            else pa.array(np.full(n, key.training_seed)),
             "split": pa.repeat(split, n),
             "index": pa.array(np.arange(n)),
             "label": pa.nulls(n, pa.int64()) if labels is None else pa.array(labels),

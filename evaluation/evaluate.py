@@ -19,12 +19,20 @@ from rich.console import Console
 from evaluation.embedders import METHODS, Embedder, Images, Vae
 from evaluation.embedding_files import write_embedding
 from evaluation.pipeline import Compute, Embedded, Event, Scored, planned_rounds
-from evaluation.plan import DEFAULT_FINALISTS, Options, choose_finalists, plan_embedders, vae_embedder
+from evaluation.plan import (
+    DEFAULT_FINALISTS,
+    Options,
+    choose_finalists,
+    plan_embedders,
+    rank_finalists,
+    replica_embedders,
+    vae_embedder,
+)
 from evaluation.progress import Progress
 from evaluation.protocols import KnnGrid, missing_cells
 from evaluation.report import write_report
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EVALUATIONS, write_table
+from evaluation.tables import EVALUATIONS, FINALIST_SEEDS, read_frame, write_table
 from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UserError
@@ -42,6 +50,9 @@ def evaluate_run(
     console: Console | None = None,
 ) -> None:
     """Evaluate the best trials of a study; the results in its run directory are replaced.
+
+    Where finalists were trained anew with fresh seeds, those trainings are evaluated too and tell which
+    finalist comes first.
 
     Parameters
     ----------
@@ -68,6 +79,7 @@ def evaluate_run(
     options = options or Options()
     study = run.read_study()
     trial_ids = choose_finalists(run, study["mode"], finalists) if options.wants("vae") else []
+    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study["mode"])
     described = study["dataset"]
     dataset = load_dataset(described["path"], data_dir or _path(described.get("data_dir")))
     if dataset.fingerprint != described["fingerprint"]:
@@ -76,7 +88,7 @@ def evaluate_run(
             f"{dataset.fingerprint}, was {described['fingerprint']}; give the right one's --data-dir"
         )
     vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
-    _evaluate(run, study["name"], dataset, vaes, options, compute, console)
+    _evaluate(run, study["name"], dataset, vaes, replica_embedders(run, vaes), options, compute, console)
 
 
 def evaluate_checkpoints(
@@ -92,7 +104,7 @@ def evaluate_checkpoints(
     vaes = [
         vae_embedder(checkpoint.resolve().name, checkpoint.resolve(), dataset) for checkpoint in checkpoints
     ]
-    _evaluate(output, output.path.name, dataset, vaes, options or Options(), compute, console)
+    _evaluate(output, output.path.name, dataset, vaes, [], options or Options(), compute, console)
 
 
 def _evaluate(
@@ -100,11 +112,12 @@ def _evaluate(
     study: str,
     dataset: Dataset,
     vaes: Sequence[Vae],
+    replicas: Sequence[Vae],
     options: Options,
     compute: Compute | None,
     console: Console | None,
 ) -> None:
-    embedders = plan_embedders(dataset, vaes, options)
+    embedders = plan_embedders(dataset, [*vaes, *replicas], options)
     images = Images.from_dataset(dataset)
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
@@ -138,6 +151,7 @@ def _evaluate(
         "n_train": len(dataset.train),
         "n_test": len(dataset.test),
         "finalists": [vae.trial_id for vae in vaes],
+        "training_seeds": {vae.trial_id: vae.training_seed for vae in vaes},
         "checkpoints": {vae.trial_id: str(vae.checkpoint) for vae in vaes},
         "seed": options.seed,
         "seconds": time.perf_counter() - started,
@@ -182,6 +196,7 @@ def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
     return (
         list(METHODS).index(row["method"]) if row["method"] in METHODS else len(METHODS),
         row["trial_id"] or "",
+        -1 if row["training_seed"] is None else row["training_seed"],
         row["dim"],
         row["protocol"],
         infinite if row["samples_per_class"] is None else row["samples_per_class"],

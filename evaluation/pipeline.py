@@ -96,7 +96,13 @@ def score(
     train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
     rows = score_round(which, train, images.train_labels, test, images.test_labels, grid)
     key = embedding.key
-    return [{"method": key.method, "trial_id": key.trial_id, "dim": key.dim, **row} for row in rows]
+    columns = {
+        "method": key.method,
+        "trial_id": key.trial_id,
+        "training_seed": key.training_seed,
+        "dim": key.dim,
+    }
+    return [columns | row for row in rows]
 
 
 def not_finite(embedding: Embedding) -> Gap | None:

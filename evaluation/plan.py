@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
 
 from evaluation.embedders import METHODS, Embedder, Pca, Raw, Umap, Vae
 from evaluation.protocols import KnnGrid
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
+from evaluation.tables import FINALIST_SEEDS, read_frame, read_table
 from vae.checkpoint import read_config
 from vae.data import Dataset
 from vae.errors import UserError
@@ -59,6 +62,9 @@ class Options:
 def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     """Return the ids of the best ``n`` trials that ran their full budget, best first.
 
+    With several objectives those on the Pareto front come first; ``mode`` is that of the first objective,
+    by which either group is ordered.
+
     Raises
     ------
     UserError
@@ -70,13 +76,31 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     done = [
         t for t in trials if t["status"] == "completed" and t["objective"] is not None and t["checkpoint"]
     ]
-    done.sort(key=lambda trial: trial["objective"], reverse=mode == "max")
+    sign = -1 if mode == "max" else 1
+    done.sort(key=lambda trial: (not trial.get("pareto"), sign * trial["objective"]))
     if not done:
         raise UserError(
             f"none of the {len(trials)} trials in {run.path} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )
     return [trial["trial_id"] for trial in done[:n]]
+
+
+def rank_finalists(trial_ids: Sequence[str], finalist_seeds: pd.DataFrame, mode: str) -> list[str]:
+    """Return the finalists by the mean objective of their fresh seeds, best first.
+
+    The value that made a trial a finalist is the best of many and flatters it. Those that have no fresh
+    seeds, or only failed ones, keep their order behind the others.
+    """
+    values = fresh_objectives(finalist_seeds)
+    sign = -1 if mode == "max" else 1
+    return sorted(trial_ids, key=lambda t: (t not in values, sign * fmean(values[t]) if t in values else 0))
+
+
+def fresh_objectives(finalist_seeds: pd.DataFrame) -> dict[str, list[float]]:
+    """Return the objectives of each finalist's completed trainings with fresh seeds."""
+    completed = finalist_seeds[finalist_seeds["status"] == "completed"]
+    return {str(trial_id): group["objective"].tolist() for trial_id, group in completed.groupby("trial_id")}
 
 
 def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
@@ -86,7 +110,17 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
             f"the checkpoint {checkpoint} takes images of shape {image_shape} (C, H, W), those of "
             f"'{dataset.name}' have {dataset.train.image_shape}; name the dataset that it was trained on"
         )
-    return Vae(trial_id, checkpoint, config.model.latent_dim)
+    return Vae(trial_id, checkpoint, config.model.latent_dim, config.training.seed)
+
+
+def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
+    """Return the finalists as they came out of the trainings with fresh seeds, as far as there are any."""
+    latent_dims = {vae.trial_id: vae.latent_dim for vae in finalists}
+    return [
+        Vae(row["trial_id"], run.path / row["checkpoint"], latent_dims[row["trial_id"]], row["seed"])
+        for row in read_frame(run.finalist_seeds_file, FINALIST_SEEDS).to_dict("records")
+        if row["trial_id"] in latent_dims and row["status"] == "completed"
+    ]
 
 
 def plan_embedders(dataset: Dataset, vaes: Sequence[Vae], options: Options) -> list[Embedder]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from evaluation.embedders import EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
-from evaluation.results import FEW, FULL, Results, Setting
+from evaluation.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
+from evaluation.intervals import Interval
+from evaluation.results import FEW, FULL, METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
 from vae.atomic import write_text
@@ -64,17 +65,25 @@ def render_report(results: Results, figures_dir: Path) -> str:
         "duration": duration,
         "day": _day,
         "points": _points,
+        "interval": _interval,
+        "objective": _objective,
     }
+    finalists = finalist_rows(results)
     return environment.get_template("report.html.jinja").render(
         results=results,
         study=results.study or {},
         evaluation=results.evaluation or {},
         winner=results.winner_row,
         baselines=[row for method in ("raw", "pca", "umap") if (row := results.baseline(method))],
-        finalists=finalist_rows(results),
+        finalists=finalists,
+        fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
+        verdict=verdict(results),
+        optimism=optimism_sentence(finalists),
+        front=front_rows(results),
+        metric_names=METRIC_NAMES,
         validation_setting=validation_setting(results),
-        trials=trial_rows(results),
-        shown_params=SHOWN_PARAMS,
+        trials=results.trial_rows,
+        shown_params={CONFIG_PREFIX + name: heading for name, heading in SHOWN_PARAMS.items()},
         fates=fates(results),
         figures=_figures(figures_dir),
         best=max((row.test for row in results.comparison if row.test is not None), default=None),
@@ -89,56 +98,24 @@ def label(key: EmbeddingKey) -> str:
     return METHOD_NAMES.get(key.method, key.method) + (f" {key.trial_id}" if key.trial_id else "")
 
 
-def trial_rows(results: Results) -> list[dict[str, Any]]:
-    """Return the trials, best first, with None for what is missing and their params under ``params``."""
-    table = results.ranked_trials.astype(object)
-    rows: list[dict[str, Any]] = [
-        {str(name): value for name, value in row.items()}
-        for row in table.where(table.notna(), None).to_dict("records")
+def front_rows(results: Results) -> list[dict[str, Any]]:
+    """Return the trials on the Pareto front with the values of their objectives, best by the first first."""
+    if len(results.objectives) < 2:
+        return []
+    table = results.objective_values
+    front = table[table["pareto"] & (table["status"] == "completed")]
+    trials = {row["trial_id"]: row for row in results.trial_rows}
+    return [
+        {"trial": trials[row["trial_id"]], "values": [row[name] for name in results.objectives]}
+        for row in front.to_dict("records")
     ]
-    return [row | {"params": {name: row[CONFIG_PREFIX + name] for name in SHOWN_PARAMS}} for row in rows]
-
-
-def finalist_rows(results: Results) -> list[dict[str, Any]]:
-    """Return the finalists with their validation accuracy beside those on the test set."""
-    trials = {row["trial_id"]: row for row in trial_rows(results)}
-    setting = validation_setting(results)
-    rows = []
-    for row in results.comparison:
-        if row.key.trial_id is None:
-            continue
-        trial = trials.get(row.key.trial_id, {})
-        # A lost scoring task may have left no test row.
-        like_validation = next(iter(results.accuracies(row.key, "test", setting)), None) if setting else None
-        validation = trial.get("val_knn_accuracy")
-        optimism = None if validation is None or like_validation is None else validation - like_validation
-        rows.append(
-            {
-                "row": row,
-                "trial": trial,
-                "validation": validation,
-                "like": like_validation,
-                "optimism": optimism,
-            }
-        )
-    return rows
-
-
-def validation_setting(results: Results) -> Setting | None:
-    """Return the test cell with as many references as the search's validation had."""
-    n_references = (results.study or {}).get("knn_references")
-    tested = results.evaluations.query("protocol == 'test'")
-    if n_references is None or tested.empty:
-        return None
-    closest = tested.loc[(tested["n_train"] - n_references).abs().idxmin(), "samples_per_class"]
-    return Setting(None if pd.isna(closest) else int(closest), FULL.n_neighbors, FULL.weights)
 
 
 def fates(results: Results) -> dict[str, int]:
     """Return how many trials ended in which way, the most frequent first."""
     reasons = {"rung": "not good enough at a rung", "oom": "out of memory", "time_budget": "time was up"}
     counts: dict[str, int] = {}
-    for row in trial_rows(results):
+    for row in results.trial_rows:
         fate = row["status"].replace("_", " ")
         if row["stop_reason"]:
             fate += f": {reasons.get(row['stop_reason'], row['stop_reason'])}"
@@ -171,6 +148,24 @@ def _percent(value: float | None) -> str:
 def _points(value: float | None) -> str:
     """Return a difference of two shares in percentage points."""
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _interval(interval: Interval | None, name: str = "val_knn_accuracy") -> str:
+    """Return a mean with half of its interval: shares in percent, other metrics as they are."""
+    if interval is None:
+        return "–"
+    if name != "val_knn_accuracy":
+        half = "" if interval.half_width is None else f" ± {interval.half_width:.2g}"
+        return _objective(interval.mean, name) + half
+    half = "" if interval.half_width is None else f" ± {100 * interval.half_width:.1f}"
+    return f"{100 * interval.mean:.1f}{half} %".replace(" ", "\u00a0")  # on one line
+
+
+def _objective(value: float | None, name: str) -> str:
+    """Return the value of an objective."""
+    if value is None:
+        return "–"
+    return _percent(value) if name == "val_knn_accuracy" else f"{value:.4g}"
 
 
 def _number(value: Any) -> str:

@@ -7,8 +7,18 @@ from typing import Any
 import pandas as pd
 
 from evaluation.embedders import METHODS, EmbeddingKey
+from evaluation.plan import rank_finalists
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EPOCHS, EVALUATIONS, TRIALS, read_table
+from evaluation.tables import EPOCHS, EVALUATIONS, FINALIST_SEEDS, TRIALS, read_frame
+
+METRIC_NAMES = {
+    "val_knn_accuracy": "KNN accuracy",
+    "val_ssim": "SSIM",
+    "val_mse": "mean squared error",
+    "val_psnr": "PSNR in dB",
+    "val_loss": "loss",
+}
+"""The metrics that can be an objective, as a reader calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     evaluations: pd.DataFrame
+    finalist_seeds: pd.DataFrame
 
     @classmethod
     def read(cls, run: RunDirectory) -> "Results":
@@ -55,20 +66,13 @@ class Results:
         StorageError
             A file is damaged.
         """
-        trials, epochs, evaluations = (
-            read_table(path).to_pandas() if path.exists() else schema.empty_table().to_pandas()
-            for path, schema in (
-                (run.trials_file, TRIALS),
-                (run.epochs_file, EPOCHS),
-                (run.evaluations_file, EVALUATIONS),
-            )
-        )
         return cls(
             run.read_study() if run.study_file.exists() else None,
             run.read_evaluation() if run.evaluation_file.exists() else None,
-            trials,
-            epochs,
-            evaluations,
+            read_frame(run.trials_file, TRIALS),
+            read_frame(run.epochs_file, EPOCHS),
+            read_frame(run.evaluations_file, EVALUATIONS),
+            read_frame(run.finalist_seeds_file, FINALIST_SEEDS),
         )
 
     @property
@@ -77,15 +81,53 @@ class Results:
         record = self.study or {"name": (self.evaluation or {}).get("study", "")}
         return str(record["name"])
 
+    @property
+    def objectives(self) -> list[str]:
+        """The metrics that were searched for; the first ranks the trials."""
+        names: list[str] = (self.study or {}).get("objective", ["val_knn_accuracy"])
+        return names
+
+    @property
+    def mode(self) -> str:
+        """The better direction of the first objective: min or max."""
+        return self.modes[0]
+
+    @property
+    def modes(self) -> list[str]:
+        """The better direction of each objective."""
+        study = self.study or {}
+        return [str(mode) for mode in study.get("modes", [study.get("mode", "max")])]
+
     @cached_property
     def ranked_trials(self) -> pd.DataFrame:
-        """The trials, those that ran their full budget first, best first."""
-        best_first = (self.study or {}).get("mode", "max") == "min"
-        order = self.trials.assign(
-            _rank=self.trials["status"].map({"completed": 0, "stopped_early": 1}).fillna(2)
+        """The trials: the Pareto front of several objectives, others with the full budget, the rest."""
+        rank = self.trials["status"].map({"completed": 1, "stopped_early": 2}).fillna(3)
+        order = self.trials.assign(_rank=rank.mask((rank == 1) & self.trials["pareto"].eq(True), 0))
+        order = order.sort_values(
+            ["_rank", "objective", "number"], ascending=[True, self.mode == "min", True]
         )
-        order = order.sort_values(["_rank", "objective", "number"], ascending=[True, best_first, True])
         return order.drop(columns="_rank").reset_index(drop=True)
+
+    @cached_property
+    def trial_rows(self) -> list[dict[str, Any]]:
+        """The ranked trials as rows, with None for what is missing."""
+        table = self.ranked_trials.astype(object)
+        rows: list[dict[str, Any]] = [
+            {str(name): value for name, value in row.items()}
+            for row in table.where(table.notna(), None).to_dict("records")
+        ]
+        return rows
+
+    @cached_property
+    def objective_values(self) -> pd.DataFrame:
+        """One row per trial with any value: ``trial_id``, ``status``, ``pareto``, a column per objective."""
+        trials = self.ranked_trials
+        table = trials[["trial_id", "status", "best_epoch"]].assign(pareto=trials["pareto"].eq(True))
+        # Not every objective has a column of its own among the trials; each epoch has them all.
+        epochs = self.epochs.rename(columns={"epoch": "best_epoch"})
+        epochs = epochs.reindex(columns=["trial_id", "best_epoch", *self.objectives])
+        merged = table.merge(epochs, on=["trial_id", "best_epoch"], how="inner")
+        return merged.drop(columns="best_epoch").dropna(subset=self.objectives)
 
     @property
     def winner(self) -> str | None:
@@ -98,16 +140,18 @@ class Results:
     @property
     def finalists(self) -> list[str]:
         """The trials that were evaluated, best first."""
-        return list((self.evaluation or {}).get("finalists", []))
+        evaluated = (self.evaluation or {}).get("finalists", [])
+        return rank_finalists(evaluated, self.finalist_seeds, self.mode)
 
     @cached_property
     def keys(self) -> list[EmbeddingKey]:
-        """The embeddings that were scored: by method, finalists best first, small dimensions first."""
-        found = self.evaluations[["method", "dim", "trial_id"]].drop_duplicates().astype(object)
-        keys = [EmbeddingKey(*row) for row in found.where(found.notna(), None).to_numpy()]
+        """The embeddings that were scored: by method, finalists best first, small dimensions first.
+
+        Of each finalist the model of the search alone; `replicas` has those of its fresh seeds.
+        """
         methods, finalists = list(METHODS), self.finalists
         return sorted(
-            keys,
+            (key for key in self._scored if key.training_seed == self.own_seed(key.trial_id)),
             key=lambda key: (
                 methods.index(key.method) if key.method in methods else len(methods),
                 finalists.index(key.trial_id) if key.trial_id in finalists else 0,
@@ -115,14 +159,35 @@ class Results:
             ),
         )
 
+    def replicas(self, trial_id: str) -> list[EmbeddingKey]:
+        """Return the embeddings of a finalist's fresh seeds."""
+        own = self.own_seed(trial_id)
+        return [key for key in self._scored if key.trial_id == trial_id and key.training_seed != own]
+
+    def own_seed(self, trial_id: str | None) -> int | None:
+        """Return the seed of a finalist's own model, which is the one that the search trained."""
+        seeds: dict[str | None, int] = (self.evaluation or {}).get("training_seeds", {})
+        return seeds.get(trial_id)
+
+    @cached_property
+    def _scored(self) -> list[EmbeddingKey]:
+        columns = ["method", "dim", "trial_id", "training_seed"]
+        found = self.evaluations[columns].drop_duplicates().astype(object)
+        return [
+            EmbeddingKey(method, dim, trial_id, None if seed is None else int(seed))
+            for method, dim, trial_id, seed in found.where(found.notna(), None).to_numpy()
+        ]
+
     def scores(self, key: EmbeddingKey, protocol: str) -> pd.DataFrame:
         """Return the rows of one embedding in one protocol."""
         table = self.evaluations
         trial = table["trial_id"].isna() if key.trial_id is None else table["trial_id"] == key.trial_id
+        seed = table["training_seed"]
         return table[
             (table["method"] == key.method)
             & (table["dim"] == key.dim)
             & trial
+            & (seed.isna() if key.training_seed is None else seed == key.training_seed)
             & (table["protocol"] == protocol)
             & (table["metric"] == "knn_accuracy")
         ]

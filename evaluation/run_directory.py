@@ -47,6 +47,10 @@ class RunDirectory:
         return self.path / "epochs.parquet"
 
     @property
+    def finalist_seeds_file(self) -> Path:
+        return self.path / "finalist_seeds.parquet"
+
+    @property
     def evaluations_file(self) -> Path:
         return self.path / "evaluations.parquet"
 
@@ -84,6 +88,9 @@ class RunDirectory:
 
     def checkpoint_dir(self, trial_id: str) -> Path:
         return self.checkpoints_dir / trial_id
+
+    def seed_checkpoint_dir(self, trial_id: str, seed: int) -> Path:
+        return self.checkpoint_dir(trial_id) / "seeds" / str(seed)
 
     def read_study(self) -> dict[str, Any]:
         """Return what ``study.json`` says.

@@ -1,11 +1,15 @@
 """The ending in the terminal: the best trial, the comparison, and where the files are."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.finalists import Finalist, finalist_rows, optimism_sentence, verdict
+from evaluation.intervals import Interval
 from evaluation.report import label
-from evaluation.results import FEW, Results
+from evaluation.results import FEW, METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
 
 
@@ -20,6 +24,12 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     results = Results.read(run)
     if results.comparison:
         console.print(comparison_table(results))
+    finalists = finalist_rows(results)
+    if any(finalist.fresh for finalist in finalists):
+        console.print(finalists_table(results, finalists))
+    for sentence in (verdict(results), optimism_sentence(finalists)):
+        if sentence:
+            console.print(sentence, highlight=False)
     if gaps := (results.evaluation or {}).get("gaps"):
         console.print("left out: " + "; ".join(gaps), style="yellow", highlight=False)
     winner = results.winner_row
@@ -60,6 +70,43 @@ def comparison_table(results: Results) -> Table:
             style="bold green" if row == results.winner_row else "",
         )
     return table
+
+
+def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
+    """Return what the finalists' fresh seeds give, the winner in bold."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="finalists trained anew: mean ± half of the 95% interval over fresh seeds",
+        title_justify="left",
+        title_style="bold",
+    )
+    objective = results.objectives[0]
+    table.add_column("finalist")
+    table.add_column("seeds", justify="right")
+    table.add_column(f"validation {METRIC_NAMES.get(objective, objective)}", justify="right")
+    table.add_column("test", justify="right")
+    table.add_column(f"test, {FEW.samples_per_class} per class", justify="right")
+    for finalist in finalists:
+        if (fresh := finalist.fresh) is None:
+            continue
+        table.add_row(
+            str(finalist.row.key.trial_id),
+            f"{fresh.n}" + (f", {fresh.n_failed} failed" if fresh.n_failed else ""),
+            _interval(fresh.objective, shares=objective == "val_knn_accuracy"),
+            _interval(fresh.test),
+            _interval(fresh.test_few),
+            style="bold green" if finalist.row == results.winner_row else "",
+        )
+    return table
+
+
+def _interval(interval: Interval | None, *, shares: bool = True) -> str:
+    if interval is None:
+        return "–"
+    mean = _percent(interval.mean) if shares else f"{interval.mean:.4g}"
+    if interval.half_width is None:
+        return mean
+    return f"{mean} ± " + (f"{100 * interval.half_width:.1f}" if shares else f"{interval.half_width:.2g}")
 
 
 def _percent(value: float | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -62,7 +63,7 @@ TRIALS = _schema(
         "error": pa.string(),
     }
 )
-"""One row per trial."""
+"""One row per trial; ``pareto`` is null with a single objective, and for trials that are not compared."""
 
 EPOCHS = _schema(
     {
@@ -82,11 +83,30 @@ EPOCHS = _schema(
 )
 """One row per trial and epoch."""
 
+FINALIST_SEEDS = _schema(
+    {
+        "study": pa.string(),
+        "trial_id": pa.string(),
+        "seed": pa.int64(),
+        "max_epochs": pa.int64(),
+        "status": pa.string(),
+        "stop_reason": pa.string(),
+        "objective": pa.float64(),
+        "best_epoch": pa.int64(),
+        **NEUTRAL_PANEL,
+        "checkpoint": pa.string(),
+        "train_seconds": pa.float64(),
+        "error": pa.string(),
+    }
+)
+"""One row per finalist and fresh seed."""
+
 EVALUATIONS = _schema(
     {
         "study": pa.string(),
         "method": pa.string(),
         "trial_id": pa.string(),
+        "training_seed": pa.int64(),
         "dim": pa.int64(),
         "protocol": pa.string(),
         "samples_per_class": pa.int64(),
@@ -111,6 +131,7 @@ def embeddings_schema(dim: int) -> pa.Schema:
         {
             "method": pa.string(),
             "trial_id": pa.string(),
+            "training_seed": pa.int64(),
             "split": pa.string(),
             "index": pa.int64(),
             "label": pa.int64(),
@@ -149,6 +170,23 @@ def read_table(path: Path) -> pa.Table:
         raise StorageError(f"cannot read {path}: it does not exist") from error
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read one Parquet file as a frame with at least the schema's columns; without the file it is empty.
+
+    Columns that a file of an older version lacks are null.
+
+    Raises
+    ------
+    StorageError
+        The file is not Parquet.
+    """
+    table = read_table(path) if path.exists() else schema.empty_table()
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.to_pandas()
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

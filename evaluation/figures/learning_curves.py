@@ -6,20 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evaluation.figures.style import FAINT, MUTED, WINNER, class_colours
-from evaluation.results import Results
-
-METRIC_NAMES = {
-    "val_knn_accuracy": "KNN accuracy",
-    "val_ssim": "SSIM",
-    "val_mse": "mean squared error",
-    "val_psnr": "PSNR in dB",
-    "val_loss": "loss",
-}
+from evaluation.results import METRIC_NAMES, Results
 
 
 def draw_learning_curves(results: Results) -> Figure:
     """Draw the curves; the colour of a full-budget trial is its architecture."""
-    metric = objective_name(results)
+    metric = results.objectives[0]
     trials = results.ranked_trials.set_index("trial_id")
     figure = Figure(figsize=(9, 4.6))
     axes = figure.subplots()
@@ -59,12 +51,6 @@ def draw_learning_curves(results: Results) -> Figure:
         [handles[name] for name in names], names, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9
     )
     return figure
-
-
-def objective_name(results: Results) -> str:
-    """Return the metric that was searched for."""
-    names = (results.study or {}).get("objective", ["val_knn_accuracy"])
-    return str(names[0])
 
 
 def _ignore_outliers(axes: Axes, values: pd.Series) -> None:

@@ -10,7 +10,8 @@ from evaluation.embedders import EmbeddingKey
 from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.latent_spaces import Panel, draw_latent_spaces, panel
-from evaluation.figures.learning_curves import draw_learning_curves, objective_name
+from evaluation.figures.learning_curves import draw_learning_curves
+from evaluation.figures.pareto import draw_pareto
 from evaluation.figures.reconstructions import draw_reconstructions
 from evaluation.figures.style import house_style
 from evaluation.results import Results
@@ -27,6 +28,7 @@ FIGURES = {
     "reconstructions": "One test image of each class, and what the VAEs make of it.",
     "accuracy": "KNN accuracy on the sealed test set.",
     "learning_curves": "Every trial of the search, epoch by epoch.",
+    "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }
 """Name of each figure and its caption, in the report's order."""
 
@@ -48,6 +50,7 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
         "reconstructions": lambda: _reconstructions(run, results, dataset),
         "accuracy": lambda: draw_accuracy(results) if len(results.evaluations) else None,
         "learning_curves": lambda: _learning_curves(results),
+        "pareto": lambda: _pareto(results),
     }
     for name, draw in drawings.items():
         with house_style():
@@ -64,17 +67,23 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
 
 
 def _learning_curves(results: Results) -> Figure | None:
-    metric = objective_name(results)
+    metric = results.objectives[0]
     if metric not in results.epochs or not results.epochs[metric].notna().any():
         return None
     return draw_learning_curves(results)
+
+
+def _pareto(results: Results) -> Figure | None:
+    if len(results.objectives) < 2 or not (results.objective_values["status"] == "completed").any():
+        return None
+    return draw_pareto(results)
 
 
 def _latent_spaces(run: RunDirectory, results: Results, dataset: Dataset | None) -> Figure | None:
     if dataset is None:
         return None
     keys = [("PCA", EmbeddingKey("pca", 2)), ("UMAP", EmbeddingKey("umap", 2))]
-    if results.winner is not None and (key := _winner_key(run, results.winner)):
+    if results.winner is not None and (key := _winner_key(run, results, results.winner)):
         keys.append((f"VAE {results.winner}", key))
     panels: list[Panel] = [
         panel(title, read_embedding(run.embeddings_dir, key), winner=key.method == "vae")
@@ -114,7 +123,10 @@ def _models(run: RunDirectory, results: Results) -> Iterator[tuple[str, VAE]]:
             yield f"{trial_id}\n{loss} loss, {loaded.config.model.latent_dim}-d", loaded.model
 
 
-def _winner_key(run: RunDirectory, trial_id: str) -> EmbeddingKey | None:
-    for file in run.embeddings_dir.glob(f"dim=*/name=vae-{trial_id}/part-0.parquet"):
-        return EmbeddingKey("vae", int(file.parts[-3].removeprefix("dim=")), trial_id)
+def _winner_key(run: RunDirectory, results: Results, trial_id: str) -> EmbeddingKey | None:
+    seed = results.own_seed(trial_id)
+    for folder in run.embeddings_dir.glob("dim=*"):  # without labels there are no scores that name it
+        key = EmbeddingKey("vae", int(folder.name.removeprefix("dim=")), trial_id, seed)
+        if embedding_file(run.embeddings_dir, key).exists():
+            return key
     return None

@@ -1,10 +1,22 @@
-"""The digits dataset and quick embeddings of it."""
+"""The digits dataset, quick embeddings of it, and finalists with fresh seeds."""
+
+import json
+import shutil
 
 import pytest
 import torch
 
+from evaluation import pipeline
 from evaluation.embedders import Images
+from evaluation.evaluate import evaluate_run
+from evaluation.plan import Options
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
+from tests.conftest import write_study
+from vae.checkpoint import read_config, save_model
+from vae.config import Config
 from vae.data import Dataset, ImageSet, load_dataset
+from vae.models import build_model
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +40,53 @@ def few_digits(digits) -> Dataset:
 def unlabelled(few_digits) -> Dataset:
     train, test = (ImageSet(part.images, None) for part in (few_digits.train, few_digits.test))
     return Dataset("unlabelled", train, test, (), "unlabelled")
+
+
+BEST, SECOND = "0001-conv-10d", "0000-fc-4d"
+
+
+def write_fresh_seeds(run: RunDirectory, objectives: dict[str, list[float | None]]) -> None:
+    """Write what training finalists anew leaves: seeds 1, 2, … with these objectives, None for a failure."""
+    rows = []
+    for trial_id, values in objectives.items():
+        config, shape = read_config(run.checkpoint_dir(trial_id))
+        for seed, value in enumerate(values, start=1):
+            row = {"study": run.path.name, "trial_id": trial_id, "seed": seed, "max_epochs": 3}
+            if value is None:
+                rows.append(row | {"status": "failed", "stop_reason": "nan"})
+                continue
+            directory = run.seed_checkpoint_dir(trial_id, seed)
+            replica = Config.from_params(config.to_params() | {"seed": seed})
+            save_model(directory, build_model(replica.model, shape, seed=100 + seed), replica)
+            checkpoint = directory.relative_to(run.path).as_posix()
+            row |= {"status": "completed", "objective": value, "val_knn_accuracy": value, "best_epoch": 2}
+            rows.append(row | {"checkpoint": checkpoint})
+    write_table(rows, FINALIST_SEEDS, run.finalist_seeds_file)
+
+
+def add_objective(run: RunDirectory, ssim: dict[str, float], front: set[str]) -> None:
+    """Make a study one of two objectives: the SSIM of trials at every epoch, and who is on the front."""
+    study = run.read_study()
+    study |= {"objective": ["val_knn_accuracy", "val_ssim"], "modes": ["max", "max"]}
+    run.study_file.write_text(json.dumps(study))
+    trials, epochs = (read_table(path) for path in (run.trials_file, run.epochs_file))
+    rows = [row | {"pareto": row["trial_id"] in front} for row in trials.to_pylist()]
+    write_table(rows, TRIALS, run.trials_file)
+    values = [row | {"val_ssim": ssim.get(row["trial_id"])} for row in epochs.to_pylist()]
+    write_table(values, epochs.schema, run.epochs_file)
+
+
+@pytest.fixture(scope="session")
+def reseeded_once(tmp_path_factory) -> RunDirectory:
+    """A study whose second finalist is the better one by its fresh seeds, evaluated; do not change it."""
+    run = write_study(tmp_path_factory.mktemp("reseeded") / "runs" / "tiny")
+    write_fresh_seeds(run, {BEST: [0.80, 0.81, None], SECOND: [0.90, 0.91, 0.92]})
+    options = Options(methods=["pca", "vae"], dims=[2])
+    evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
+    return run
+
+
+@pytest.fixture
+def reseeded(reseeded_once, tmp_path) -> RunDirectory:
+    """A copy of it."""
+    return RunDirectory(shutil.copytree(reseeded_once.path, tmp_path / "runs" / "tiny"))

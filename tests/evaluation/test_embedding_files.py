@@ -18,7 +18,8 @@ KEYS = [
     EmbeddingKey("pca", 2),
     EmbeddingKey("pca", 10),
     EmbeddingKey("vae", 10, "12345678"),
-    EmbeddingKey("vae", 4, "b"),
+    EmbeddingKey("vae", 4, "b", 7),
+    EmbeddingKey("vae", 4, "b", 8),
 ]
 EXPECTED = {(key.method, key.trial_id, key.dim) for key in KEYS}
 
@@ -99,3 +100,10 @@ def test_a_dimension_reads_whole(root, read):
 def test_an_embedding_that_is_not_there_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match=r"cannot read .*dim=2/name=pca/part-0.parquet: it does not exist"):
         read_embedding(tmp_path, KEYS[0])
+
+
+def test_the_seed_of_the_training_is_in_the_name_and_in_a_column(root):
+    path = embedding_file(root, KEYS[-1])
+    assert path == root / "dim=4" / "name=vae-b-seed8" / "part-0.parquet"
+    assert set(read_table(path)["training_seed"].to_pylist()) == {8}
+    assert set(read_table(embedding_file(root, KEYS[0]))["training_seed"].to_pylist()) == {None}

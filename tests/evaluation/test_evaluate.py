@@ -12,6 +12,7 @@ from evaluation.plan import Options
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, read_table
 from tests.evaluation.broken_embedders import Raising
+from tests.evaluation.conftest import BEST, SECOND
 from vae.errors import StorageError, UserError
 
 PCA = Options(methods=["pca"], dims=[2])
@@ -33,6 +34,7 @@ def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
     assert not frame.duplicated(
         ["method", "trial_id", "dim", "protocol", "samples_per_class", "n_neighbors", "weights", "fold"]
     ).any()
+    assert set(frame["training_seed"].dropna()) == {0}
 
 
 def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_once):
@@ -43,9 +45,9 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
     assert files == {
         "dim=2/name=pca/part-0.parquet",
         "dim=4/name=pca/part-0.parquet",
-        "dim=4/name=vae-0000-fc-4d/part-0.parquet",
+        "dim=4/name=vae-0000-fc-4d-seed0/part-0.parquet",
         "dim=10/name=pca/part-0.parquet",
-        "dim=10/name=vae-0001-conv-10d/part-0.parquet",
+        "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
         "dim=64/name=raw/part-0.parquet",
     }
     assert not [path for path in evaluated_once.path.rglob(".*")]
@@ -143,3 +145,32 @@ def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(
     lines = console.export_text().splitlines()
     assert lines[0] == "evaluating: 7 steps"
     assert lines[1].startswith("7/7 pca 2-d done")
+
+
+def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once):
+    table = read_table(reseeded_once.evaluations_file).to_pandas(integer_object_nulls=True)
+    vaes = table[table["method"] == "vae"]
+    assert set(zip(vaes["trial_id"], vaes["training_seed"], strict=True)) == {
+        *((BEST, seed) for seed in (0, 1, 2)),
+        *((SECOND, seed) for seed in (0, 1, 2, 3)),
+    }
+    assert table[table["method"] != "vae"]["training_seed"].isna().all()
+    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {3 * 5 * 2 * 6}
+    values = vaes.groupby(["trial_id", "training_seed"])["value"].apply(tuple)
+    assert values.nunique() == len(values)  # each is another model
+    names = {path.parent.name for path in (reseeded_once.embeddings_dir / "dim=10").rglob("*.parquet")}
+    assert names == {f"name=vae-{BEST}-seed{seed}" for seed in (0, 1, 2)}
+
+
+def test_the_record_has_the_finalists_in_the_order_of_their_fresh_seeds(reseeded_once):
+    record = reseeded_once.read_evaluation()
+    assert record["finalists"] == [SECOND, BEST]
+    assert record["training_seeds"] == {BEST: 0, SECOND: 0}
+
+
+def test_a_fresh_seed_whose_checkpoint_is_lost_is_a_gap(reseeded):
+    shutil.rmtree(reseeded.seed_checkpoint_dir(SECOND, 2))
+    evaluate_run(reseeded, finalists=1, options=Options(methods=["vae"]), compute=pipeline.compute)
+    assert any(gap.startswith(f"vae-{BEST}-seed") for gap in reseeded.read_evaluation()["gaps"]) is False
+    evaluate_run(reseeded, finalists=2, options=Options(methods=["vae"]), compute=pipeline.compute)
+    assert any(gap.startswith(f"vae-{SECOND}-seed2 4-d: ") for gap in reseeded.read_evaluation()["gaps"])

@@ -1,15 +1,19 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from evaluation.embedders import Embedding, EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.latent_spaces import panel
 from evaluation.figures.learning_curves import draw_learning_curves
+from evaluation.figures.pareto import draw_pareto, label_points
 from evaluation.figures.reconstructions import examples
-from evaluation.figures.style import class_colours, label_line_ends
+from evaluation.figures.style import FAINT, class_colours, label_line_ends
 from evaluation.results import Results
+from tests.evaluation.conftest import BEST, SECOND, add_objective
 from vae.data import load_dataset
 
 
@@ -19,7 +23,7 @@ def results(evaluated_once):
 
 
 def test_every_figure_is_drawn_and_none_is_blank(evaluated_once):
-    assert {path.stem for path in evaluated_once.figures_dir.iterdir()} == set(FIGURES)
+    assert {path.stem for path in evaluated_once.figures_dir.iterdir()} == set(FIGURES) - {"pareto"}
     for path in evaluated_once.figures_dir.iterdir():
         assert imread(path)[..., :3].std() > 0.02
 
@@ -34,7 +38,10 @@ def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplo
         path.unlink()
     (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
     write_figures(evaluated, Results.read(evaluated), load_dataset("digits"))
-    assert {path.stem for path in evaluated.figures_dir.iterdir()} == set(FIGURES) - {"reconstructions"}
+    assert {path.stem for path in evaluated.figures_dir.iterdir()} == set(FIGURES) - {
+        "reconstructions",
+        "pareto",
+    }
     assert "the figure reconstructions is missing" in caplog.text
 
 
@@ -80,8 +87,6 @@ def test_learning_curves_tell_the_winner_the_finished_and_the_stopped_apart(resu
 
 
 def test_names_beside_lines_do_not_overlap():
-    from matplotlib.figure import Figure
-
     axes = Figure().subplots()
     axes.set_ylim(0, 1)
     label_line_ends(axes, [(0.90, "a", "k", False), (0.91, "b", "k", False), (0.2, "c", "k", True)], gap=0.1)
@@ -92,3 +97,31 @@ def test_names_beside_lines_do_not_overlap():
 @pytest.mark.parametrize("n", [1, 10, 40])
 def test_every_class_has_its_own_colour(n):
     assert len({tuple(colour) for colour in class_colours(n)}) == n
+
+
+def test_the_front_is_drawn_joined_and_named_and_stopped_trials_are_faint(study):
+    add_objective(study, {BEST: 0.4, SECOND: 0.5, "0004-fc-2d": 0.3, "0002-fc-3d": 0.6}, front={BEST, SECOND})
+    axes = draw_pareto(Results.read(study)).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["Pareto front"].get_xdata().tolist() == [0.90, 0.95]
+    assert lines["Pareto front"].get_ydata().tolist() == [0.5, 0.4]
+    assert lines["Pareto front"].get_linestyle() == "-"
+    assert lines["full budget"].get_xdata().tolist() == [0.80]
+    assert lines["stopped early or failed"].get_color() == FAINT
+    assert {text.get_text() for text in axes.texts} == {BEST, SECOND}
+    assert axes.get_xlabel() == "KNN accuracy on the validation images (higher is better)"
+
+
+def test_names_of_points_cover_neither_each_other_nor_a_point():
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
+    points = np.array([[0.5, 0.5], [0.5, 0.501], [0.501, 0.5], [0.9, 0.1], [0.99, 0.99]])
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    label_points(axes, points, [f"000{i}-fc_conv-10d" for i in range(5)], avoid=np.array([[0.55, 0.5]]))
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line to the point
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    for x, y in axes.transData.transform([*points, (0.55, 0.5)]):
+        assert not any(box.contains(x, y) for box in boxes)
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)

@@ -1,8 +1,17 @@
+import pandas as pd
 import pytest
 
 from evaluation.embedders import Pca, Raw, Umap, Vae
-from evaluation.plan import Options, choose_finalists, plan_embedders, vae_embedder
+from evaluation.plan import (
+    Options,
+    choose_finalists,
+    plan_embedders,
+    rank_finalists,
+    replica_embedders,
+    vae_embedder,
+)
 from evaluation.tables import TRIALS, read_table, write_table
+from tests.evaluation.conftest import BEST, SECOND, add_objective, write_fresh_seeds
 from vae.errors import UserError
 
 
@@ -75,3 +84,23 @@ def test_a_checkpoint_for_other_images_is_refused(study, few_digits):
     checkpoint = study.checkpoint_dir("0000-fc-4d")
     with pytest.raises(UserError, match=r"takes images of shape \(1, 8, 8\).*'tall' have \(1, 16, 8\)"):
         vae_embedder("a", checkpoint, few_digits)
+
+
+def test_finalists_are_taken_from_the_pareto_front_first(study):
+    add_objective(study, {}, front={"0004-fc-2d", SECOND})
+    assert choose_finalists(study, "max", 3) == [SECOND, "0004-fc-2d", BEST]
+    assert choose_finalists(study, "min", 2) == ["0004-fc-2d", SECOND]
+
+
+@pytest.mark.parametrize(("mode", "ranked"), [("max", ["b", "a", "c"]), ("min", ["a", "b", "c"])])
+def test_finalists_are_ranked_by_the_mean_of_their_fresh_seeds_and_those_without_come_last(mode, ranked):
+    rows = [("a", "completed", 0.7), ("a", "completed", 0.8), ("b", "completed", 0.79), ("c", "failed", None)]
+    seeds = pd.DataFrame(rows, columns=["trial_id", "status", "objective"])
+    assert rank_finalists(["c", "a", "b"], seeds, mode) == ranked
+    assert rank_finalists(["c", "a", "b"], seeds[:0], mode) == ["c", "a", "b"]
+
+
+def test_fresh_seeds_of_finalists_alone_are_embedded(study):
+    write_fresh_seeds(study, {BEST: [0.8, None], SECOND: [0.7]})
+    vae = Vae(BEST, study.checkpoint_dir(BEST), 10, 0)
+    assert replica_embedders(study, [vae]) == [Vae(BEST, study.seed_checkpoint_dir(BEST, 1), 10, 1)]

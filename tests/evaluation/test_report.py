@@ -4,10 +4,12 @@ from html.parser import HTMLParser
 import pytest
 
 from evaluation.figures import FIGURES
-from evaluation.report import duration, finalist_rows, render_report, write_report
+from evaluation.finalists import finalist_rows, optimism_sentence, verdict
+from evaluation.report import duration, render_report, write_report
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, TRIALS, read_table, write_table
+from tests.evaluation.conftest import BEST, SECOND, add_objective
 
 
 class Page(HTMLParser):
@@ -37,7 +39,7 @@ def page(evaluated_once):
 
 
 def test_the_report_needs_no_other_file(page):
-    assert len(page.sources) == 1 + len(FIGURES)
+    assert len(page.sources) == 1 + len(FIGURES) - 1  # one objective has no Pareto front
     assert all(source.startswith("data:") for source in page.sources)
 
 
@@ -64,10 +66,10 @@ def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluate
     results = Results.read(evaluated_once)
     finalist = finalist_rows(results)[0]
     # 100 of 10 classes is closest to the 1,000 references of the study
-    expected = results.scores(finalist["row"].key, "test").query(
+    expected = results.scores(finalist.row.key, "test").query(
         "samples_per_class == 100 and n_neighbors == 10 and weights == 'distance'"
     )["value"]
-    assert finalist["optimism"] == pytest.approx(0.95 - expected.item())
+    assert finalist.optimism == pytest.approx(0.95 - expected.item())
 
 
 def test_a_lost_test_round_leaves_a_gap_and_no_old_picture(evaluated):
@@ -126,3 +128,35 @@ def test_an_output_without_a_study_has_its_report(evaluated):
 )
 def test_times_are_told_as_people_say_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_fresh_seeds_are_in_the_report_with_their_intervals_and_the_verdict(reseeded_once):
+    page = Page(reseeded_once.report_file.read_text())
+    results = Results.read(reseeded_once)
+    assert "Finalists trained anew" in page.text
+    assert "2, 1 failed" in page.text
+    assert "91.0 ± 2.5 %" in page.text.replace("\u00a0", " ")  # 0.90, 0.91, 0.92: 4.30 x 0.01 / sqrt(3)
+    assert verdict(results) in page.text
+    assert optimism_sentence(finalist_rows(results)) in page.text
+
+
+def test_one_training_each_is_said_in_the_report(page):
+    assert "One training run each: no interval; --finalist-seeds 3 gives one." in page.text
+    assert "Finalists trained anew" not in page.text
+
+
+def test_several_objectives_have_a_section_with_the_front(study):
+    add_objective(study, {BEST: 0.4, SECOND: 0.56789, "0002-fc-3d": 0.9}, front={BEST, SECOND})
+    write_report(study)
+    page = Page(study.report_file.read_text())
+    assert "2 objectives" in page.text
+    assert "SSIM, higher is better" in page.text
+    assert "0.5679" in page.text
+    assert len(page.sources) == 1 + 2  # icon, learning curves, front
+
+
+def test_several_objectives_without_a_finished_trial_have_a_report_too(study):
+    add_objective(study, {}, front=set())
+    write_report(study)
+    text = Page(study.report_file.read_text()).text
+    assert "No trial with the full budget has a value for each of them." in text

@@ -4,9 +4,11 @@ import pytest
 from evaluation.tables import (
     EPOCHS,
     EVALUATIONS,
+    FINALIST_SEEDS,
     SCHEMA_VERSION,
     TRIALS,
     embeddings_schema,
+    read_frame,
     read_table,
     write_table,
 )
@@ -33,7 +35,7 @@ def test_trials_have_a_column_for_every_hyperparameter(tmp_path):
     assert {name: row[f"config_{name}"] for name in PARAMS} == params
 
 
-@pytest.mark.parametrize("schema", [TRIALS, EPOCHS, EVALUATIONS, embeddings_schema(3)])
+@pytest.mark.parametrize("schema", [TRIALS, EPOCHS, EVALUATIONS, FINALIST_SEEDS, embeddings_schema(3)])
 def test_an_empty_table_keeps_its_schema(tmp_path, schema):
     write_table([], schema, tmp_path / "t")
     assert read_table(tmp_path / "t").schema.equals(schema)
@@ -76,3 +78,13 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, damage):
 def test_a_missing_file_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match="cannot read .*trials.parquet: it does not exist"):
         read_table(tmp_path / "trials.parquet")
+
+
+def test_a_frame_has_every_column_also_without_a_file_or_of_an_older_one(tmp_path):
+    assert list(read_frame(tmp_path / "t", EPOCHS)) == EPOCHS.names
+    older = pa.schema([("trial_id", pa.string()), ("removed", pa.int64())])
+    write_table([{"trial_id": "a", "removed": 1}], older, tmp_path / "t")
+    frame = read_frame(tmp_path / "t", EPOCHS)
+    assert {*EPOCHS.names, "removed"} == set(frame)
+    assert frame["trial_id"].tolist() == ["a"]
+    assert frame["val_ssim"].isna().all()

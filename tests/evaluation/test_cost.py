@@ -1,0 +1,54 @@
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from evaluation.cost import _REFERENCE, estimate_seconds, measure_speed
+from evaluation.protocols import KnnGrid, Round, score_round
+
+FMNIST = {"n_train": 60_000, "n_test": 10_000, "n_pixels": 784, "n_finalists": 3, "latent_dim": 32}
+DIGITS = {"n_train": 1_437, "n_test": 360, "n_pixels": 64, "n_finalists": 3, "latent_dim": 32}
+
+
+def estimate(study, *, n_slots=2, **changes):
+    return estimate_seconds(**study | {"speed": _REFERENCE} | changes, n_slots=n_slots)
+
+
+@pytest.mark.parametrize(("study", "measured"), [(FMNIST, 295), (DIGITS, 40)])
+def test_it_bounds_what_was_measured_on_the_reference_machine_and_not_by_far(study, measured):
+    assert measured < estimate(study) < 1.8 * measured
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"n_seeds": 3}, {"n_finalists": 5}, {"n_train": 80_000}, {"latent_dim": 64}, {"dims": (2, 10, 32)}],
+)
+def test_more_work_takes_longer(changes):
+    assert estimate(FMNIST, **changes) > estimate(FMNIST)
+
+
+def test_each_fresh_seed_counts_like_a_finalist():
+    more, most = (estimate(FMNIST, n_seeds=n) - estimate(FMNIST) for n in (1, 2))
+    assert most == pytest.approx(2 * more)
+
+
+def test_more_slots_help_until_only_umap_is_left():
+    times = [estimate(FMNIST, n_slots=n) for n in (1, 2, 8, 1000)]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] > 100
+
+
+def test_without_labels_nothing_is_scored():
+    assert estimate(FMNIST, labelled=False) < 0.7 * estimate(FMNIST)
+
+
+def test_the_probe_foresees_what_scoring_takes():
+    speed = measure_speed()
+    generator = np.random.default_rng(0)
+    train, test = (generator.normal(size=(n, 300)).astype("f4") for n in (4000, 1000))
+    with threadpool_limits(1):
+        started = time.thread_time()
+        score_round(Round("test"), train, np.arange(4000) % 10, test, np.arange(1000) % 10, KnnGrid())
+        seconds = time.thread_time() - started
+    assert seconds / 3 < speed.seconds(1000, 4000, 300) < 3 * seconds
