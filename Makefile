@@ -17,7 +17,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search test check format lock bench ablation clean
+.PHONY: help install data search test check format lock bench ablation soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(INSTALLED)  ## Measure the time of an epoch
 
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
+
+soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments, check each
+	$(PYTHON) -m tests.soak $(ARGS)
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+import ray
 from rich.console import Console
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
 from tune import STARTED
 from tune.budget import TimeBudget
-from tune.cluster import ray_session, trial_resources
+from tune.cluster import TrialResources, ray_session, trial_resources
 from tune.interruption import Interruption
 from tune.objective import MODES
 from tune.outcome import INTERRUPTED, TIME_BUDGET
@@ -27,6 +28,7 @@ from tune.stopping import SCHEDULERS
 from tune.study import FINISHED, Plan, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import Parser, configure_logging, run
+from vae.config import ModelConfig
 from vae.errors import UserError
 
 
@@ -132,21 +134,40 @@ def _time_budget(study: Study) -> TimeBudget | None:
     plan = study.plan
     if plan.time_budget_s is None:
         return None
-    resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
     budget = TimeBudget(
         seconds=plan.time_budget_s,
         started=STARTED,
         evaluation_s=_evaluation_seconds(study) if plan.evaluate else 0.0,
         finalists=plan.finalists,
         finalist_seeds=plan.finalist_seeds if plan.evaluate else 0,
-        slots=resources.slots,
+        slots=_resources(plan).slots,
     )
     budget.check()
     return budget
 
 
+def _resources(plan: Plan) -> TrialResources:
+    return trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+
+
 def _evaluation_seconds(study: Study) -> float:
-    return 0.0  # MERGE
+    """Return what the evaluation will take at most, on the connected cluster."""
+    from evaluation.cost import estimate_seconds
+
+    data, plan = study.data, study.plan
+    latent_dims = [
+        dim for branch in plan.space.entries.get("latent_dim", ()) for dim in branch.domain.examples
+    ]
+    return estimate_seconds(
+        n_train=len(data.train_images) + len(data.validation_images),
+        n_test=study.record["dataset"]["n_test"],
+        n_pixels=data.train_images[0].size,
+        n_finalists=plan.finalists,
+        n_seeds=plan.finalist_seeds,
+        latent_dim=max(latent_dims, default=ModelConfig().latent_dim),
+        n_slots=max(1, int(ray.cluster_resources().get("CPU", 1))),
+        labelled=data.labelled,
+    )
 
 
 def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
@@ -163,10 +184,26 @@ def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
 def _evaluate(study: Study, console: Console) -> None:
     # Seconds of imports that only this needs.
     from evaluation.evaluate import evaluate_run
+    from evaluation.plan import choose_finalists
     from evaluation.summary import print_summary
+    from tune.finalists import retrain_finalists
 
-    begun = time.perf_counter()
-    evaluate_run(study.run, finalists=study.plan.finalists, console=console)  # MERGE
+    plan, begun = study.plan, time.perf_counter()
+    if plan.finalist_seeds:
+        retrain_finalists(
+            study.run,
+            choose_finalists(study.run, study.objectives[0].mode, plan.finalists),
+            study.data,
+            study.objectives[0],
+            n_seeds=plan.finalist_seeds,
+            study_seed=plan.seed,
+            max_epochs=plan.max_epochs,
+            resources=_resources(plan),
+            console=console,
+        )
+        study.record["timings"]["finalist_seeds_s"] = time.perf_counter() - begun
+        plan, begun = study.plan, time.perf_counter()
+    evaluate_run(study.run, finalists=plan.finalists, console=console)
     study.record["timings"]["evaluation_s"] = time.perf_counter() - begun
     study.save()
     print_summary(study.run, console)

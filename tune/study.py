@@ -436,6 +436,7 @@ def _record(
             else plan.dataset,
             "data_dir": None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
             "fingerprint": dataset.fingerprint,
+            "n_test": len(dataset.test),
         },
         "seed": plan.seed,
         "objective": [objective.name for objective in objectives],

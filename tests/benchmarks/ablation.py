@@ -27,9 +27,11 @@ from ray.tune.search.optuna import OptunaSearch
 
 from tests.benchmarks.curves import CURVES
 from tune.objective import Objective
-from tune.scheduler import STOP_REASON, TIME_ATTR, Asha
-from tune.searcher import OptunaSearcher, make_sampler
+from tune.samplers import make_sampler
+from tune.scheduler import STOP_REASON, TIME_ATTR, EarlyStopping
+from tune.searcher import OptunaSearcher
 from tune.space_file import parse_space
+from tune.stopping import Asha
 
 KNN = Objective("val_knn_accuracy", "max")
 NOT_PARAMS = ("config", "epoch", "val_knn_accuracy", "val_loss", "epoch_seconds")
@@ -95,17 +97,14 @@ class Table:
 
 
 def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearcher:
-    study = optuna.create_study(
-        direction="maximize", sampler=make_sampler(sampler, seed), pruner=optuna.pruners.NopPruner()
-    )
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     space = parse_space({name: {"choice": list(values)} for name, values in table.choices.items()})
-    return OptunaSearcher(study, space, KNN, max_epochs=table.max_epochs, seed=seed, n_trials=0)
+    return OptunaSearcher(study, space, [KNN], sampler=sampler, max_epochs=table.max_epochs, seed=seed)
 
 
-def our_scheduler(table: Table, grace_period: int) -> Asha:
-    return Asha(
-        KNN, max_epochs=table.max_epochs, grace_period=grace_period, reduction_factor=REDUCTION_FACTOR
-    )
+def our_scheduler(table: Table, grace_period: int) -> EarlyStopping:
+    rule = Asha(max_epochs=table.max_epochs, grace_period=grace_period, reduction_factor=REDUCTION_FACTOR)
+    return EarlyStopping(rule, KNN, max_epochs=table.max_epochs)
 
 
 def stock_searcher(table: Table, seed: int) -> OptunaSearch:
@@ -139,6 +138,11 @@ class SimulatedTrial:
         return self.curve.values[: sum(second <= now for second in self.reported)]
 
 
+def _ray_trial(number: int) -> Any:
+    """Return what schedulers use of Ray's trial."""
+    return SimpleNamespace(trial_id=str(number), config={"trial_id": str(number), "number": number})
+
+
 def simulate(
     table: Table,
     searcher: Any,
@@ -163,14 +167,14 @@ def simulate(
         number = len(trials)
         config = searcher.suggest(str(number))
         trials.append(SimulatedTrial(table.curve(config.get("params", config))))
-        scheduler.on_trial_add(None, SimpleNamespace(trial_id=str(number)))
+        scheduler.on_trial_add(None, _ray_trial(number))
         heapq.heappush(epoch_ends, (now + trials[-1].curve.seconds[0], number))
 
     for _ in range(workers):
         start(0.0)
     while epoch_ends and (finish or epoch_ends[0][0] <= seconds):
         now, number = heapq.heappop(epoch_ends)
-        trial, ray_trial = trials[number], SimpleNamespace(trial_id=str(number))
+        trial, ray_trial = trials[number], _ray_trial(number)
         trial.reported.append(now)
         epoch = len(trial.reported)
         value = trial.curve.values[epoch - 1]
@@ -191,7 +195,7 @@ def simulate(
         else:
             heapq.heappush(epoch_ends, (now + trial.curve.seconds[epoch], number))
     if isinstance(searcher, OptunaSearcher):
-        searcher.close("time_budget")
+        searcher.close()
     return trials
 
 
