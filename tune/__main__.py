@@ -140,14 +140,14 @@ def _time_budget(study: Study) -> TimeBudget | None:
         evaluation_s=_evaluation_seconds(study) if plan.evaluate else 0.0,
         finalists=plan.finalists,
         finalist_seeds=plan.finalist_seeds if plan.evaluate else 0,
-        slots=_resources(plan).slots,
+        slots=_resources(plan, plan.trials).slots,
     )
     budget.check()
     return budget
 
 
-def _resources(plan: Plan) -> TrialResources:
-    return trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+def _resources(plan: Plan, n_runs: int) -> TrialResources:
+    return trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, n_runs)
 
 
 def _evaluation_seconds(study: Study) -> float:
@@ -190,15 +190,17 @@ def _evaluate(study: Study, console: Console) -> None:
 
     plan, begun = study.plan, time.perf_counter()
     if plan.finalist_seeds:
+        finalists = choose_finalists(study.run, study.objectives[0].mode, plan.finalists)
+        n_runs = len(finalists) * plan.finalist_seeds
         retrain_finalists(
             study.run,
-            choose_finalists(study.run, study.objectives[0].mode, plan.finalists),
+            finalists,
             study.data,
             study.objectives[0],
             n_seeds=plan.finalist_seeds,
             study_seed=plan.seed,
             max_epochs=plan.max_epochs,
-            resources=_resources(plan),
+            resources=_resources(plan, n_runs),
             console=console,
         )
         study.record["timings"]["finalist_seeds_s"] = time.perf_counter() - begun

@@ -24,7 +24,7 @@ from evaluation.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_t
 from tune.cluster import TrialResources
 from tune.objective import Objective
 from tune.outcome import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
-from tune.trainable import _reset_process, _ValidationKnn
+from tune.trainable import ValidationKnn, reset_process
 from tune.trial_data import TrialData
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, save_model
 from vae.config import Config
@@ -217,7 +217,7 @@ def _write_directory(files: dict[str, bytes], target: Path) -> None:
 def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_threads: int) -> _Trained:
     """Train one seed to the full budget, in a worker."""
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    _reset_process(params["seed"], n_threads)
+    reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
         best = None
         try:
@@ -242,7 +242,7 @@ class _BestEpoch:
         self.objective = objective
         self.validation = data.validation(device)
         self.split_seed = data.split_seed
-        self.knn = _ValidationKnn(data, device) if data.labelled else None
+        self.knn = ValidationKnn(data, device) if data.labelled else None
         self.columns: dict[str, Any] = {"status": FAILED, "train_seconds": 0.0}
 
     def on_epoch_end(self, end: EpochEnd) -> bool:

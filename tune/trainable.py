@@ -60,7 +60,7 @@ def train_trial(
     """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`."""
     params = config["params"]
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    _reset_process(params["seed"], n_threads)
+    reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
         reporter = _Reporter(Path(directory), data, device, objective, collapse)
         try:
@@ -98,7 +98,7 @@ class _Reporter:
         self.objective = objective
         self.validation = data.validation(device)
         self.split_seed = data.split_seed
-        self.knn = _ValidationKnn(data, device) if data.labelled else None
+        self.knn = ValidationKnn(data, device) if data.labelled else None
         self.best: float | None = None
         self.epoch = 0
 
@@ -157,7 +157,7 @@ class _Reporter:
         report({TIME_ATTR: self.epoch, STOP_REASON: OUT_OF_MEMORY, self.objective.name: math.nan})
 
 
-class _ValidationKnn:
+class ValidationKnn:
     """KNN accuracy of the validation images among a sample of the training images, in the latent means."""
 
     def __init__(self, data: TrialData, device: torch.device) -> None:
@@ -185,7 +185,7 @@ def _rows(images: ImageSet, index: np.ndarray) -> ImageSet:
     return images.subset(torch.tensor(index, device=images.images.device))
 
 
-def _reset_process(seed: int, n_threads: int) -> None:
+def reset_process(seed: int, n_threads: int) -> None:
     """Put back what an earlier trial in this process may have left; Tune reuses processes for many trials."""
     gc.collect()
     if torch.cuda.is_available():
