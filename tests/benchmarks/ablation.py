@@ -93,7 +93,7 @@ class Table:
         return statistics.mean(sum(curve.seconds) for curve in self.curves.values())
 
 
-# These four are all that this file knows of how a searcher or a scheduler is made.
+# These five are all that this file knows of how a searcher or a scheduler is made, and ours is ended.
 
 
 def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearcher:
@@ -126,21 +126,23 @@ def stock_scheduler(table: Table, grace_period: int) -> ASHAScheduler:
     )
 
 
+def settle_running(searcher: Any) -> None:
+    if isinstance(searcher, OptunaSearcher):  # Ray's has nothing of the kind
+        searcher.close()
+
+
 @dataclass(slots=True)
 class SimulatedTrial:
     """How a trial went: its curve in the table, and the second at which each of its epochs was reported."""
 
+    ray_trial: Any
+    """What schedulers use of `ray.tune.experiment.Trial`."""
     curve: Curve
     reported: list[float] = field(default_factory=list)
 
     def values(self, now: float) -> tuple[float, ...]:
         """Return what it had reported by then."""
         return self.curve.values[: sum(second <= now for second in self.reported)]
-
-
-def _ray_trial(number: int) -> Any:
-    """Return what schedulers use of Ray's trial."""
-    return SimpleNamespace(trial_id=str(number), config={"trial_id": str(number), "number": number})
 
 
 def simulate(
@@ -166,15 +168,17 @@ def simulate(
     def start(now: float) -> None:
         number = len(trials)
         config = searcher.suggest(str(number))
-        trials.append(SimulatedTrial(table.curve(config.get("params", config))))
-        scheduler.on_trial_add(None, _ray_trial(number))
+        named = {"trial_id": str(number), "number": number, **config}
+        ray_trial = SimpleNamespace(trial_id=str(number), config=named)
+        trials.append(SimulatedTrial(ray_trial, table.curve(config.get("params", config))))
+        scheduler.on_trial_add(None, ray_trial)
         heapq.heappush(epoch_ends, (now + trials[-1].curve.seconds[0], number))
 
     for _ in range(workers):
         start(0.0)
     while epoch_ends and (finish or epoch_ends[0][0] <= seconds):
         now, number = heapq.heappop(epoch_ends)
-        trial, ray_trial = trials[number], _ray_trial(number)
+        trial, ray_trial = trials[number], trials[number].ray_trial
         trial.reported.append(now)
         epoch = len(trial.reported)
         value = trial.curve.values[epoch - 1]
@@ -194,8 +198,7 @@ def simulate(
                 start(now)
         else:
             heapq.heappush(epoch_ends, (now + trial.curve.seconds[epoch], number))
-    if isinstance(searcher, OptunaSearcher):
-        searcher.close()
+    settle_running(searcher)
     return trials
 
 

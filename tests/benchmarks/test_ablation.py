@@ -104,10 +104,10 @@ def test_a_diverged_trial_ends_with_its_curve():
 
 def test_the_two_rules_name_different_winners():
     trials = [
-        SimulatedTrial(LATE, [2.0, 4.0]),
-        SimulatedTrial(EARLY, [1.0, 2.0]),
-        SimulatedTrial(WEAK, [1.5, 3.0, 4.5]),
-        SimulatedTrial(DIVERGED, [1.0, 2.0]),
+        SimulatedTrial(None, LATE, [2.0, 4.0]),
+        SimulatedTrial(None, EARLY, [1.0, 2.0]),
+        SimulatedTrial(None, WEAK, [1.5, 3.0, 4.5]),
+        SimulatedTrial(None, DIVERGED, [1.0, 2.0]),
     ]
     stock = best_last_value(TABLE, trials, now=4.6)
     ours = best_full_budget(TABLE, trials, now=4.6)
