@@ -118,6 +118,8 @@ class Recorder(Callback):
         if self.run.epochs_file.exists():
             for row in read_table(self.run.epochs_file).to_pylist():
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
+        for trial_id in self.epochs.keys() & self.trials.keys():  # one may be older than the other
+            self._summarise(self.trials[trial_id])
 
     def reopen(self, trial_id: str, max_epochs: int) -> None:
         """Mark a trial that goes on as not ended."""

@@ -311,6 +311,22 @@ def test_what_an_earlier_driver_wrote_is_taken_up(recorder, tmp_path):
     ]
 
 
+def test_a_driver_that_died_between_the_two_tables_leaves_rows_that_agree(recorder):
+    trial = make_trial(0)
+    recorder.on_trial_start(0, [trial], trial)
+    report(recorder, trial, metrics(1, 0.5))
+    recorder.write()
+    trials_before = recorder.run.trials_file.read_bytes()
+    report(recorder, trial, metrics(2, 0.8))
+    recorder.write()
+    recorder.run.trials_file.write_bytes(trials_before)
+
+    again = Recorder(recorder.run, [KNN], max_epochs=MAX_EPOCHS)
+    again.load()
+    (row,) = again.trials.values()
+    assert (row["epochs"], row["objective"], row["best_epoch"]) == (2, 0.8, 2)
+
+
 def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
     recorder = Recorder(
         RunDirectory(tmp_path / "run"), [KNN, Objective("val_mse", "min")], max_epochs=MAX_EPOCHS
