@@ -14,7 +14,10 @@ def ended(monkeypatch):
     """Collect the signals that reach Tune."""
     received = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    # A suite that is started in the background has Ctrl-C switched off.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield received
+    signal.signal(signal.SIGINT, usual)
     signal.signal(signal.SIGUSR1, before)
 
 
