@@ -307,6 +307,7 @@ def run_search(
             f"{plan.trials - n_begun} are to come"
         )
     begun = time.perf_counter()
+    trained_before = sum(row["train_seconds"] for row in recorder.trials.values())
 
     def save() -> None:
         seconds = time.perf_counter() - begun
@@ -316,7 +317,7 @@ def run_search(
         timings["search_s"] = timings.get("search_s", 0.0) + seconds
         timings["train_s"] = train_seconds
         # The share of the slots' time that went into epochs, rather than starting, saving and waiting.
-        timings["occupancy"] = train_seconds / (timings["search_s"] * resources.slots)
+        timings["occupancy"] = (train_seconds - trained_before) / (seconds * resources.slots)
         study.save(resources=asdict(resources))
 
     study.started = True
