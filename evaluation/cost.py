@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -24,6 +25,7 @@ _UMAP_SMALL = 10_000  # up to here UMAP takes 500 epochs
 _UMAP_SMALL_FACTOR = 2.5
 
 _PROBE_QUERIES = 256
+_PROBE_ROUNDS = 4  # the first pays for imports and allocations
 _PROBE_REFERENCES = (2_000, 20_000)  # among few, keeping the nearest would cost more than comparing
 _PROBE_DIMS = (10, 784)
 
@@ -81,7 +83,7 @@ def estimate_seconds(
     """
     speed = speed or measure_speed()
     n_images = n_train + n_test
-    slowdown = max(
+    slowdown = fmean(
         speed.seconds(1, _PROBE_REFERENCES[1], dim) / _REFERENCE.seconds(1, _PROBE_REFERENCES[1], dim)
         for dim in _PROBE_DIMS
     )
@@ -114,13 +116,14 @@ def estimate_seconds(
 def measure_speed() -> Speed:
     """Time the scoring of random points on one core, in three sizes.
 
-    Its clock is the processor's, so other work on the machine counts only as far as it slows the core down.
+    Its clock is the processor's, so other work on the machine counts only as far as it slows the core down; of
+    several rounds the fastest counts, as noise only ever adds.
     """
     few, many = _PROBE_REFERENCES
     low, high = _PROBE_DIMS
     with threadpool_limits(1):
-        _probe(few, low)  # imports and first allocations
-        times = [_probe(few, low), _probe(many, low), _probe(many, high)]
+        rounds = [(_probe(few, low), _probe(many, low), _probe(many, high)) for _ in range(_PROBE_ROUNDS)]
+    times = [min(column) for column in zip(*rounds, strict=True)]
     # What noise makes negative is nothing.
     per_value = max(0.0, times[2] - times[1]) / (many * (high - low))
     per_reference = max(0.0, times[1] - times[0]) / (many - few)
