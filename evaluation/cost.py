@@ -116,8 +116,8 @@ def estimate_seconds(
 def measure_speed() -> Speed:
     """Time the scoring of random points on one core, in three sizes.
 
-    Its clock is the processor's, so other work on the machine counts only as far as it slows the core down; of
-    several rounds the fastest counts, as noise only ever adds.
+    Its clock is the processor's, so other work on the machine counts only as far as it slows the core down.
+    Of several rounds the fastest counts, as noise only ever adds.
     """
     few, many = _PROBE_REFERENCES
     low, high = _PROBE_DIMS

@@ -5,11 +5,9 @@ Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`; the test 
 
 import argparse
 import contextlib
-import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import yaml
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
+from tests.processes import STATES, start_tune
 from tune import journal
 from tune.stopping import rung_epochs
 from tune.trial_data import TrialData
@@ -43,8 +42,6 @@ MAX_EPOCHS = 12
 GRACE_PERIOD = 2
 LINES = 150
 """About as many lines has the journal of such a search in the end."""
-STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
-SOURCE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
     command = ["search", *(str(word) for pair in options.items() for word in pair), "--no-evaluate"]
     kills, finished = [], {}
     for _ in range(n_kills):
-        process = _start(command, directory)
+        process = start_tune(*command, cwd=directory)
         begun = time.monotonic()
         # From the first moments, in which nothing is written yet, to the middle of the trials.
         while process.poll() is None and not run.journal_file.exists():
@@ -106,7 +103,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
         finished = {t.number: t.datetime_complete for t in told if t.state.is_finished()}
         kills.append(Kill(victim, after_s, len(told), sum(len(t.intermediate_values) for t in told)))
         command = ["resume", str(run.path)]
-    process = _start(["resume", str(run.path)], directory)
+    process = start_tune("resume", str(run.path), cwd=directory)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     assert "Traceback" not in err, err
@@ -167,18 +164,6 @@ def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]
 
 def _lines(run: RunDirectory) -> int:
     return run.journal_file.read_bytes().count(b"\n")
-
-
-def _start(command: list[str], directory: Path) -> subprocess.Popen[str]:
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("RAY_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tune", *command],
-        cwd=directory,
-        env=environment | {"PYTHONPATH": str(SOURCE)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def _kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> None:

@@ -20,12 +20,13 @@ from tune.cluster import TrialResources, ray_session, trial_resources
 from tune.interruption import Interruption
 from tune.objective import MODES
 from tune.outcome import INTERRUPTED, TIME_BUDGET
+from tune.plan import Plan
 from tune.progress import SHOWN_PARAMS, make_console
 from tune.samplers import SAMPLERS
 from tune.space_file import DEFAULT_SPACE, load_space
 from tune.status import print_status
 from tune.stopping import SCHEDULERS
-from tune.study import FINISHED, Plan, Study, new_study, old_study, run_search
+from tune.study import FINISHED, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import Parser, configure_logging, run
 from vae.config import ModelConfig

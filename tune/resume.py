@@ -6,6 +6,7 @@ what it reported last, where the driver died before it could write that down. Th
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -24,31 +25,92 @@ from tune.trial_files import newest_checkpoint
 logger = logging.getLogger(__name__)
 
 
-def take_up(
-    run: RunDirectory,
-    study: optuna.Study,
-    space: Space,
-    objectives: Sequence[Objective],
-    scheduler: EarlyStopping,
-    recorder: Recorder,
-    *,
-    max_epochs: int,
-    seed: int,
-) -> list[Unfinished]:
-    """Bring scheduler, recorder and journal to one state; return the trials that have to go on, by number.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """The parts of a search that have to agree before it goes on.
 
-    A second call finds nothing more to do, so it does not matter if it is killed as well.
+    Parameters
+    ----------
+    max_epochs, seed
+        Of the study.
     """
-    recorder.load()
-    trials = journal.begun(study)
-    restore_rule(scheduler, trials, objectives[0])
-    unfinished = []
-    for trial in trials:
-        left = _take_up_trial(run, study, trial, space, objectives, scheduler, recorder, max_epochs, seed)
-        if left is not None:
-            unfinished.append(left)
-    recorder.write()
-    return unfinished
+
+    run: RunDirectory
+    study: optuna.Study
+    space: Space
+    objectives: Sequence[Objective]
+    scheduler: EarlyStopping
+    recorder: Recorder
+    max_epochs: int
+    seed: int
+
+    def take_up(self) -> list[Unfinished]:
+        """Bring scheduler, recorder and journal to one state; return the trials that go on, by number.
+
+        A second call finds nothing more to do, so it does not matter if it is killed as well.
+        """
+        self.recorder.load()
+        trials = journal.begun(self.study)
+        restore_rule(self.scheduler, trials, self.objectives[0])
+        unfinished = [left for trial in trials if (left := self._take_up_trial(trial)) is not None]
+        self.recorder.write()
+        return unfinished
+
+    def _take_up_trial(self, trial: FrozenTrial) -> Unfinished | None:
+        if trial.state.is_finished():
+            sampled = self.space.sample(trial)
+        else:  # what was not drawn before the driver died is drawn now
+            journal.set_running(self.study, trial)
+            sampled = self.space.sample(optuna.Trial(self.study, trial._trial_id))
+        trial_id = trial.user_attrs.get(journal.TRIAL_ID) or trial_name(trial.number, sampled)
+        params = trial_params(sampled, trial.number, max_epochs=self.max_epochs, seed=self.seed)
+        row = self.recorder.open(trial_id, trial.number, params)
+        checkpoint = newest_checkpoint(self.run, trial_id)
+        history = checkpoint.history if checkpoint else []
+        known = self.recorder.epochs.get(trial_id, {})
+        for result in history:
+            if result["epoch"] not in known:
+                self.recorder.record_epoch(trial_id, result)
+
+        if trial.state.is_finished():
+            self._settle_row(row, _outcome(trial), trial)
+            return None
+        self.study._storage.set_trial_user_attr(trial._trial_id, journal.TRIAL_ID, trial_id)
+        outcome = self._catch_up(trial, trial_id, history)
+        if outcome is not None:
+            if outcome.stop_reason == RUNG and (decisions := self.scheduler.decisions.get(trial_id)):
+                row["rung"], row["cutoff"] = (
+                    decisions[-1].rung,
+                    self.objectives[0].sign * decisions[-1].cutoff,
+                )
+            journal.tell(self.study, trial._trial_id, outcome, self.objectives)
+            self._settle_row(row, outcome, trial)
+            return None
+        self.recorder.reopen(trial_id, self.max_epochs)
+        path = checkpoint.path if checkpoint else None
+        return Unfinished(trial.number, trial_id, trial._trial_id, params, path)
+
+    def _catch_up(self, trial: FrozenTrial, trial_id: str, history: list[dict[str, Any]]) -> Outcome | None:
+        """Store the epochs that the journal has missed, and judge them as if they had just been reported."""
+        outcome, known = journal.announced(trial), journal.curve(trial)
+        for result in history:
+            epoch, values = result["epoch"], objective_values(result, self.objectives)
+            if epoch in known or values is None:
+                continue
+            journal.record_epoch(self.study, trial._trial_id, epoch, values)
+            judged = outcome is None and epoch < self.max_epochs
+            if judged and self.scheduler.judge(trial_id, trial.number, epoch, values[0]):
+                outcome = Outcome(STOPPED_EARLY, RUNG)
+        if outcome is None and history and history[-1]["epoch"] >= self.max_epochs:
+            outcome = Outcome(COMPLETED)
+        return outcome
+
+    def _settle_row(self, row: dict[str, Any], outcome: Outcome, trial: FrozenTrial) -> None:
+        if (row["status"], row["stop_reason"]) == (outcome.status, outcome.stop_reason):
+            return
+        if outcome.stop_reason == RUNG and journal.CUTOFF in trial.user_attrs:
+            row["rung"], row["cutoff"] = trial.user_attrs[journal.CUTOFF]
+        self.recorder.end(row["trial_id"], outcome)
 
 
 def restore_rule(scheduler: EarlyStopping, trials: Sequence[FrozenTrial], objective: Objective) -> None:
@@ -57,82 +119,6 @@ def restore_rule(scheduler: EarlyStopping, trials: Sequence[FrozenTrial], object
         if scheduler.rule and (name := trial.user_attrs.get(journal.TRIAL_ID)):
             values = {e: objective.sign * v[0] for e, v in sorted(journal.curve(trial).items())}
             scheduler.rule.restore(name, trial.number, values)
-
-
-def _take_up_trial(
-    run: RunDirectory,
-    study: optuna.Study,
-    trial: FrozenTrial,
-    space: Space,
-    objectives: Sequence[Objective],
-    scheduler: EarlyStopping,
-    recorder: Recorder,
-    max_epochs: int,
-    seed: int,
-) -> Unfinished | None:
-    if trial.state.is_finished():
-        sampled = space.sample(trial)
-    else:  # what was not drawn before the driver died is drawn now
-        journal.set_running(study, trial)
-        sampled = space.sample(optuna.Trial(study, trial._trial_id))
-    trial_id = trial.user_attrs.get(journal.TRIAL_ID) or trial_name(trial.number, sampled)
-    params = trial_params(sampled, trial.number, max_epochs=max_epochs, seed=seed)
-    row = recorder.open(trial_id, trial.number, params)
-    checkpoint = newest_checkpoint(run, trial_id)
-    history = checkpoint.history if checkpoint else []
-    known = recorder.epochs.get(trial_id, {})
-    for result in history:
-        if result["epoch"] not in known:
-            recorder.record_epoch(trial_id, result)
-
-    if trial.state.is_finished():
-        _settle_row(recorder, row, _outcome(trial), trial)
-        return None
-    study._storage.set_trial_user_attr(trial._trial_id, journal.TRIAL_ID, trial_id)
-    outcome = journal.announced(trial)
-    outcome = _catch_up(study, trial, trial_id, history, objectives, scheduler, max_epochs, outcome)
-    if outcome is not None:
-        if outcome.stop_reason == RUNG and (decisions := scheduler.decisions.get(trial_id)):
-            row["rung"], row["cutoff"] = decisions[-1].rung, objectives[0].sign * decisions[-1].cutoff
-        journal.tell(study, trial._trial_id, outcome, objectives)
-        _settle_row(recorder, row, outcome, trial)
-        return None
-    recorder.reopen(trial_id, max_epochs)
-    path = checkpoint.path if checkpoint else None
-    return Unfinished(trial.number, trial_id, trial._trial_id, params, path)
-
-
-def _catch_up(
-    study: optuna.Study,
-    trial: FrozenTrial,
-    trial_id: str,
-    history: list[dict[str, Any]],
-    objectives: Sequence[Objective],
-    scheduler: EarlyStopping,
-    max_epochs: int,
-    outcome: Outcome | None,
-) -> Outcome | None:
-    """Store the epochs that the journal has missed, and judge them as if they had just been reported."""
-    known = journal.curve(trial)
-    for result in history:
-        values = objective_values(result, objectives)
-        if result["epoch"] in known or values is None:
-            continue
-        journal.record_epoch(study, trial._trial_id, result["epoch"], values)
-        judged = outcome is None and result["epoch"] < max_epochs
-        if judged and scheduler.judge(trial_id, trial.number, result["epoch"], values[0]):
-            outcome = Outcome(STOPPED_EARLY, RUNG)
-    if outcome is None and history and history[-1]["epoch"] >= max_epochs:
-        outcome = Outcome(COMPLETED)
-    return outcome
-
-
-def _settle_row(recorder: Recorder, row: dict[str, Any], outcome: Outcome, trial: FrozenTrial) -> None:
-    if (row["status"], row["stop_reason"]) == (outcome.status, outcome.stop_reason):
-        return
-    if outcome.stop_reason == RUNG and journal.CUTOFF in trial.user_attrs:
-        row["rung"], row["cutoff"] = trial.user_attrs[journal.CUTOFF]
-    recorder.end(row["trial_id"], outcome)
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:

@@ -6,12 +6,12 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -37,16 +37,13 @@ from tune.interruption import Interruption
 from tune.lock import driver_lock
 from tune.objective import Objective, choose_objectives
 from tune.outcome import COMPLETED, INTERRUPTED
+from tune.plan import Plan
 from tune.progress import Progress
 from tune.provenance import code_version, hardware, versions
 from tune.recorder import Recorder
-from tune.resume import restore_rule, take_up
-from tune.samplers import check_sampler
+from tune.resume import Resumption, restore_rule
 from tune.scheduler import EarlyStopping
 from tune.searcher import OptunaSearcher
-from tune.space import Space
-from tune.space_file import parse_space
-from tune.stopping import StoppingRule, make_rule
 from tune.trainable import Collapse, train_trial
 from tune.trial_data import TrialData
 from tune.trial_files import session_dir
@@ -62,76 +59,6 @@ MAX_FAILURES = 2
 
 FINISHED = "completed"
 """The status of a study of which nothing is left to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Everything that a search is asked for; None means: as the data or the cluster suggests."""
-
-    dataset: str
-    data_dir: Path | None
-    name: str | None
-    storage: Path
-    trials: int
-    max_epochs: int
-    grace_period: int
-    reduction_factor: float
-    scheduler: str
-    min_active_units: int
-    space: Space
-    objectives: tuple[str, ...] | None
-    sampler: str
-    seed: int
-    warm_start: Path | None
-    finalists: int
-    finalist_seeds: int
-    evaluate: bool
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
-    max_concurrent: int | None
-    time_budget_s: float | None
-
-    def __post_init__(self) -> None:
-        check_sampler(self.sampler, len(self.objectives or ("",)))
-        self.make_rule()
-
-    def make_rule(self) -> StoppingRule | None:
-        """Return the rule that stops weak trials.
-
-        Raises
-        ------
-        UserError
-            The numbers do not go together.
-        """
-        return make_rule(
-            self.scheduler,
-            max_epochs=self.max_epochs,
-            grace_period=self.grace_period,
-            reduction_factor=self.reduction_factor,
-        )
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the plan as JSON values; the space has its own place in `study.json`."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "space"}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the plan that `study.json` records.
-
-        Raises
-        ------
-        StorageError
-            It was written by another version, which asked for other things.
-        """
-        values = dict(record["arguments"])
-        try:
-            for name in ("data_dir", "storage", "warm_start"):
-                values[name] = None if values[name] is None else Path(values[name])
-            values["objectives"] = tuple(record["objective"])
-            return cls(**values, space=parse_space(record["space"]))
-        except (KeyError, TypeError) as error:
-            raise StorageError(f"study.json was written by another version: {error}") from error
 
 
 @dataclass(slots=True)
@@ -268,16 +195,16 @@ def run_search(
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
     recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)
     optuna_study = _open_journal(study, scheduler)
-    unfinished = take_up(
-        run,
-        optuna_study,
-        plan.space,
-        study.objectives,
-        scheduler,
-        recorder,
+    unfinished = Resumption(
+        run=run,
+        study=optuna_study,
+        space=plan.space,
+        objectives=study.objectives,
+        scheduler=scheduler,
+        recorder=recorder,
         max_epochs=plan.max_epochs,
         seed=plan.seed,
-    )
+    ).take_up()
     searcher = OptunaSearcher(
         optuna_study,
         plan.space,

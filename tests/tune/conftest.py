@@ -1,8 +1,5 @@
-"""Stand-ins for Ray's trials, a small space, and the command line in a process of its own."""
+"""Stand-ins for Ray's trials, a small space, and the journal as any reader opens it."""
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,30 +47,3 @@ def open_journal(run: Path) -> optuna.Study:
     """Open the Optuna study of a run directory as any reader would."""
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
     return optuna.load_study(study_name=run.name, storage=storage)
-
-
-COMMAND = """
-import sys
-sys.path.insert(0, {source!r})
-from tune.__main__ import main
-from vae.command_line import run
-run(main)
-"""
-
-
-def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """Start `python -m tune …` from another directory; its workers must find the packages all the same."""
-    source = str(Path(__file__).resolve().parents[2])
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND.format(source=source), *arguments],
-        cwd=cwd,
-        env=_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _environment() -> dict[str, str]:
-    # A cluster that another test has joined is none of this process's business.
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

@@ -2,20 +2,18 @@
 
 import shutil
 import signal
-import time
 
 import pytest
 import yaml
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
+from tests.processes import STATES, start_tune, wait_for
 from tests.soak import soak_round
-from tests.tune.conftest import SMALL_SPACE, open_journal, start_tune
+from tests.tune.conftest import SMALL_SPACE, open_journal
 from vae.checkpoint import load_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
 
 
 def tune(cwd, *arguments, expect=0):
@@ -30,14 +28,6 @@ def start_search(directory, *arguments):
     (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE, sort_keys=False))
     search = ("search", "--dataset", "digits", "--space", "space.yaml", "--name", "run", "--no-evaluate")
     return start_tune(*search, *arguments, cwd=directory), RunDirectory(directory / "runs" / "run")
-
-
-def wait_for(condition, process, seconds=90.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def content(run):

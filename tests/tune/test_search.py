@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,13 +13,13 @@ from safetensors.torch import load_file
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
-from tests.tune.conftest import SMALL_SPACE, open_journal, start_tune
+from tests.processes import STATES, start_tune, wait_for
+from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
 from vae.checkpoint import load_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
 MAX_EPOCHS = 4
 N_TRIALS = 6
 DIVERGES = {"architecture": "fc", "optimizer": "sgd", "learning_rate": 1e12}
@@ -59,14 +57,6 @@ def command(tmp_path: Path, space: dict, *arguments: str) -> list[str]:
 
 def read(run: RunDirectory) -> tuple[list[dict], list[dict]]:
     return read_table(run.trials_file).to_pylist(), read_table(run.epochs_file).to_pylist()
-
-
-def wait_for(condition, process: subprocess.Popen, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def raw_results(run: RunDirectory, trial_id: str) -> list[dict]:

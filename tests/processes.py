@@ -1,0 +1,45 @@
+"""The command line in a process of its own, and what its end must have told Optuna."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
+"""Optuna's state for each status of a trial that has ended."""
+SOURCE = Path(__file__).resolve().parents[1]
+COMMAND = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+from tune.__main__ import main
+from vae.command_line import run
+run(main)
+"""
+
+
+def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start `python -m tune …` from another directory; its workers must find the packages all the same."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        cwd=cwd,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90.0) -> None:
+    """Wait until ``condition`` holds, as long as the process lives."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def _environment() -> dict[str, str]:
+    # A cluster that another test has joined is none of this process's business.
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
