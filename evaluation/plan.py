@@ -104,13 +104,13 @@ def fresh_objectives(finalist_seeds: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
-    config, image_shape = read_config(checkpoint)
-    if image_shape != dataset.train.image_shape:
+    saved = read_config(checkpoint)
+    if saved.image_shape != dataset.train.image_shape:
         raise UserError(
-            f"the checkpoint {checkpoint} takes images of shape {image_shape} (C, H, W), those of "
+            f"the checkpoint {checkpoint} takes images of shape {saved.image_shape} (C, H, W), those of "
             f"'{dataset.name}' have {dataset.train.image_shape}; name the dataset that it was trained on"
         )
-    return Vae(trial_id, checkpoint, config.model.latent_dim, config.training.seed)
+    return Vae(trial_id, checkpoint, saved.config.model.latent_dim, saved.config.training.seed)
 
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:

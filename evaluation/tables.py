@@ -20,6 +20,7 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     str: pa.string(),
+    bool: pa.bool_(),
     tuple[int, ...]: pa.list_(pa.int64()),
 }
 

@@ -110,7 +110,8 @@ def _carry_out(study: Study, address: str | None) -> int:
         if dashboard:
             console.print(f"dashboard {dashboard}")
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
-        run_search(study, console, interruption, _time_budget(study))
+        budget = _time_budget(study)
+        run_search(study, console, interruption, budget)
         _print_best(study, console)
         if interruption.reason == INTERRUPTED or study.best is None or not plan.evaluate:
             _report(study)
@@ -122,7 +123,7 @@ def _carry_out(study: Study, address: str | None) -> int:
             )
             return INTERRUPTED_CODE
         if study.best is not None and plan.evaluate:
-            _evaluate(study, console)
+            _evaluate(study, console, budget)
         study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)
         if study.best is None:
             console.print(f"no trial trained its full budget, see {study.run.trials_file}", style="red")
@@ -182,7 +183,7 @@ def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
     return max(whole - (last - started), 1.0)
 
 
-def _evaluate(study: Study, console: Console) -> None:
+def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None:
     # Seconds of imports that only this needs.
     from evaluation.evaluate import evaluate_run
     from evaluation.plan import choose_finalists
@@ -193,7 +194,7 @@ def _evaluate(study: Study, console: Console) -> None:
     if plan.finalist_seeds:
         finalists = choose_finalists(study.run, study.objectives[0].mode, plan.finalists)
         n_runs = len(finalists) * plan.finalist_seeds
-        retrain_finalists(
+        given_up = retrain_finalists(
             study.run,
             finalists,
             study.data,
@@ -203,7 +204,12 @@ def _evaluate(study: Study, console: Console) -> None:
             max_epochs=plan.max_epochs,
             resources=_resources(plan, n_runs),
             console=console,
+            seconds=None if budget is None else budget.left(),
         )
+        if given_up:
+            console.print(
+                f"{given_up} of {n_runs} trainings with fresh seeds did not end within the time budget"
+            )
         study.record["timings"]["finalist_seeds_s"] = time.perf_counter() - begun
         plan, begun = study.plan, time.perf_counter()
     evaluate_run(study.run, finalists=plan.finalists, console=console)

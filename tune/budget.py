@@ -25,15 +25,19 @@ class TimeBudget:
 
     def check(self) -> None:
         """Raise a UserError if the evaluation alone would take all of it."""
-        if self.seconds - (self.clock() - self.started) <= self.evaluation_s:
+        if self.left() <= 0:
             raise UserError(
                 f"a time budget of {self.seconds:.0f} s leaves no time for trials: the evaluation takes "
                 f"up to {self.evaluation_s:.0f} s here; give a longer one, or --no-evaluate"
             )
 
+    def left(self) -> float:
+        """Return the seconds until the evaluation must begin."""
+        return self.seconds - (self.clock() - self.started) - self.evaluation_s
+
     def left_for_trials(self, rows: Iterable[Mapping[str, Any]]) -> float:
         """Return the seconds until the trials must end; rows of the `trials` table tell what seeds cost."""
-        left = self.seconds - (self.clock() - self.started) - self.evaluation_s
+        left = self.left()
         if not self.finalist_seeds:
             return left
         costs = sorted((row["train_seconds"] for row in rows if row["status"] == COMPLETED), reverse=True)

@@ -46,7 +46,8 @@ def retrain_finalists(
     max_epochs: int,
     resources: TrialResources,
     console: Console | None,
-) -> None:
+    seconds: float | None = None,
+) -> int:
     """Train each finalist with fresh seeds, as Ray tasks on the connected cluster.
 
     Each training keeps the model of its best epoch in ``checkpoints/<trial_id>/seeds/<seed>/`` and is a row
@@ -73,6 +74,13 @@ def retrain_finalists(
         What each one gets; at most ``slots`` run at once.
     console
         Shows the progress; None is silent.
+    seconds
+        What is not done after that long is given up; another call trains it.
+
+    Returns
+    -------
+    int
+        How many trainings were given up.
 
     Raises
     ------
@@ -86,7 +94,8 @@ def retrain_finalists(
     rows = _known_rows(run)
     queue = _missing(run, rows, trial_ids, n_seeds=n_seeds, study_seed=study_seed, max_epochs=max_epochs)
     if not queue:
-        return
+        return 0
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     train_task = ray.remote(_train).options(
         num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES
     )
@@ -97,11 +106,16 @@ def retrain_finalists(
             while queue and len(under_way) < resources.slots:
                 job = queue.pop(0)
                 under_way[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
-            ready = ray.wait(list(under_way))[0][0]
+            left = None if seconds is None else max(0.0, deadline - time.monotonic())
+            done = ray.wait(list(under_way), timeout=left)[0]
+            if not done:
+                return len(queue) + len(under_way)
+            ready = done[0]
             row = _collect(run, ready, under_way.pop(ready))
             rows[row["trial_id"], row["seed"]] = row
             write_table(list(rows.values()), FINALIST_SEEDS, run.finalist_seeds_file)
             progress.show(row, objective)
+    return 0
 
 
 def fresh_seeds(study_seed: int, number: int, n: int, *, own: int) -> list[int]:
@@ -154,7 +168,7 @@ def _missing(
     numbers = {trial["trial_id"]: trial["number"] for trial in trials}
     jobs = []
     for trial_id in trial_ids:
-        config, _ = read_config(run.checkpoint_dir(trial_id))
+        config = read_config(run.checkpoint_dir(trial_id)).config
         own = config.training.seed
         for place, seed in enumerate(fresh_seeds(study_seed, numbers[trial_id], n_seeds, own=own)):
             row = rows.get((trial_id, seed))

@@ -178,10 +178,10 @@ class Space:
                     f"start {number}: {unused[0]} is not searched there; take it out or add it to the space"
                 )
 
-    def check_fit(self, image_shape: tuple[int, int, int], n_train: int) -> None:
+    def check_fit(self, image_shape: tuple[int, int, int], n_train: int, n_classes: int) -> None:
         """Raise a UserError if a value cannot be used with these images, before it fails in a trial."""
         for config in self._configs():
-            check_fit(config, image_shape, n_train)
+            check_fit(config, image_shape, n_train, n_classes)
 
     def _configs(self) -> Iterator[Config]:
         """Yield configs in which each branch's examples occur; what the space leaves out has its default."""

@@ -112,7 +112,7 @@ def new_study(plan: Plan) -> Iterator[Study]:
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     data = TrialData.from_dataset(dataset, seed=plan.seed)
-    plan.space.check_fit(dataset.train.image_shape, len(data.train_images))
+    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"

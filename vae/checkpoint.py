@@ -20,6 +20,15 @@ CONFIG_FILE = "config.json"
 FORMAT_VERSION = 1
 
 
+@dataclass(frozen=True, slots=True)
+class SavedConfig:
+    """What `config.json` tells; ``n_classes`` is 0 but for a conditional VAE."""
+
+    config: Config
+    image_shape: ImageShape
+    n_classes: int = 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedModel:
     """A model rebuilt from its checkpoint alone, in evaluation mode."""
@@ -52,7 +61,7 @@ def save_model(
     StorageError
         The directory cannot be written.
     """
-    write_config(directory, config, model.image_shape)
+    write_config(directory, config, model.image_shape, model.n_classes)
     header = {"epoch": epoch, "metrics": metrics or {}, "split_seed": split_seed}
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
@@ -65,32 +74,33 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     StorageError
         A file is missing or damaged, or the weights do not belong to the config.
     """
-    config, image_shape = read_config(directory)
+    saved = read_config(directory)
     tensors, header = read_tensors(directory / MODEL_FILE, device)
-    model = build_model(config.model, image_shape).to(device)
+    model = build_model(saved.config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, tensors, directory / MODEL_FILE)
     return LoadedModel(
         model=model.eval(),
-        config=config,
-        image_shape=image_shape,
+        config=saved.config,
+        image_shape=saved.image_shape,
         epoch=header.get("epoch"),
         metrics=header.get("metrics", {}),
         split_seed=header.get("split_seed"),
     )
 
 
-def write_config(directory: Path, config: Config, image_shape: ImageShape) -> None:
+def write_config(directory: Path, config: Config, image_shape: ImageShape, n_classes: int = 0) -> None:
     """Write `config.json`, making the directory if need be."""
     content = {
         "format_version": FORMAT_VERSION,
         "image_shape": list(image_shape),
+        "n_classes": n_classes,
         "params": config.to_params(),
     }
     write_text(json.dumps(content, indent=2) + "\n", directory / CONFIG_FILE)
 
 
-def read_config(directory: Path) -> tuple[Config, ImageShape]:
-    """Return the config and the image shape of a checkpoint directory."""
+def read_config(directory: Path) -> SavedConfig:
+    """Return what `config.json` of a checkpoint directory tells."""
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise StorageError(f"{directory} is not a checkpoint: it has no {CONFIG_FILE}")
@@ -98,13 +108,14 @@ def read_config(directory: Path) -> tuple[Config, ImageShape]:
         content = json.loads(path.read_text())
         version = content["format_version"]
         channels, height, width = (int(side) for side in content["image_shape"])
+        n_classes = int(content.get("n_classes", 0))
         params = content["params"]
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
     if version != FORMAT_VERSION:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
     try:
-        return Config.from_params(params), (channels, height, width)
+        return SavedConfig(Config.from_params(params), (channels, height, width), n_classes)
     except UserError as error:
         raise StorageError(f"{path}: {error}") from error
 

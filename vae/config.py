@@ -7,11 +7,13 @@ from typing import Any, Self
 
 from vae.errors import UserError
 
-ARCHITECTURES = ("fc", "fc_conv", "conv", "resnet")
+ARCHITECTURES = ("fc", "fc_conv", "conv", "conv1xn", "unet", "resnet")
 RECONSTRUCTION_LOSSES = ("bce", "mse", "ssim")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "milestones", "cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
+AUGMENTATIONS = ("flip", "shift", "rotate", "noise")
+NO_AUGMENTATION = "none"
 
 
 def _param(default: Any, help: str) -> Any:
@@ -26,6 +28,8 @@ class ModelConfig:
     architecture: str = _param("fc", f"one of {', '.join(ARCHITECTURES)}")
     latent_dim: int = _param(10, "dimensions of the latent space")
     width: float = _param(1.0, "multiplies the number of hidden units or channels")
+    conditional: bool = _param(False, "give the label to encoder and decoder; embeddings do without")
+    learned_variance: bool = _param(False, "learn the variance of each pixel, for the loss mse")
 
     def __post_init__(self) -> None:
         _one_of("architecture", self.architecture, ARCHITECTURES)
@@ -41,6 +45,8 @@ class LossConfig:
     image_weight: float = _param(1.0, "weight of the reconstruction loss")
     kl_weight: float = _param(1.0, "weight of the KL divergence (the beta of a beta-VAE)")
     kl_warmup_epochs: float = _param(0.0, "epochs over which the KL weight rises linearly from 0")
+    free_bits: float = _param(0.0, "nats of KL divergence in each latent dimension that cost nothing")
+    balance_losses: bool = _param(False, "scale the KL term to the reconstruction loss by running means")
     ssim_window: int = _param(11, "window of the SSIM loss in pixels, odd")
 
     def __post_init__(self) -> None:
@@ -48,6 +54,7 @@ class LossConfig:
         _positive("image_weight", self.image_weight)
         _at_least("kl_weight", self.kl_weight, 0)
         _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
+        _at_least("free_bits", self.free_bits, 0)
         _at_least("ssim_window", self.ssim_window, 3)
         if self.ssim_window % 2 == 0:
             raise UserError(f"ssim_window must be odd, got {self.ssim_window}")
@@ -64,6 +71,9 @@ class TrainingConfig:
     weight_decay: float = _param(0.0, "weight decay (decoupled for adamw)")
     schedule: str = _param("constant", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
     milestones: tuple[int, ...] = _param((), "epochs after which `milestones` divides the rate by 10")
+    augment: str = _param(
+        NO_AUGMENTATION, f"{NO_AUGMENTATION}, or a comma-separated list of {', '.join(AUGMENTATIONS)}"
+    )
     precision: str = _param("float32", f"one of {', '.join(PRECISIONS)}; bfloat16 is mixed precision")
     seed: int = _param(0, "seed of weights, batches and latent noise")
 
@@ -77,6 +87,10 @@ class TrainingConfig:
         _at_least("weight_decay", self.weight_decay, 0)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
+        for name in self.augmentations:
+            _one_of("augment", name, AUGMENTATIONS)
+        if len(set(self.augmentations)) < len(self.augmentations):
+            raise UserError(f"augment must name each augmentation once, got '{self.augment}'")
         _at_least("seed", self.seed, 0)
         for epoch in self.milestones:
             _at_least("milestones", epoch, 1)
@@ -87,6 +101,11 @@ class TrainingConfig:
         if self.schedule == "milestones" and not self.milestones:
             raise UserError("the schedule 'milestones' needs at least one milestone, got none")
 
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in ``augment``."""
+        return () if self.augment == NO_AUGMENTATION else tuple(self.augment.split(","))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
@@ -95,6 +114,13 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        loss = self.loss.reconstruction_loss
+        if self.model.learned_variance and loss != "mse":
+            raise UserError(f"learned_variance needs the reconstruction_loss 'mse', got '{loss}'")
+        if self.model.learned_variance and self.loss.balance_losses:
+            raise UserError("learned_variance and balance_losses both set the scale of the loss; choose one")
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Self:
@@ -147,8 +173,8 @@ def _check_type(name: str, value: Any) -> None:
         ok = isinstance(value, int) and not isinstance(value, bool)
     elif expected is float:
         ok = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    elif expected is str:
-        ok = isinstance(value, str)
+    elif expected in (str, bool):
+        ok = isinstance(value, expected)
     else:
         ok = isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)
     if not ok:
@@ -156,7 +182,12 @@ def _check_type(name: str, value: Any) -> None:
         raise UserError(f"{name} must be {wanted}, got {value!r}")
 
 
-_TYPE_NAMES: dict[Any, str] = {int: "a whole number", float: "a finite number", str: "a name"}
+_TYPE_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "a name",
+    bool: "true or false",
+}
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -45,6 +45,11 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @property
+    def n_classes(self) -> int:
+        """One more than the highest label; 0 without labels."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1
+
     def subset(self, index: Tensor) -> "ImageSet":
         """The rows of `index` (integers or a mask), in its order."""
         return ImageSet(self.images[index], None if self.labels is None else self.labels[index])

@@ -6,9 +6,13 @@ from math import log, pi
 from torch import Tensor
 from torch.nn import functional as F
 
+from vae.balance import Balance
 from vae.config import LossConfig
 from vae.models import Posterior
 from vae.ssim import ssim
+
+MIN_VARIANCE = 1e-6
+"""Far below the 8-bit quantisation error; keeps a perfect reconstruction finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,14 @@ class LossTerms:
 
 
 def vae_loss(
-    logits: Tensor, images: Tensor, posterior: Posterior, config: LossConfig, *, kl_factor: float = 1.0
+    logits: Tensor,
+    images: Tensor,
+    posterior: Posterior,
+    config: LossConfig,
+    *,
+    kl_factor: float = 1.0,
+    balance: Balance | None = None,
+    pixel_log_variance: Tensor | None = None,
 ) -> LossTerms:
     """Return the weighted loss of a batch and its parts.
 
@@ -30,15 +41,27 @@ def vae_loss(
     logits, images
         (n, C, H, W); images in [0, 1].
     kl_factor
-        The warm-up's factor on the KL weight, 0 to 1.
+        Of the warm-up, on the KL weight, 0 to 1.
+    balance
+        Takes in these losses, and scales the KL term too.
+    pixel_log_variance
+        (C, H, W), for the loss mse: the learned variances instead of the most likely common one.
     """
-    if config.reconstruction_loss == "ssim":
+    if config.balance_losses:
+        reconstruction = distortion(logits, images, config)
+    elif pixel_log_variance is not None:
+        reconstruction = gaussian_loss(logits, images, pixel_log_variance)
+    elif config.reconstruction_loss == "ssim":
         reconstruction = ssim_loss(logits, images, window=config.ssim_window)
     else:
         reconstruction = {"bce": bce_loss, "mse": mse_loss}[config.reconstruction_loss](logits, images)
-    kl = kl_per_dimension(posterior).sum()
-    total = config.image_weight * reconstruction + kl_factor * config.kl_weight * kl
-    return LossTerms(total, reconstruction, kl)
+    per_dimension = kl_per_dimension(posterior)
+    # Kingma et al. 2016, arXiv:1606.04934: what a dimension has for free, it has no reason to give up.
+    charged = per_dimension.clamp_min(config.free_bits).sum() if config.free_bits else per_dimension.sum()
+    kl = per_dimension.sum()
+    weight = kl_factor * config.kl_weight
+    scale = 1.0 if balance is None else balance.update(reconstruction, kl, len(per_dimension))
+    return LossTerms(config.image_weight * reconstruction + weight * scale * charged, reconstruction, kl)
 
 
 def bce_loss(logits: Tensor, images: Tensor) -> Tensor:
@@ -53,9 +76,28 @@ def mse_loss(logits: Tensor, images: Tensor) -> Tensor:
     likely value, the mean squared error of the batch, it has one (sigma-VAE, Rybkin et al. 2021,
     arXiv:2006.13202).
     """
-    # A floor far below the 8-bit quantisation error keeps a perfect reconstruction finite.
-    variance = F.mse_loss(logits.sigmoid(), images).clamp_min(1e-6)
+    variance = F.mse_loss(logits.sigmoid(), images).clamp_min(MIN_VARIANCE)
     return 0.5 * images[0].numel() * (variance.log() + log(2 * pi) + 1)
+
+
+def gaussian_loss(logits: Tensor, images: Tensor, pixel_log_variance: Tensor) -> Tensor:
+    """Return the Gaussian negative log-likelihood under a variance for each pixel, mean over the images."""
+    log_variance = pixel_log_variance.clamp_min(log(MIN_VARIANCE))
+    error = (logits.sigmoid() - images).square()
+    return 0.5 * (error / log_variance.exp() + log_variance + log(2 * pi)).sum() / len(images)
+
+
+def distortion(logits: Tensor, images: Tensor, config: LossConfig) -> Tensor:
+    """Return the reconstruction loss above that of perfect reconstructions, without a scale of its own.
+
+    That of mse is the plain squared error, summed over the pixels and averaged over the images.
+    """
+    if config.reconstruction_loss == "ssim":
+        return ssim_loss(logits, images, window=config.ssim_window)
+    if config.reconstruction_loss == "mse":
+        return F.mse_loss(logits.sigmoid(), images) * images[0].numel()
+    entropy = F.binary_cross_entropy(images, images, reduction="sum") / len(images)
+    return bce_loss(logits, images) - entropy
 
 
 def ssim_loss(logits: Tensor, images: Tensor, *, window: int = 11) -> Tensor:

@@ -40,7 +40,7 @@ def evaluate_panel(
         posterior = model.encode(x)
         logits = model.decode(posterior.mean)
         pixels = logits.sigmoid()
-        terms = vae_loss(logits, x, posterior, loss)
+        terms = vae_loss(logits, x, posterior, loss, pixel_log_variance=model.pixel_log_variance)
         sums += len(x) * torch.stack(
             (
                 ssim(pixels, x, window=window).mean(),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vae.balance import Balance
 from vae.checkpoint import load_weights, read_config, read_tensors, write_config, write_tensors
 from vae.config import Config, TrainingConfig
 from vae.errors import StorageError
@@ -24,6 +25,7 @@ class TrainingState:
         self.config = config
         self.model = model
         self.optimizer = build_optimizer(model, config.training)
+        self.balance = Balance()
         self.epoch = epoch
         self.dataset = dataset
         """Fingerprint of the images, if the caller has one to tell."""
@@ -41,7 +43,8 @@ class TrainingState:
             for name, value in slots.items():
                 if value is not None:  # SGD without momentum
                     tensors[f"optimizer.{index}.{name}"] = value
-        write_config(directory, self.config, self.model.image_shape)
+        tensors["balance"] = self.balance.means
+        write_config(directory, self.config, self.model.image_shape, self.model.n_classes)
         write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch, "dataset": self.dataset})
 
 
@@ -55,12 +58,14 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     StorageError
         The directory holds no state, a damaged one, or one of another config.
     """
-    saved, image_shape = read_config(directory)
-    _check_same(saved, config, directory)
+    saved = read_config(directory)
+    _check_same(saved.config, config, directory)
     tensors, header = read_tensors(directory / STATE_FILE, device)
-    model = build_model(config.model, image_shape).to(device)
+    model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
     state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
+    if "balance" in tensors:
+        state.balance = Balance(tensors["balance"])
     slots: dict[int, dict[str, Any]] = {}
     for key, value in _under("optimizer.", tensors).items():
         index, name = key.split(".", 1)

@@ -10,19 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae.augmentation import add_noise, move, noise_pool
 from vae.config import Config
 from vae.data import ImageSet
 from vae.errors import UserError
 from vae.inference import to_unit
 from vae.losses import vae_loss
 from vae.metrics import evaluate_panel
-from vae.models import VAE, ImageShape, build_model, check_image_shape
+from vae.models import NO_LABEL, VAE, ImageShape, build_model, check_image_shape
 from vae.schedules import kl_warmup_factor, learning_rate_factor
 from vae.ssim import check_window
 from vae.state import TrainingState, load_state
 
 FINITE_CHECK_STEPS = 50
 """A diverged loss is noticed within this many steps; asking at each one would stall a GPU."""
+TOLD_LABELS = 0.5
+"""Share of the labels that a conditional VAE is told while it trains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,12 @@ def train(
     StorageError
         ``resume_from`` is not a checkpoint of this config.
     """
-    check_fit(config, train.image_shape, len(train))
+    check_fit(config, train.image_shape, len(train), train.n_classes)
     train, validation = train.to(device), validation.to(device)
     if resume_from is None:
-        model = build_model(config.model, train.image_shape, seed=config.training.seed).to(device)
+        model = build_model(
+            config.model, train.image_shape, seed=config.training.seed, n_classes=train.n_classes
+        ).to(device)
         state = TrainingState(config, model)
     else:
         state = load_state(resume_from, config, device)
@@ -92,7 +97,7 @@ def train(
             )
     history: list[dict[str, float]] = []
     while state.epoch < config.training.max_epochs:
-        metrics = _train_epoch(state, train.images)
+        metrics = _train_epoch(state, train)
         state.epoch += 1
         started = time.perf_counter()
         state.model.eval()
@@ -107,9 +112,11 @@ def train(
     return TrainResult(state.model, config, history)
 
 
-def check_fit(config: Config, image_shape: ImageShape, n_images: int) -> None:
-    """Raise a UserError if a config cannot train on that many images of that shape."""
+def check_fit(config: Config, image_shape: ImageShape, n_images: int, n_classes: int = 0) -> None:
+    """Raise a UserError if a config cannot train on that many images of that shape; 0 classes: no labels."""
     check_image_shape(config.model, image_shape)
+    if config.model.conditional and not n_classes:
+        raise UserError("conditional needs labels, the images have none; leave it out")
     if config.training.batch_size > n_images:
         raise UserError(
             f"batch_size must be <= {n_images}, the number of training images, "
@@ -119,12 +126,13 @@ def check_fit(config: Config, image_shape: ImageShape, n_images: int) -> None:
         check_window(config.loss.ssim_window, *image_shape[1:])
 
 
-def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:
-    config, model, optimizer = state.config, state.model, state.optimizer
+def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
+    config, model, optimizer, images = state.config, state.model, state.optimizer, data.images
     training, device, n = config.training, images.device, len(images)
     steps = math.ceil(n / training.batch_size)
     generator = torch.Generator(device).manual_seed(_epoch_seed(training.seed, state.epoch))
     order = torch.randperm(n, generator=generator, device=device)
+    pool = noise_pool(generator) if "noise" in training.augmentations else None
     sums = torch.zeros(3, device=device)
     milestones = tuple(epoch / training.max_epochs for epoch in training.milestones)
     learning_rate = 0.0
@@ -138,12 +146,22 @@ def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         batch = to_unit(images.index_select(0, index))  # 4x as fast as images[index]
+        batch = move(batch, training.augmentations, generator)
+        seen = batch if pool is None else add_noise(batch, pool, generator)
+        labels = _told_labels(data, index, generator) if model.n_classes else None
         noise = torch.randn(len(batch), model.latent_dim, generator=generator, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            posterior = model.encode(batch)
-            logits = model.decode(posterior.sample(noise))
-        kl_factor = kl_warmup_factor(epochs_done, config.loss.kl_warmup_epochs)
-        loss = vae_loss(logits, batch, posterior, config.loss, kl_factor=kl_factor)
+            posterior = model.encode(seen, labels)
+            logits = model.decode(posterior.sample(noise), labels)
+        loss = vae_loss(
+            logits,
+            batch,
+            posterior,
+            config.loss,
+            kl_factor=kl_warmup_factor(epochs_done, config.loss.kl_warmup_epochs),
+            balance=state.balance if config.loss.balance_losses else None,
+            pixel_log_variance=model.pixel_log_variance,
+        )
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
@@ -164,6 +182,14 @@ def _train_epoch(state: TrainingState, images: Tensor) -> dict[str, float]:
         "epoch_seconds": seconds,
         "images_per_second": n / seconds,
     }
+
+
+def _told_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the labels of a batch, of which half are not told: embeddings have to do without."""
+    assert data.labels is not None
+    labels = data.labels.index_select(0, index)
+    told = torch.rand(len(labels), generator=generator, device=labels.device) < TOLD_LABELS
+    return labels.where(told, NO_LABEL)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -49,7 +49,8 @@ def write_fresh_seeds(run: RunDirectory, objectives: dict[str, list[float | None
     """Write what training finalists anew leaves: seeds 1, 2, … with these objectives, None for a failure."""
     rows = []
     for trial_id, values in objectives.items():
-        config, shape = read_config(run.checkpoint_dir(trial_id))
+        saved = read_config(run.checkpoint_dir(trial_id))
+        config, shape = saved.config, saved.image_shape
         for seed, value in enumerate(values, start=1):
             row = {"study": run.path.name, "trial_id": trial_id, "seed": seed, "max_epochs": 3}
             if value is None:

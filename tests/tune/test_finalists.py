@@ -44,9 +44,20 @@ def retrain(run, data, trial_ids=(BEST, SECOND), *, n_seeds=1, max_epochs=2, slo
     return read_table(run.finalist_seeds_file).to_pylist()
 
 
+def test_what_does_not_end_in_time_is_given_up_and_trained_by_the_next_call(study, data, ray_cluster):
+    asked = {"n_seeds": 1, "study_seed": 0, "max_epochs": 2, "resources": TrialResources(1.0, 0.0, 1)}
+    given_up = retrain_finalists(study, [BEST, SECOND], data, KNN, **asked, console=None, seconds=0.01)
+    assert given_up == 2
+    assert not study.finalist_seeds_file.exists()
+    assert retrain_finalists(study, [BEST, SECOND], data, KNN, **asked, console=None, seconds=300.0) == 0
+    assert len(read_table(study.finalist_seeds_file)) == 2
+
+
 def change_params(run, trial_id, **params):
-    config, shape = read_config(run.checkpoint_dir(trial_id))
-    write_config(run.checkpoint_dir(trial_id), Config.from_params(config.to_params() | params), shape)
+    saved = read_config(run.checkpoint_dir(trial_id))
+    write_config(
+        run.checkpoint_dir(trial_id), Config.from_params(saved.config.to_params() | params), saved.image_shape
+    )
 
 
 @pytest.mark.parametrize("study_seed", [0, 7])

@@ -36,7 +36,8 @@ def test_params_survive_the_way_through_a_config(params):
     [
         (
             {"architecture": "con"},
-            "architecture must be one of fc, fc_conv, conv, resnet, got 'con'; did you mean 'conv'?",
+            "architecture must be one of fc, fc_conv, conv, conv1xn, unet, resnet, got 'con'; "
+            "did you mean 'conv'?",
         ),
         ({"latent_dim": 0}, "latent_dim must be >= 1, got 0"),
         ({"latent_dim": 2.5}, "latent_dim must be a whole number, got 2.5"),
@@ -48,6 +49,16 @@ def test_params_survive_the_way_through_a_config(params):
         ({"milestones": [5, 2], "schedule": "milestones"}, "milestones must rise, got [5, 2]"),
         ({"milestones": [5]}, "milestones need the schedule 'milestones', got 'constant'"),
         ({"schedule": "milestones"}, "the schedule 'milestones' needs at least one milestone, got none"),
+        ({"conditional": 1}, "conditional must be true or false, got 1"),
+        ({"free_bits": -1.0}, "free_bits must be >= 0, got -1.0"),
+        (
+            {"learned_variance": True},
+            "learned_variance needs the reconstruction_loss 'mse', got 'bce'",
+        ),
+        (
+            {"learned_variance": True, "balance_losses": True, "reconstruction_loss": "mse"},
+            "learned_variance and balance_losses both set the scale of the loss; choose one",
+        ),
         ({"latent_dims": 10}, "unknown hyperparameter 'latent_dims', did you mean 'latent_dim'?"),
     ],
 )

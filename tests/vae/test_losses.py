@@ -2,8 +2,17 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from vae.balance import Balance
 from vae.config import LossConfig
-from vae.losses import bce_loss, kl_per_dimension, mse_loss, ssim_loss, vae_loss
+from vae.losses import (
+    bce_loss,
+    distortion,
+    gaussian_loss,
+    kl_per_dimension,
+    mse_loss,
+    ssim_loss,
+    vae_loss,
+)
 from vae.models import Posterior
 from vae.ssim import ssim
 
@@ -73,3 +82,48 @@ def test_the_loss_per_image_does_not_depend_on_the_batch_size(batch, name):
         config,
     )
     torch.testing.assert_close(twice.total, vae_loss(logits, images, posterior, config).total)
+
+
+def test_the_learned_variance_gives_the_gaussian_likelihood(batch):
+    logits, images, posterior = batch
+    log_variance = torch.randn(2, 12, 13, generator=torch.Generator().manual_seed(1)) - 2
+    expected = -Normal(logits.sigmoid(), (0.5 * log_variance).exp()).log_prob(images).sum() / 6
+    torch.testing.assert_close(gaussian_loss(logits, images, log_variance), expected)
+    config = LossConfig(reconstruction_loss="mse")
+    terms = vae_loss(logits, images, posterior, config, pixel_log_variance=log_variance)
+    torch.testing.assert_close(terms.reconstruction, expected)
+
+
+def test_the_most_likely_common_variance_is_the_loss_without_a_learned_one(batch):
+    logits, images, _ = batch
+    variance = (logits.sigmoid() - images).square().mean()
+    torch.testing.assert_close(
+        gaussian_loss(logits, images, variance.log().expand(2, 12, 13)), mse_loss(logits, images)
+    )
+
+
+def test_free_bits_charge_only_what_is_above_them(batch):
+    posterior = batch[2]
+    each = kl_per_dimension(posterior)
+    free = each.median().item()
+    terms = vae_loss(*batch, LossConfig(free_bits=free, ssim_window=7))
+    torch.testing.assert_close(terms.total, terms.reconstruction + each.clamp_min(free).sum())
+    torch.testing.assert_close(terms.kl, each.sum())
+
+
+@pytest.mark.parametrize("name", ["bce", "mse", "ssim"])
+def test_the_distortion_of_a_perfect_reconstruction_is_nothing(batch, name):
+    _, images, _ = batch
+    config = LossConfig(reconstruction_loss=name, ssim_window=7)
+    assert distortion(images.logit(1e-6), images, config).item() == pytest.approx(0, abs=0.01)
+    assert distortion(torch.zeros_like(images), images, config) > 1
+
+
+@pytest.mark.parametrize("name", ["bce", "mse", "ssim"])
+def test_the_balance_scales_the_divergence_to_the_distortion(batch, name):
+    config = LossConfig(reconstruction_loss=name, balance_losses=True, kl_weight=0.5, ssim_window=7)
+    logits, images, posterior = batch
+    far = Posterior(3 * posterior.mean, posterior.log_variance)  # more than a nat in each dimension
+    terms = vae_loss(logits, images, far, config, balance=Balance())
+    torch.testing.assert_close(terms.reconstruction, distortion(logits, images, config))
+    torch.testing.assert_close(terms.total, 1.5 * terms.reconstruction)  # its own weight, and half of it

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vae.config import ARCHITECTURES, ModelConfig
 from vae.errors import UserError
-from vae.models import build_model, count_parameters
+from vae.models import NO_LABEL, build_model, count_parameters
 from vae.models.fc_conv import _FromPoint, _ToPoint
 
 
@@ -44,6 +44,37 @@ def test_fc_conv_computes_the_convolutions_that_it_stores():
     image, point = torch.rand(4, 3, 9, 8), torch.rand(4, 5, 1, 1)
     torch.testing.assert_close(down(image), torch.nn.Conv2d.forward(down, image))
     torch.testing.assert_close(up(point), torch.nn.ConvTranspose2d.forward(up, point))
+
+
+def test_a_conv_of_half_the_width_is_tiny():
+    assert count_parameters(build_model(ModelConfig(architecture="conv", width=0.5), (1, 28, 28))) < 120_000
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_conditional_vae_hears_labels_in_both_halves_and_does_without(architecture):
+    config = ModelConfig(architecture=architecture, conditional=True, latent_dim=4, width=0.25)
+    model = build_model(config, (1, 12, 11), n_classes=3)
+    images, latents = torch.rand(2, 1, 12, 11), torch.randn(2, 4)
+    zero, one, untold = torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([NO_LABEL] * 2)
+    assert not torch.allclose(model.encode(images, zero).mean, model.encode(images, one).mean)
+    assert not torch.allclose(model.decode(latents, zero), model.decode(latents, one))
+    torch.testing.assert_close(model.encode(images, untold).mean, model.encode(images).mean)
+    torch.testing.assert_close(model.decode(latents, untold), model.decode(latents))
+
+
+def test_a_conditional_vae_without_labels_is_refused():
+    with pytest.raises(UserError, match="^a conditional VAE needs labels, the images have none"):
+        build_model(ModelConfig(conditional=True), (1, 8, 8))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nothing_but_the_latents_leads_from_the_encoder_to_the_decoder(architecture):
+    model = build_model(ModelConfig(architecture=architecture, width=0.25), (1, 16, 16))
+    latents = torch.randn(1, 10)
+    model.encode(torch.rand(1, 1, 16, 16))
+    first = model.decode(latents)
+    model.encode(torch.rand(1, 1, 16, 16))
+    assert torch.equal(first, model.decode(latents))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

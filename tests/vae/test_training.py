@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vae.config import OPTIMIZERS, Config
+from vae.config import ARCHITECTURES, OPTIMIZERS, Config
 from vae.data import ImageSet, load_dataset, split_validation
 from vae.errors import StorageError, UserError
 from vae.training import train
@@ -44,7 +44,7 @@ def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(
     assert [m["val_loss"] for m in first.history + second.history] == [m["val_loss"] for m in whole.history]
 
 
-@pytest.mark.parametrize("architecture", ["fc", "fc_conv", "conv", "resnet"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("loss", ["bce", "mse", "ssim"])
 def test_every_architecture_learns_with_every_loss(digits, architecture, loss):
     config = Config.from_params(
@@ -57,6 +57,56 @@ def test_every_architecture_learns_with_every_loss(digits, architecture, loss):
     assert history[-1]["val_loss"] < history[0]["val_loss"]
     assert history[-1]["val_mse"] < 0.75 * mean_image_mse
     assert history[-1]["active_units"] >= 2
+
+
+OPTIONS = [
+    {"balance_losses": True},
+    {"balance_losses": True, "reconstruction_loss": "mse"},
+    {"reconstruction_loss": "mse", "learned_variance": True},
+    {"free_bits": 0.5},
+    {"conditional": True},
+    {"augment": "flip,shift,rotate,noise"},
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: "+".join(option))
+def test_every_option_learns_and_resumes_exactly(digits, tmp_path, option):
+    params = SMALL | {"batch_size": 32, "learning_rate": 1e-2, "kl_weight": 0.1, "max_epochs": 5} | option
+    config = Config.from_params(params)
+    whole = train(config, digits.train, digits.validation)
+    mean_image_mse = digits.validation.images.div(255).var(0).mean().item()
+    assert whole.history[-1]["val_mse"] < 0.95 * mean_image_mse
+    assert whole.history[-1]["active_units"] >= 1
+
+    def stop_after_two(end):
+        end.state.save(tmp_path)
+        return end.epoch == 2
+
+    train(config, digits.train, digits.validation, on_epoch_end=stop_after_two)
+    assert torch.equal(
+        weights(train(config, digits.train, digits.validation, resume_from=tmp_path).model),
+        weights(whole.model),
+    )
+
+
+def test_a_learned_variance_is_learned(digits):
+    config = Config.from_params(
+        SMALL
+        | {"reconstruction_loss": "mse", "learned_variance": True, "learning_rate": 1e-2}
+        | {"batch_size": 16, "max_epochs": 10}
+    )
+    model = train(config, digits.train, digits.validation).model
+    assert model.pixel_log_variance is not None
+    variances = model.pixel_log_variance.exp()
+    corner = digits.train.images[:, 0, 0, 0]
+    assert corner.float().var() < 1  # always black: there is hardly any noise
+    assert variances[0, 0, 0] < 0.5 * variances.mean()
+
+
+def test_a_conditional_vae_without_labels_is_refused(digits):
+    unlabelled = ImageSet(digits.train.images, None)
+    with pytest.raises(UserError, match="^conditional needs labels, the images have none"):
+        train(Config.from_params(SMALL | {"conditional": True}), unlabelled, unlabelled)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits):

@@ -4,32 +4,50 @@ import torch
 
 from vae.config import ModelConfig
 from vae.errors import UserError
-from vae.models import conv, fc, fc_conv, resnet
-from vae.models.vae import VAE, ImageShape, Posterior, count_parameters
+from vae.models import conv, conv1xn, fc, fc_conv, resnet, unet
+from vae.models.vae import NO_LABEL, VAE, ImageShape, Posterior, count_parameters
 
-__all__ = ["MODELS", "VAE", "ImageShape", "Posterior", "build_model", "check_image_shape", "count_parameters"]
+__all__ = [
+    "MODELS",
+    "NO_LABEL",
+    "VAE",
+    "ImageShape",
+    "Posterior",
+    "build_model",
+    "check_image_shape",
+    "count_parameters",
+]
 
-MODELS = {"fc": fc, "fc_conv": fc_conv, "conv": conv, "resnet": resnet}
+MODELS = {"fc": fc, "fc_conv": fc_conv, "conv": conv, "conv1xn": conv1xn, "unet": unet, "resnet": resnet}
 
 
-def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0) -> VAE:
+def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0, n_classes: int = 0) -> VAE:
     """Build a VAE with fresh weights that depend on ``seed`` only.
+
+    ``n_classes`` is that of the labels, if there are any; only a conditional VAE takes notice.
 
     Raises
     ------
     UserError
-        See `check_image_shape`.
+        See `check_image_shape`; or a conditional VAE has no labels.
     """
     check_image_shape(config, image_shape)
+    if config.conditional and n_classes < 1:
+        raise UserError("a conditional VAE needs labels, the images have none; leave out conditional")
+    n_classes = n_classes if config.conditional else 0
+    channels, *size = image_shape
+    seen = (channels + bool(n_classes), size[0], size[1])
     architecture = MODELS[config.architecture]
     # torch's initialisers draw from the global generator only, so it is borrowed and given back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VAE(
-            architecture.encoder(image_shape, config.latent_dim, config.width),
-            architecture.decoder(image_shape, config.latent_dim, config.width),
+            architecture.encoder(seen, config.latent_dim, config.width),
+            architecture.decoder(image_shape, config.latent_dim + n_classes, config.width),
             image_shape,
             config.latent_dim,
+            n_classes=n_classes,
+            learned_variance=config.learned_variance,
         )
     return model.to(memory_format=torch.channels_last)
 

@@ -2,10 +2,16 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
+NO_LABEL = -1
+"""Stands for a label that is not told."""
+INITIAL_LOG_VARIANCE = -3.0
+"""Of a pixel with learned variance: about what is left after the first epoch."""
 
 
 class Posterior(NamedTuple):
@@ -25,29 +31,65 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder
-        Maps images (n, C, H, W) in [0, 1] to (n, 2 * latent_dim): means, then log variances.
+        Maps images (n, C, H, W) in [0, 1] to (n, 2 * latent_dim): means, then log variances. That of a
+        conditional VAE takes images with one more channel, which is the label's.
     decoder
-        Maps latents (n, latent_dim) to logits (n, C, H, W); pixels are their sigmoid.
+        Maps latents (n, latent_dim) to logits (n, C, H, W); pixels are their sigmoid. That of a conditional
+        VAE takes n_classes more values, the label as one of them.
+    n_classes
+        Of a conditional VAE (Sohn et al. 2015); 0 for all others.
+    learned_variance
+        Whether ``pixel_log_variance`` (C, H, W), the Gaussian noise of each pixel, is a parameter; otherwise
+        it is None.
     """
 
+    pixel_log_variance: Tensor | None
+
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, image_shape: ImageShape, latent_dim: int
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        image_shape: ImageShape,
+        latent_dim: int,
+        *,
+        n_classes: int = 0,
+        learned_variance: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.image_shape = image_shape
         self.latent_dim = latent_dim
+        self.n_classes = n_classes
+        if n_classes:
+            self.label_plane = nn.Embedding(n_classes, image_shape[1] * image_shape[2])
+        variance = nn.Parameter(torch.full(image_shape, INITIAL_LOG_VARIANCE)) if learned_variance else None
+        self.register_parameter("pixel_log_variance", variance)
 
-    def encode(self, images: Tensor) -> Posterior:
-        """Return the posterior of images (n, C, H, W) in [0, 1], in float32."""
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
+        """Return the posterior of images (n, C, H, W) in [0, 1], in float32.
+
+        ``labels``, int64 (n,), count in a conditional VAE only; `NO_LABEL`, or None, is a label not told.
+        """
+        if self.n_classes:
+            told = self._one_hot(labels, images)
+            plane = (told @ self.label_plane.weight).view(-1, 1, *self.image_shape[1:])
+            images = torch.cat((images, plane), dim=1)
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         # Beyond these bounds exp() only makes infinities out of one bad step.
         return Posterior(mean, log_variance.clamp(-20, 10))
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return float32 logits (n, C, H, W) of latents (n, latent_dim)."""
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return float32 logits (n, C, H, W) of latents (n, latent_dim); ``labels`` as for `encode`."""
+        if self.n_classes:
+            latents = torch.cat((latents, self._one_hot(labels, latents)), dim=1)
         return self.decoder(latents).float().view(-1, *self.image_shape)
+
+    def _one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:
+        """Return (n, n_classes): all zeros where the label is not told."""
+        if labels is None:
+            return like.new_zeros(len(like), self.n_classes)
+        return F.one_hot(labels + 1, self.n_classes + 1)[:, 1:].to(like.dtype)
 
 
 def count_parameters(model: nn.Module) -> int:
