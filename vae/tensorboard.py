@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
+from vae.atomic import write_text
 from vae.config import Config
 from vae.data import Dataset, ImageSet
 from vae.errors import StorageError
@@ -16,16 +17,16 @@ from vae.models import VAE
 from vae.training import EpochEnd
 
 if TYPE_CHECKING:
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
     from torch.utils.tensorboard import SummaryWriter
 
 N_LATENTS = 2000
-"""Validation images whose latents are shown; the projector stays fluent, and one batch holds them."""
+"""Validation images whose latents are shown: one batch, and few enough for the projector's mosaic."""
 N_TILES, TILES_PER_ROW = 16, 8
 TILE_PIXELS = 96
 """Smaller images are enlarged to about this side."""
-THUMBNAIL_PIXELS = 64
-"""The projector refuses a mosaic of more than 8192 pixels a side; this one has 45 thumbnails at most."""
 HPARAMS_SUFFIX = ".hparams"
+PROJECTOR_FILE = "projector_config.pbtxt"
 
 _FINAL_METRICS = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
 _TRAIN_BESIDE_VALIDATION = {
@@ -109,7 +110,19 @@ class TensorBoard:
         labels = self._shown.labels
         names = None if labels is None else [self._dataset.class_names[label] for label in labels.tolist()]
         thumbnails = _thumbnails(to_unit(self._shown.images))
+        before = self._projector_list()
         self._writer.add_embedding(mean, names, thumbnails, epoch, tag="latent_space")
+        listed = {e.tensor_name: e for e in (*before.embeddings, *self._projector_list().embeddings)}
+        # The projector opens the first of its list, and the writer knows nothing from before a resume.
+        newest_first = sorted(listed.values(), key=lambda e: e.tensor_name, reverse=True)
+        write_text(str(type(before)(embeddings=newest_first)), self._directory / PROJECTOR_FILE)
+
+    def _projector_list(self) -> "ProjectorConfig":
+        from google.protobuf import text_format
+        from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+        path = self._directory / PROJECTOR_FILE
+        return text_format.Parse(path.read_text() if path.exists() else "", ProjectorConfig())
 
     @cached_property
     def _writer(self) -> "SummaryWriter":
@@ -161,8 +174,6 @@ def _mosaic(images: Tensor) -> Tensor:
 
 
 def _thumbnails(images: Tensor) -> Tensor:
-    """Return images (n, C, H, W) as squares (n, C, side, side), as the projector's mosaic needs them."""
+    """Return images (n, C, H, W) as squares: torch's mosaic breaks with portraits."""
     height, width = images.shape[2:]
-    side = max(height, width)
-    squares = pad(images, (0, side - width, 0, side - height))
-    return squares if side <= THUMBNAIL_PIXELS else interpolate(squares, size=THUMBNAIL_PIXELS, mode="area")
+    return pad(images, (0, max(0, height - width), 0, max(0, width - height)))
