@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
@@ -17,6 +17,7 @@ from vae.errors import UserError
 from vae.metrics import evaluate_panel
 from vae.models import count_parameters
 from vae.state import STATE_FILE, load_state
+from vae.tensorboard import TensorBoard
 from vae.training import EpochEnd, train
 
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
@@ -37,9 +38,25 @@ def _parser() -> Parser:
     training = commands.add_parser("train", help="train one VAE", description="Train one VAE.")
     training.set_defaults(command=train_command)
     _add_common(training)
-    training.add_argument("--output", type=Path, help="directory of the run (default: runs/vae-<time>)")
-    training.add_argument("--resume", action="store_true", help="go on with the run in --output")
-    training.add_argument("--tensorboard", action="store_true", help="write scalars to <output>/tensorboard")
+    place = training.add_mutually_exclusive_group()
+    place.add_argument("--name", help="name of the run, kept in runs/<name> (default: vae-<time>)")
+    place.add_argument("--output", type=Path, help="directory of the run, instead of --name")
+    training.add_argument(
+        "--resume", action="store_true", help="go on with the run of that name or directory"
+    )
+    training.add_argument(
+        "--print-every", type=int, default=1, metavar="N", help="print every Nth epoch (default: %(default)s)"
+    )
+    training.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write curves, histograms and hyperparameters to tensorboard/ in the run",
+    )
+    training.add_argument(
+        "--tensorboard-images",
+        action="store_true",
+        help="the same with reconstructions, samples and the latent space",
+    )
     hyperparameters = training.add_argument_group("hyperparameters")
     for name, field in PARAMS.items():
         many = name == "milestones"
@@ -81,20 +98,22 @@ def train_command(arguments: argparse.Namespace) -> int:
     """Train one VAE; keep the model of the epoch with the lowest validation loss and the last state."""
     config = Config.from_params({name: getattr(arguments, name) for name in PARAMS})
     device = _device(arguments.device)
-    output = arguments.output or Path("runs") / time.strftime("vae-%Y%m%d-%H%M%S", time.gmtime())
+    if arguments.print_every < 1:
+        raise UserError(f"--print-every must be >= 1, got {arguments.print_every}")
+    output = arguments.output or Path("runs") / (
+        arguments.name or time.strftime("vae-%Y%m%d-%H%M%S", time.gmtime())
+    )
     has_state = (output / STATE_FILE).exists()
     if arguments.resume and not has_state:
-        raise UserError(f"--resume needs a run in --output, {output} has no {STATE_FILE}")
+        raise UserError(f"--resume needs the --name or --output of a run, {output} has no {STATE_FILE}")
     if has_state and not arguments.resume:
-        raise UserError(
-            f"{output} holds a run already; add --resume to go on with it or choose another --output"
-        )
+        raise UserError(f"{output} holds a run already; add --resume to go on with it or choose another name")
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
-    best_loss, epochs_before = math.inf, 0
+    best_loss, epochs_before, state = math.inf, 0, None
     if arguments.resume:
-        state = load_state(output, config)
+        state = load_state(output, config, device)
         epochs_before = state.epoch
         if state.dataset != dataset.fingerprint:
             raise UserError(
@@ -102,31 +121,30 @@ def train_command(arguments: argparse.Namespace) -> int:
             )
         if (output / MODEL_FILE).exists():
             best_loss = load_model(output).metrics["val_loss"]
-    log_scalars = _tensorboard_logger(output / "tensorboard") if arguments.tensorboard else None
-    shown_header = False
+    board = None
+    if arguments.tensorboard or arguments.tensorboard_images:
+        board = TensorBoard(
+            output / "tensorboard",
+            config,
+            dataset,
+            split.validation,
+            images=arguments.tensorboard_images,
+            epochs_before=epochs_before,
+        )
 
     def on_epoch_end(end: EpochEnd) -> None:
-        nonlocal best_loss, shown_header
-        if not shown_header:
+        nonlocal best_loss
+        metrics, max_epochs = end.metrics, config.training.max_epochs
+        if end.epoch == epochs_before + 1:
             size = count_parameters(end.state.model)
             print(
                 f"{config.model.architecture}, {size:,} parameters, {len(split.train):,} images on {device}"
             )
-            print(
-                f"{'epoch':>9} {'train loss':>11} "
-                + " ".join(f"{name:>12}" for name in PANEL)
-                + f" {'images/s':>9}"
-            )
-            shown_header = True
-        metrics = end.metrics
-        values = " ".join(f"{metrics[name]:>12.4f}" for name in PANEL)
-        print(
-            f"{end.epoch:>4}/{config.training.max_epochs:<4} {metrics['train_loss']:>11.3f} {values} "
-            f"{metrics['images_per_second']:>9,.0f}",
-            flush=True,
-        )
-        if log_scalars:
-            log_scalars(metrics, end.epoch)
+            print(_HEADER)
+        if end.epoch % arguments.print_every == 0 or end.epoch == max_epochs or end.stop_reason:
+            print(_row(end, max_epochs), flush=True)
+        if board:
+            board.log_epoch(end)
         if end.stop_reason:
             return
         if metrics["val_loss"] < best_loss:
@@ -140,7 +158,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         split.train,
         split.validation,
         device=device,
-        resume_from=output if arguments.resume else None,
+        resume_from=state,
         on_epoch_end=on_epoch_end,
     )
     if result.stop_reason == "nan":
@@ -154,6 +172,15 @@ def train_command(arguments: argparse.Namespace) -> int:
         print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to go on")
     print(f"Model, config and state are in {output}")
     return 0
+
+
+_HEADER = f"{'epoch':>9} {'train loss':>11} {' '.join(f'{name:>12}' for name in PANEL)} {'images/s':>9}"
+
+
+def _row(end: EpochEnd, max_epochs: int) -> str:
+    values = " ".join(f"{end.metrics[name]:>12.4f}" for name in PANEL)
+    loss, speed = end.metrics["train_loss"], end.metrics["images_per_second"]
+    return f"{end.epoch:>4}/{max_epochs:<4} {loss:>11.3f} {values} {speed:>9,.0f}"
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
@@ -191,19 +218,6 @@ def _device(name: str | None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device '{name}' asks for a GPU and torch sees none; use --device cpu")
     return device
-
-
-def _tensorboard_logger(directory: Path) -> Callable[[dict[str, Any], int], None]:
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-    writer = SummaryWriter(directory)
-
-    def log(metrics: dict[str, Any], epoch: int) -> None:
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, epoch)
-        writer.flush()
-
-    return log
 
 
 def cli() -> NoReturn:

@@ -54,7 +54,7 @@ def train(
     validation: ImageSet,
     *,
     device: str | torch.device = "cpu",
-    resume_from: Path | None = None,
+    resume_from: Path | TrainingState | None = None,
     on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
 ) -> TrainResult:
     """Train one VAE.
@@ -65,7 +65,7 @@ def train(
     Parameters
     ----------
     resume_from
-        A directory written by ``state.save``; training goes on after its epoch.
+        A state, or the directory that its ``save`` wrote; training goes on after its epoch.
     on_epoch_end
         Called after each epoch; returning True ends the training.
 
@@ -89,10 +89,12 @@ def train(
         ).to(device)
         state = TrainingState(config, model)
     else:
-        state = load_state(resume_from, config, device)
+        if isinstance(resume_from, Path):
+            resume_from = load_state(resume_from, config, device)
+        state = resume_from
         if state.model.image_shape != train.image_shape:
             raise UserError(
-                f"{resume_from} was trained on images {state.model.image_shape}, got {train.image_shape} "
+                f"the run was trained on images {state.model.image_shape}, got {train.image_shape} "
                 "(channels, height, width)"
             )
     history: list[dict[str, float]] = []

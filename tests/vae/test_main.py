@@ -33,7 +33,7 @@ def test_train_keeps_the_model_of_its_best_epoch_and_evaluate_measures_it(tmp_pa
 
     log = EventAccumulator(str(run / "tensorboard"))
     log.Reload()
-    assert [round(event.value, 3) for event in log.Scalars("val_loss")] == [round(loss, 3) for loss in losses]
+    assert [round(event.value, 3) for event in log.Scalars("val/loss")] == [round(loss, 3) for loss in losses]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
@@ -78,6 +78,13 @@ def test_a_run_is_never_overwritten(tmp_path):
         main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
 
 
+def test_every_nth_epoch_and_the_last_are_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main([*TRAIN, "--max-epochs", "5", "--name", "some", "--print-every", "2"])
+    assert re.findall(r"^ *(\d)/5", capsys.readouterr().out, re.MULTILINE) == ["2", "4", "5"]
+    assert load_model(tmp_path / "runs" / "some").epoch
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -92,7 +99,9 @@ def test_a_run_is_never_overwritten(tmp_path):
             UserError,
             "non-finite in epoch 1; try a --learning-rate",
         ),
-        (["--resume"], UserError, "--resume needs a run in --output"),
+        (["--resume"], UserError, "--resume needs the --name or --output of a run"),
+        (["--print-every", "0"], UserError, "--print-every must be >= 1, got 0"),
+        (["--tensorboard", "--batch-size", "5000"], UserError, "batch_size must be <= "),
         (["--device", "gpu"], UserError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
         (["--output", "/proc/run"], StorageError, "cannot write /proc/run"),
     ],
