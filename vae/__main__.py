@@ -59,13 +59,17 @@ def _parser() -> Parser:
     )
     hyperparameters = training.add_argument_group("hyperparameters")
     for name, field in PARAMS.items():
+        flag, help = f"--{name.replace('_', '-')}", field.metadata["help"]
+        if field.type is bool:
+            hyperparameters.add_argument(flag, action="store_true", help=help)
+            continue
         many = name == "milestones"
         hyperparameters.add_argument(
-            f"--{name.replace('_', '-')}",
+            flag,
             type=int if many else field.type,
             nargs="*" if many else None,
             default=field.default,
-            help=f"{field.metadata['help']} (default: {'none' if many else field.default})",
+            help=f"{help} (default: {'none' if many else field.default})",
         )
 
     evaluation = commands.add_parser(
