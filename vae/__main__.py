@@ -17,7 +17,7 @@ from vae.errors import UserError
 from vae.metrics import evaluate_panel
 from vae.models import count_parameters
 from vae.state import STATE_FILE, load_state
-from vae.training import EpochEnd, train
+from vae.training import EpochEnd, check_fit, train
 
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
 
@@ -92,6 +92,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
+    check_fit(config, dataset.train.image_shape, len(split.train))  # before anything is written
     best_loss, epochs_before = math.inf, 0
     if arguments.resume:
         state = load_state(output, config)

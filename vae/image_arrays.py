@@ -128,9 +128,9 @@ def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
         raise UserError(
             f"{where} have values from {images.min():g} to {images.max():g}, {kind}; rescale them"
         )
-    if highest == 255 and images.max() <= 1:
+    if highest == 255 and images.max() == 1:
         raise UserError(
-            f"{where} are whole numbers from 0 to {images.max()}, where 255 is white: all would be black; "
+            f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"
         )
     return np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vae.errors import StorageError, UserError
 from vae.image_arrays import OwnImages, check_size, size_text
@@ -135,8 +135,7 @@ def _read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
         ValueError,
         Image.DecompressionBombError,
     ) as error:  # found by flipping bytes
-        reason = str(error)
-        for spelled in (repr(str(source)), str(source), repr(source)):
-            reason = reason.replace(spelled, "the file")
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its format is not known" if unknown else str(error).replace(str(source), "the file")
         raise StorageError(f"cannot read {name} as an image: {reason}; replace or delete it") from None
     return pixels[..., None] if pixels.ndim == 2 else pixels

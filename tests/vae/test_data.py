@@ -234,7 +234,7 @@ TWO_CLASSES = np.arange(N) % 2
         ({"images": random_images(N), "labels": np.where(TWO_CLASSES, np.nan, 0)}, "labels .* contain NaN"),
         ({"images": random_images(N), "labels": TWO_CLASSES + 0.5}, "labels .* must be classes, .* got 0.5"),
         ({"images": random_images(N), "labels": TWO_CLASSES * 1j}, "labels .* are complex128, must be whole"),
-        ({"images": random_images(N) % 2}, "whole numbers from 0 to 1, where 255 is white"),
+        ({"images": random_images(N) % 2}, "whole numbers up to 1, where 255 is white"),
         (
             {
                 "images": random_images(N),

@@ -204,7 +204,7 @@ HOLE[4][7][0][0] = None
             {"image": lists(np.where(LABELS[:, None, None] == 1, np.nan, IMAGES[..., 0] / 255))},
             "NaN .* image 1",
         ),
-        ({"image": lists(IMAGES % 2)}, "whole numbers from 0 to 1, where 255 is white"),
+        ({"image": lists(IMAGES % 2)}, "whole numbers up to 1, where 255 is white"),
         ({"image": GOOD, "label": [*[0, 1] * 9, None, 1]}, "row 18 of column 'label' .* is missing; fill it"),
         ({"image": GOOD, "label": LABELS + 0.5}, "column 'label' .* must be classes, .* got 0.5"),
         ({"image": GOOD, "label": [[0]] * N}, "column 'label' .* is list<.*, must be whole numbers or names"),
@@ -271,7 +271,9 @@ def test_a_broken_image_is_named_by_its_row(tmp_path):
     ):
         load(write(tmp_path / "mine.parquet", {"image": broken}))
     broken[3] = {"bytes": b"", "path": "3.png"}
-    with pytest.raises(StorageError, match="row 3 .* cannot identify image file the file; replace") as caught:
+    with pytest.raises(
+        StorageError, match="row 3 .* as an image: its format is not known; replace"
+    ) as caught:
         load(write(tmp_path / "mine.parquet", {"image": broken}))
     assert "BytesIO" not in str(caught.value)
 
