@@ -180,8 +180,11 @@ class Space:
 
     def check_fit(self, image_shape: tuple[int, int, int], n_train: int, n_classes: int) -> None:
         """Raise a UserError if a value cannot be used with these images, before it fails in a trial."""
-        for config in self._configs():
-            check_fit(config, image_shape, n_train, n_classes)
+        try:
+            for config in self._configs():
+                check_fit(config, image_shape, n_train, n_classes)
+        except UserError as error:
+            raise UserError(f"{error}; give a --space with values that fit these images") from None
 
     def _configs(self) -> Iterator[Config]:
         """Yield configs in which each branch's examples occur; what the space leaves out has its default."""

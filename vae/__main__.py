@@ -18,7 +18,7 @@ from vae.metrics import evaluate_panel
 from vae.models import count_parameters
 from vae.state import STATE_FILE, load_state
 from vae.tensorboard import TensorBoard
-from vae.training import EpochEnd, train
+from vae.training import EpochEnd, check_fit, train
 
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
 
@@ -115,6 +115,8 @@ def train_command(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
+    # before anything is written
+    check_fit(config, dataset.train.image_shape, len(split.train), dataset.train.n_classes)
     best_loss, epochs_before, state = math.inf, 0, None
     if arguments.resume:
         state = load_state(output, config, device)

@@ -15,10 +15,12 @@ from torch import Tensor
 from vae.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from vae.download import locate, read_verified
 from vae.errors import StorageError, UserError
+from vae.image_arrays import OwnImages, read_npz
 
 logger = logging.getLogger(__name__)
 
 DATASETS = (*ARCHIVES, "digits")
+OWN_SUFFIXES = (".npz", ".parquet")
 SEAL_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
 SEALED_FRACTION = 0.2
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
@@ -87,8 +89,9 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
     Parameters
     ----------
     name_or_path
-        A name of `DATASETS`; a folder of class sub-folders (or of `train/` and `test/` with these inside); an
-        `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels` if known.
+        A name of `DATASETS`; a folder of images or of class sub-folders (or of `train/` and `test/` that hold
+        these); an `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels`
+        if known; a `.parquet` file or a folder of such, see `vae.parquet_images.read_parquet`.
         Without a test part, a stratified 20 % is sealed as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
@@ -107,17 +110,18 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
     if name_or_path == "digits":
         return _load_digits()
     path = Path(name_or_path).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+    if path.is_dir() or (path.is_file() and path.suffix in OWN_SUFFIXES):
         return _load_own(path)
     if path.is_file():
         raise UserError(
-            f"dataset {name_or_path!r} must be a folder or an .npz file, got a {path.suffix or 'plain'} file"
+            f"dataset {name_or_path!r} must be a folder, an .npz or a .parquet file, "
+            f"got a {path.suffix or 'plain'} file"
         )
     close = difflib.get_close_matches(name_or_path, DATASETS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UserError(
         f"unknown dataset {name_or_path!r}: must be {', '.join(DATASETS)}, "
-        f"or the path of a folder or .npz file{hint}"
+        f"or the path of a folder, an .npz or a .parquet file{hint}"
     )
 
 
@@ -192,10 +196,8 @@ def _load_digits() -> Dataset:
 
 
 def _load_own(path: Path) -> Dataset:
-    from vae.image_files import read_folder, read_npz
-
     try:
-        own = read_folder(path) if path.is_dir() else read_npz(path)
+        own = _read_own(path)
     except OSError as error:
         raise StorageError(
             f"cannot read {error.filename or path}: {error.strerror}; check its permissions"
@@ -207,7 +209,23 @@ def _load_own(path: Path) -> Dataset:
         logger.info("%s has no test part: %d of its images are set apart as one", path, len(test))
     else:
         test = _image_set(own.test_images, own.test_labels)
-    return _dataset(path.resolve().name.removesuffix(".npz"), train, test, own.class_names)
+    path = path.resolve()
+    name = path.stem if path.suffix in OWN_SUFFIXES else path.name
+    return _dataset(name, train, test, own.class_names)
+
+
+def _read_own(path: Path) -> OwnImages:
+    if path.suffix == ".npz" and path.is_file():
+        return read_npz(path)
+    # What the other formats need is imported only if they are used.
+    if path.is_dir():
+        from vae.image_files import holds_images, read_folder
+
+        if holds_images(path) or not any(path.glob("*.parquet")):
+            return read_folder(path)
+    from vae.parquet_images import read_parquet
+
+    return read_parquet(path)
 
 
 def _check_enough(path: Path, train: ImageSet, class_names: tuple[str, ...]) -> None:
@@ -217,8 +235,8 @@ def _check_enough(path: Path, train: ImageSet, class_names: tuple[str, ...]) -> 
         return
     if len(class_names) < 2:
         raise UserError(
-            f"{path} has one class, {class_names[0]!r}; labels need at least two classes, or give the images "
-            "without labels as an .npz with only 'images'"
+            f"{path} has one class, {class_names[0]!r}; labels need at least two classes; add a class, or "
+            "give the images without labels"
         )
     counts = torch.bincount(train.labels, minlength=len(class_names))
     if counts.min() < MIN_IMAGES:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 
@@ -78,7 +80,11 @@ def test_a_wrong_argument_is_one_line(complaint, tmp_path, arguments, words):
         ("architecture: {choice: [fc, cnn]}", "architecture must be one of"),
         ("reconstruction_loss: {choice: [bce, l2]}", "reconstruction_loss must be one of"),
         ("reconstruction_loss: ssim\nssim_window: 11", "ssim_window must be <= 8"),
-        ("batch_size: {choice: [64, 65536]}", "batch_size must be <="),
+        ("latent_dim: {int: [2, 65]}", "latent_dim must be <= 64, the values of one image, got 65"),
+        (
+            "batch_size: {choice: [64, 65536]}",
+            "batch_size must be <= 1198, the number of training images, got 65536; give a --space",
+        ),
     ],
 )
 def test_a_wrong_space_file_is_one_line(complaint, tmp_path, space, words):
@@ -113,6 +119,13 @@ def test_labels_that_the_objective_needs_are_missed_at_the_door(complaint, tmp_p
     )
     code, line = complaint("search", "--dataset", "own.npz", "--objective", "val_knn_accuracy")
     assert (code, "val_knn_accuracy needs labels" in line) == (2, True), line
+
+
+def test_a_broken_image_in_a_parquet_file_is_an_io_error(complaint, tmp_path):
+    pq.write_table(pa.table({"image": [b"no image"] * 20}), tmp_path / "own.parquet")
+    code, line = complaint("search", "--dataset", "own.parquet")
+    assert (code, "cannot read row 0 of column 'image' of own.parquet" in line) == (1, True), line
+    assert [path.name for path in tmp_path.iterdir()] == ["own.parquet"]
 
 
 def test_a_corrupted_data_file_is_an_io_error(complaint, tmp_path):

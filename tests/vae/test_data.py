@@ -116,6 +116,32 @@ def test_a_folder_with_train_and_test_keeps_them_apart(tmp_path):
     assert np.array_equal(dataset.test.images[:3, 0], random_images(3, seed=0)[..., 0])
 
 
+def test_a_folder_of_images_alone_is_unlabelled(tmp_path):
+    images = random_images(MIN_IMAGES, (9, 8, 3))
+    write_class(tmp_path / "mine", images)
+    (tmp_path / "mine" / ".hidden.png").write_text("not an image")
+    dataset = load_dataset(str(tmp_path / "mine"))
+    assert dataset.train.labels is dataset.test.labels is None
+    ours = torch.cat([dataset.train.images, dataset.test.images]).permute(0, 2, 3, 1).numpy()
+    assert sorted(image.tobytes() for image in ours) == sorted(image.tobytes() for image in images)
+
+
+def test_unlabelled_images_in_train_and_test_are_kept_apart(tmp_path):
+    write_class(tmp_path / "train", random_images(MIN_IMAGES))
+    write_class(tmp_path / "test", random_images(3, seed=1))
+    dataset = load_dataset(str(tmp_path))
+    assert np.array_equal(dataset.test.images[:, 0], random_images(3, seed=1)[..., 0])
+    assert dataset.train.labels is dataset.test.labels is None
+
+
+def test_images_beside_class_folders_are_left_out_with_a_warning(tmp_path, caplog):
+    for seed, name in enumerate(["a", "b"]):
+        write_class(tmp_path / name, random_images(MIN_IMAGES, seed=seed))
+    Image.new("L", (300, 300)).save(tmp_path / "overview.png")
+    assert len(load_dataset(str(tmp_path)).train) == 16
+    assert "1 images beside the class folders were left out" in caplog.text
+
+
 def test_a_palette_image_with_transparency_is_read_as_rgb(tmp_path):
     for name in ("a", "b"):
         write_class(tmp_path / name, random_images(MIN_IMAGES, (8, 8, 3)))
@@ -206,13 +232,28 @@ TWO_CLASSES = np.arange(N) % 2
         ),
         ({"images": random_images(N), "labels": np.eye(N)}, r"labels .* shape \(20, 20\), must be one label"),
         ({"images": random_images(N), "labels": np.where(TWO_CLASSES, np.nan, 0)}, "labels .* contain NaN"),
-        ({"images": random_images(N), "labels": np.zeros(N)}, "has one class, '0.0'"),
+        ({"images": random_images(N), "labels": TWO_CLASSES + 0.5}, "labels .* must be classes, .* got 0.5"),
+        ({"images": random_images(N), "labels": TWO_CLASSES * 1j}, "labels .* are complex128, must be whole"),
+        ({"images": random_images(N) % 2}, "whole numbers up to 1, where 255 is white"),
+        (
+            {
+                "images": random_images(N),
+                "labels": TWO_CLASSES,
+                "test_images": random_images(2),
+                "test_labels": np.array(["0", "1"]),
+            },
+            "has text and numbers as labels",
+        ),
+        ({"images": random_images(N), "labels": np.zeros(N)}, "has one class, '0'"),
         (
             {"images": random_images(N), "labels": np.arange(N) // 19},
             "class '1' .* has 1 training images, must have >= 10",
         ),
         ({"images": random_images(MIN_IMAGES - 1)}, "has 9 training images, must have >= 10"),
-        ({"images": random_images(N), "test_images": random_images(5, (9, 9, 1))}, "9x9x1, images are 8x8x1"),
+        (
+            {"images": random_images(N), "test_images": random_images(5, (9, 9, 1))},
+            "9x9x1, training images are 8x8x1",
+        ),
         ({"images": random_images(N), "labels": TWO_CLASSES, "test_images": random_images(5)}, "needs both"),
         (
             {"images": random_images(N), "test_images": random_images(5), "test_labels": np.ones(5)},
@@ -225,7 +266,7 @@ TWO_CLASSES = np.arange(N) % 2
                 "test_images": random_images(2),
                 "test_labels": np.array([0, 7]),
             },
-            "test_labels .* has class 7, which labels has not",
+            "class 7 is among the test labels in .*mine.npz, but not",
         ),
     ],
 )
@@ -278,7 +319,7 @@ def test_an_image_of_another_size_is_named(folder):
 def test_an_image_that_cannot_be_read_is_named(folder):
     file = folder / "b" / "004.png"
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(StorageError, match=r"cannot read the image .*b/004\.png: "):
+    with pytest.raises(StorageError, match=r"cannot read .*b/004\.png as an image: "):
         load_dataset(str(folder))
 
 
@@ -286,6 +327,22 @@ def test_an_image_of_16_bits_is_refused(folder):
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "a" / "004.png")
     with pytest.raises(UserError, match=r"a/004\.png has more than 8 bits"):
         load_dataset(str(folder))
+
+
+def test_a_broken_header_is_one_line_too(folder, recwarn):
+    file = folder / "b" / "004.png"
+    content = file.read_bytes()
+    for damaged in (
+        b"",
+        content[:8] + b"\0\0\0\x05" + content[12:],
+        b"P5\n1",
+        b"II*\0\x08\0\0\0\x01\0" + b"\x7f" * 20,
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError, match=r"cannot read .*b/004\.png as an image: ") as caught:
+            load_dataset(str(folder))
+        assert "\n" not in str(caught.value)
+    assert not recwarn.list
 
 
 def test_a_class_without_images_is_named(folder):
@@ -300,9 +357,9 @@ def test_a_class_with_too_few_images_is_named(folder):
         load_dataset(str(folder))
 
 
-def test_a_folder_without_class_folders_is_refused(folder):
-    with pytest.raises(UserError, match="mine/a has no class sub-folders"):
-        load_dataset(str(folder / "a"))
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="has neither class sub-folders nor images"):
+        load_dataset(str(tmp_path))
 
 
 def test_a_test_folder_with_other_classes_is_refused(tmp_path, folder):
@@ -329,7 +386,7 @@ def test_a_folder_that_mixes_parts_and_classes_is_refused(tmp_path, folder, extr
 
 
 def test_a_file_of_another_kind_is_refused(folder):
-    with pytest.raises(UserError, match="must be a folder or an .npz file, got a .png file"):
+    with pytest.raises(UserError, match="must be a folder, an .npz or a .parquet file, got a .png file"):
         load_dataset(str(folder / "a" / "000.png"))
 
 

@@ -1,0 +1,168 @@
+"""A person's images as arrays, as an `.npz` holds them: their sizes, values and labels are checked here."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vae.errors import StorageError, UserError
+
+MIN_SIDE, MAX_SIDE = 8, 64
+
+
+@dataclass(frozen=True, eq=False)
+class OwnImages:
+    """Images uint8 (n, H, W, C) and labels int64 (n,) that index `class_names`, or None."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    test_images: np.ndarray | None
+    """None when the source has no test part."""
+    test_labels: np.ndarray | None
+
+
+def read_npz(path: Path) -> OwnImages:
+    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
+    if "images" not in arrays:
+        raise UserError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
+    known = {"images", "labels", "test_images", "test_labels"}
+    if unknown := sorted(set(arrays) - known):
+        raise UserError(
+            f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(known))}"
+        )
+    if ("test_images" in arrays) != ("test_labels" in arrays) and "labels" in arrays:
+        raise UserError(f"{path} has labels, so it needs both of test_images and test_labels, or neither")
+    if "labels" not in arrays and "test_labels" in arrays:
+        raise UserError(f"{path} has test_labels without labels; add labels or take test_labels away")
+
+    def images(name: str) -> np.ndarray:
+        return to_uint8(arrays[name], f"{name} in {path}")
+
+    def labels(name: str, of: np.ndarray) -> np.ndarray | None:
+        return check_labels(arrays[name], len(of), f"{name} in {path}") if name in arrays else None
+
+    train_images = images("images")
+    if "test_images" not in arrays:
+        return with_classes(path, train_images, labels("labels", train_images))
+    test_images = images("test_images")
+    return with_classes(
+        path,
+        train_images,
+        labels("labels", train_images),
+        test_images=test_images,
+        test_labels=labels("test_labels", test_images),
+    )
+
+
+def with_classes(
+    path: Path,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    *,
+    test_images: np.ndarray | None = None,
+    test_labels: np.ndarray | None = None,
+    label_names: tuple[str, ...] = (),
+) -> OwnImages:
+    """Check both parts against each other and number the classes.
+
+    Parameters
+    ----------
+    path
+        Where they are from.
+    images, test_images
+        uint8 (n, H, W, C); None if there is no test part.
+    labels, test_labels
+        As `check_labels` returns them; None if there are none.
+    label_names
+        Name of the label i at place i; without names, a label is its own name.
+
+    Raises
+    ------
+    UserError
+        The test part has images of another size, or a class that is not in the training part.
+    """
+    if test_images is not None and test_images.shape[1:] != images.shape[1:]:
+        raise UserError(
+            f"test images in {path} are {size_text(test_images)}, training images are {size_text(images)}; "
+            "make all the same"
+        )
+    if labels is None:
+        return OwnImages(images, None, (), test_images, None)
+    values, index = np.unique(labels, return_inverse=True)
+    test_index = None
+    if test_labels is not None:
+        if (test_labels.dtype.kind == "U") != (labels.dtype.kind == "U"):
+            raise UserError(f"{path} has text and numbers as labels; make all labels text or all numbers")
+        if len(extra := np.setdiff1d(test_labels, values)):
+            raise UserError(
+                f"class {label_names[extra[0]] if label_names else extra[0]} is among the test labels in "
+                f"{path}, but not among the training labels; add training images or drop the class"
+            )
+        test_index = np.searchsorted(values, test_labels).astype(np.int64)
+    names = tuple(label_names[value] if label_names else str(value) for value in values)
+    return OwnImages(images, index.astype(np.int64), names, test_images, test_index)
+
+
+def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
+    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1]."""
+    if images.ndim not in (3, 4) or len(images) == 0:
+        raise UserError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
+    images = images[..., None] if images.ndim == 3 else images
+    check_size(images.shape[1:], where)
+    if images.dtype.kind not in "iuf":
+        raise UserError(f"{where} are {images.dtype}, must be uint8, or floats in [0, 1]; convert them")
+    if not np.isfinite(images).all():
+        first = int(np.argwhere(~np.isfinite(images))[0][0])
+        raise UserError(f"{where} contain NaN or infinity, first in image {first}; clean them")
+    highest = 1 if images.dtype.kind == "f" else 255
+    if images.min() < 0 or images.max() > highest:
+        kind = "floats must be in [0, 1]" if highest == 1 else "whole numbers must be in 0..255"
+        raise UserError(
+            f"{where} have values from {images.min():g} to {images.max():g}, {kind}; rescale them"
+        )
+    if highest == 255 and images.max() == 1:
+        raise UserError(
+            f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
+            "multiply them by 255 or make them floats"
+        )
+    return np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)
+
+
+def check_size(shape: tuple[int, ...], where: str) -> None:
+    """Raise a UserError unless (H, W, C) is a size that the models take."""
+    height, width, channels = shape
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE and channels in (1, 3)):
+        raise UserError(
+            f"{where}: image size {'x'.join(map(str, shape))} (height x width x channels) must be "
+            f"{MIN_SIDE} to {MAX_SIDE} pixels a side with 1 or 3 channels; resize the images"
+        )
+
+
+def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:
+    """Labels (n,) as whole numbers, truth values or text, from anything that means the same."""
+    if labels.shape != (n_images,):
+        raise UserError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise UserError(f"{where} contain NaN or infinity; leave labels out if there are none")
+        if (odd := labels[labels != np.floor(labels)]).size:
+            raise UserError(f"{where} must be classes, whole numbers or names, got {odd[0]:g}")
+        return labels.astype(np.int64)
+    if labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind not in "biuU":
+        raise UserError(f"{where} are {labels.dtype}, must be whole numbers or names; convert them")
+    return labels
+
+
+def size_text(images: np.ndarray) -> str:
+    """Size of one image or of each of several, as 28x28x1."""
+    return "x".join(str(side) for side in images.shape[-3:])
