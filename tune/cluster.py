@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
-from vae.errors import UserError
+from vae.errors import ClusterError, UserError
 
 SOURCE = Path(__file__).resolve().parent.parent
 TOKEN = Path.home() / ".ray" / "auth_token"
@@ -46,6 +46,8 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
     ------
     UserError
         No cluster answers at the address.
+    ClusterError
+        None starts on this machine.
     """
     if address is None and ray.is_initialized():  # called from a program that has its own
         yield None
@@ -56,13 +58,19 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
     if address is None:
         # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
-        context = ray.init(
-            "local",  # not the cluster of somebody else on this machine
-            dashboard_host="127.0.0.1",
-            include_dashboard=True,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            context = ray.init(
+                "local",  # not the cluster of somebody else on this machine
+                dashboard_host="127.0.0.1",
+                include_dashboard=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray raises a plain one when its processes are too slow
+            raise ClusterError(
+                f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is less "
+                "busy, the logs are in /tmp/ray/session_latest/logs"
+            ) from error
     else:
         address = address if ":" in address or address == "auto" else f"{address}:6379"
         # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.

@@ -11,3 +11,9 @@ class StorageError(UserError):
     """A file that cannot be read, written or trusted, or a source of data that cannot be reached."""
 
     exit_code = 1
+
+
+class ClusterError(UserError):
+    """A Ray cluster that does not start."""
+
+    exit_code = 1

@@ -7,7 +7,7 @@ import ray
 
 from tune import cluster
 from tune.cluster import _fit, _protect_token, ray_session, trial_resources
-from vae.errors import UserError
+from vae.errors import ClusterError, UserError
 
 
 def node(cpus, gpus=0):
@@ -97,3 +97,17 @@ def test_a_port_that_is_closed_or_none_is_refused_without_asking_ray(monkeypatch
     monkeypatch.setattr(ray, "init", lambda *arguments, **options: pytest.fail("Ray was asked"))
     with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'"), ray_session(address):
         pass
+
+
+def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
+    def time_out(*arguments, **options):
+        raise Exception("The current node timed out during startup.\nThis could happen because …")
+
+    monkeypatch.setattr(ray, "init", time_out)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(ClusterError, match="^Ray did not start on this machine") as error, ray_session():
+        pass
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 1
