@@ -32,8 +32,8 @@ FIGURES = {
     "the training images lie, which is another place when the KL weight is low.",
     "interpolations": "Pairs of test images, of two classes where classes are known, and what the best VAE "
     "decodes along the straight line between their latent means.",
-    "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay those "
-    "of one test image, and a frame marks where that image itself lies.",
+    "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay "
+    "those of one test image, and a frame marks where that image itself lies.",
     "accuracy": "KNN accuracy on the sealed test set.",
     "learning_curves": "Every trial of the search, epoch by epoch.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
