@@ -36,7 +36,7 @@ def draw_traversals(dataset: Dataset, best: BestVae) -> Figure:
     _, height, width = best.model.image_shape
     n_rows, n_columns = len(dimensions), len(STEPS)
     figure = Figure(figsize=(11.4, max(2.2, 0.74 * n_rows * height / width + 0.7)))
-    left, middle = figure.subplots(1, 2, width_ratios=(1, n_columns), gridspec_kw={"wspace": 0.04})
+    left, middle = figure.subplots(1, 2, width_ratios=(1.35, n_columns), gridspec_kw={"wspace": 0.04})
     show_mosaic(
         left, np.concatenate([displayable(to_unit(image)), decode_pictures(best.model, start[None])]), 1
     )
