@@ -34,13 +34,13 @@ def draw_interpolations(dataset: Dataset, best: BestVae) -> Figure | None:
     lines = np.concatenate([start + share * (end - start) for start, end in latents])
 
     _, height, width = best.model.image_shape
-    figure = Figure(figsize=(11.4, 0.86 * len(rows) * height / width + 0.5))
+    figure = Figure(figsize=(11.4, 0.86 * len(rows) * height / width + 0.5), layout="compressed")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, N_STEPS, 1), gridspec_kw={"wspace": 0.015})
     show_mosaic(left, pictures[::2], 1)
     show_mosaic(middle, decode_pictures(best.model, lines), N_STEPS)
     show_mosaic(right, pictures[1::2], 1)
-    for axes, title in ((left, "image"), (right, "image")):
-        axes.set_title(title, loc="center", fontsize=9, fontweight="normal", color=MUTED)
+    for axes in (left, right):
+        axes.set_title("image", loc="center", fontsize=9, fontweight="normal", color=MUTED)
     middle.set_title("reconstruction", loc="left", fontsize=9, fontweight="normal", color=MUTED)
     middle.set_title(
         "decoded on the line between", loc="center", fontsize=9, fontweight="normal", color=MUTED
