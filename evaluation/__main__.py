@@ -55,13 +55,18 @@ def _parser() -> Parser:
         "run", type=Path, metavar="RUN", help="run directory of a study, or directory of a checkpoint"
     )
     parser.add_argument(
-        "--methods", type=_names, metavar="NAME,…", help=f"what to compare (default: {','.join(METHODS)})"
+        "--methods",
+        type=_names,
+        metavar="NAME,…",
+        help="what to compare: "
+        + "; ".join(f"{name}, {method.what}" for name, method in METHODS.items())
+        + f" (default: {','.join(name for name, method in METHODS.items() if method.default)})",
     )
     parser.add_argument(
         "--dims",
         type=_numbers,
         metavar="N,…",
-        help="dimensions of PCA and UMAP (default: 2,10, for PCA the VAEs' own too)",
+        help="dimensions of PCA and UMAP (default: 2,10, for PCA the VAEs' own too, for vae_umap 2)",
     )
     parser.add_argument(
         "--finalists",

@@ -88,6 +88,7 @@ def estimate_seconds(
         for dim in _PROBE_DIMS
     )
     n_vaes = n_finalists * (1 + n_seeds)
+    n_members = n_finalists if n_finalists > 1 else 0  # of the ensemble, embedded once more
     largest = min(n_pixels, n_train)
     # PCA is taken at the finalists' dimensions too. A k-d tree, for two dimensions, is faster than this.
     low = [*dims, *dims, *[latent_dim] * (n_vaes + n_finalists)]
@@ -105,8 +106,9 @@ def estimate_seconds(
         _COMPILE_S + n_images * (_UMAP_GRAPH_S_PER_VALUE * n_pixels + _UMAP_LAYOUT_S * layouts)
     )
     pca = speed.per_value * n_train * n_pixels * largest
-    vaes = slowdown * _VAE_S_PER_VALUE * n_images * n_pixels * n_vaes
-    work = umap + pca + vaes + scoring(n_pixels) + sum(scoring(min(dim, largest)) for dim in low)
+    vaes = slowdown * _VAE_S_PER_VALUE * n_images * n_pixels * (n_vaes + n_members)
+    ensemble = scoring(n_members * latent_dim) if n_members else 0.0
+    work = umap + pca + vaes + ensemble + scoring(n_pixels) + sum(scoring(min(dim, largest)) for dim in low)
     # UMAP runs on one core, from the start; whatever is scored after it waits for it.
     longest = umap + scoring(max(dims)) / (folds + 1)
     wall = work / n_slots + (1 - 1 / n_slots) * longest

@@ -78,7 +78,7 @@ def evaluate_run(
     """
     options = options or Options()
     study = run.read_study()
-    trial_ids = choose_finalists(run, study["mode"], finalists) if options.wants("vae") else []
+    trial_ids = choose_finalists(run, study["mode"], finalists) if options.wants_vaes else []
     trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study["mode"])
     described = study["dataset"]
     dataset = load_dataset(described["path"], data_dir or _path(described.get("data_dir")))
@@ -117,7 +117,7 @@ def _evaluate(
     compute: Compute | None,
     console: Console | None,
 ) -> None:
-    embedders = plan_embedders(dataset, [*vaes, *replicas], options)
+    embedders = plan_embedders(dataset, vaes, options, replicas)
     images = Images.from_dataset(dataset)
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:

@@ -50,7 +50,7 @@ def finalist_rows(results: Results) -> list[Finalist]:
     setting = validation_setting(results)
     finalists = []
     for row in results.comparison:
-        if row.key.trial_id is None:
+        if row.key.method != "vae" or row.key.trial_id is None:
             continue
         trial = trials.get(row.key.trial_id, {})
         validation, like = trial.get("val_knn_accuracy"), _test(results, row.key, setting)

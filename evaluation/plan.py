@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from evaluation.embedders import METHODS, Embedder, Pca, Raw, Umap, Vae
+from evaluation.embedders import METHODS, Embedder, Ensemble, Pca, PcaUmap, Raw, Umap, Vae, VaeUmap
 from evaluation.protocols import KnnGrid
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import FINALIST_SEEDS, read_frame, read_table
@@ -18,6 +18,8 @@ from vae.errors import UserError
 
 DEFAULT_DIMS = (2, 10)
 DEFAULT_FINALISTS = 3
+PICTURE_DIMS = (2,)
+"""Of UMAP on top of a VAE, whose own embedding has as many dimensions as it needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +29,10 @@ class Options:
     Parameters
     ----------
     methods
-        Names from `METHODS`; all by default.
+        Names from `METHODS`; by default those that are marked so, of which the ensemble takes two VAEs.
     dims
-        Dimensions of PCA and UMAP: 2 and 10 by default, for PCA those of the VAEs too. Raw pixels and VAEs
-        have their own.
+        Dimensions of PCA and UMAP: 2 and 10 by default, for PCA those of the VAEs too, and for UMAP on top of
+        a VAE 2 alone. Raw pixels, VAEs and ensembles have their own.
     grid
         The KNN settings that are scored.
     seed
@@ -56,7 +58,12 @@ class Options:
                 raise UserError(f"dims must be >= 1, got {dim}")
 
     def wants(self, method: str) -> bool:
-        return self.methods is None or method in self.methods
+        return METHODS[method].default if self.methods is None else method in self.methods
+
+    @property
+    def wants_vaes(self) -> bool:
+        """Whether there is a method that needs the finalists."""
+        return any(self.wants(method) for method in ("vae", "vae_umap", "ensemble"))
 
 
 def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
@@ -123,13 +130,27 @@ def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
     ]
 
 
-def plan_embedders(dataset: Dataset, vaes: Sequence[Vae], options: Options) -> list[Embedder]:
+def plan_embedders(
+    dataset: Dataset, vaes: Sequence[Vae], options: Options, replicas: Sequence[Vae] = ()
+) -> list[Embedder]:
     """Return the work to do.
+
+    Parameters
+    ----------
+    dataset
+        Its size limits the dimensions.
+    vaes
+        The finalists' own models, best first.
+    options
+        What was asked for.
+    replicas
+        The finalists as fresh seeds made them.
 
     Raises
     ------
     UserError
-        A dimension was asked for that the data does not have, or nothing is left to do.
+        A dimension was asked for that the data does not have, a method that takes more VAEs or dimensions
+        than there are, or nothing is left to do.
     """
     n_pixels = dataset.train.images[0].numel()
     largest = min(n_pixels, len(dataset.train))
@@ -147,8 +168,28 @@ def plan_embedders(dataset: Dataset, vaes: Sequence[Vae], options: Options) -> l
         embedders.append(Pca(tuple(sorted(dims | own))))
     if options.wants("umap"):
         embedders.append(Umap(tuple(sorted(dims)), seed=options.seed))
+    if options.wants("pca_umap"):
+        embedders.append(PcaUmap(tuple(sorted(dims)), seed=options.seed))
     if options.wants("vae"):
-        embedders.extend(vaes)
+        embedders.extend([*vaes, *replicas])
+    if options.wants("vae_umap") and vaes:
+        embedders.append(_vae_umap(vaes[0], options))
+    if options.wants("ensemble") and len(vaes) > 1:
+        embedders.append(Ensemble(tuple(vaes)))
+    elif options.methods and "ensemble" in options.methods:
+        raise UserError(
+            f"an ensemble needs at least 2 VAEs, got {len(vaes)}; evaluate more, or leave it out of --methods"
+        )
     if not embedders:
         raise UserError("there is nothing to evaluate: give at least one method")
     return embedders
+
+
+def _vae_umap(vae: Vae, options: Options) -> VaeUmap:
+    dims = sorted({dim for dim in options.dims or PICTURE_DIMS if dim < vae.latent_dim})
+    if not dims:
+        raise UserError(
+            f"vae_umap needs dims below the {vae.latent_dim} of the best finalist, {vae.trial_id}, "
+            f"got {min(options.dims or PICTURE_DIMS)}; leave it out of --methods"
+        )
+    return VaeUmap(vae, tuple(dims), seed=options.seed)

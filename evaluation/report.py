@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from evaluation.embedders import EmbeddingKey
+from evaluation.embedders import label
 from evaluation.figures import FIGURES, write_figures
 from evaluation.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
 from evaluation.intervals import Interval
@@ -28,7 +28,8 @@ SHOWN_PARAMS = {
 }
 """Hyperparameters that the tables show, and the headings of their columns."""
 
-METHOD_NAMES = {"raw": "raw pixels", "pca": "PCA", "umap": "UMAP", "vae": "VAE"}
+OTHERS = ("raw", "pca", "umap", "pca_umap", "ensemble")
+"""The methods that the headline compares the best VAE with, as far as they were evaluated."""
 
 
 def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
@@ -74,7 +75,7 @@ def render_report(results: Results, figures_dir: Path) -> str:
         study=results.study or {},
         evaluation=results.evaluation or {},
         winner=results.winner_row,
-        baselines=[row for method in ("raw", "pca", "umap") if (row := results.baseline(method))],
+        others=[row for method in OTHERS if (row := results.closest(method))],
         finalists=finalists,
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),
@@ -91,11 +92,6 @@ def render_report(results: Results, figures_dir: Path) -> str:
         full=FULL,
         label=label,
     )
-
-
-def label(key: EmbeddingKey) -> str:
-    """Return an embedding's method as a reader calls it."""
-    return METHOD_NAMES.get(key.method, key.method) + (f" {key.trial_id}" if key.trial_id else "")
 
 
 def front_rows(results: Results) -> list[dict[str, Any]]:

@@ -162,7 +162,11 @@ class Results:
     def replicas(self, trial_id: str) -> list[EmbeddingKey]:
         """Return the embeddings of a finalist's fresh seeds."""
         own = self.own_seed(trial_id)
-        return [key for key in self._scored if key.trial_id == trial_id and key.training_seed != own]
+        return [
+            key
+            for key in self._scored
+            if (key.method, key.trial_id) == ("vae", trial_id) and key.training_seed != own
+        ]
 
     def own_seed(self, trial_id: str | None) -> int | None:
         """Return the seed of a finalist's own model, which is the one that the search trained."""
@@ -223,11 +227,13 @@ class Results:
     @property
     def winner_row(self) -> Comparison | None:
         """The row of the best finalist's embedding."""
-        return next(
-            (r for r in self.comparison if r.key.trial_id is not None and r.key.trial_id == self.winner), None
-        )
+        return next((row for row in self.comparison if self.is_winner(row.key)), None)
 
-    def baseline(self, method: str) -> Comparison | None:
+    def is_winner(self, key: EmbeddingKey) -> bool:
+        """Return whether an embedding is the best finalist's own; what is made from it is not."""
+        return key.method == "vae" and key.trial_id is not None and key.trial_id == self.winner
+
+    def closest(self, method: str) -> Comparison | None:
         """Return a method's row at the winner's dimension, or at the closest that was evaluated."""
         rows = [row for row in self.comparison if row.key.method == method]
         target = self.winner_row.key.dim if self.winner_row else 0

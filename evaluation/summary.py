@@ -6,9 +6,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.embedders import label
 from evaluation.finalists import Finalist, finalist_rows, optimism_sentence, verdict
 from evaluation.intervals import Interval
-from evaluation.report import label
 from evaluation.results import FEW, METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
 

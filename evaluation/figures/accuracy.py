@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from evaluation.embedders import EmbeddingKey
+from evaluation.embedders import EmbeddingKey, label
 from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
 from evaluation.results import FULL, Results
 
@@ -67,12 +67,11 @@ def _lines(results: Results) -> dict[EmbeddingKey, Line]:
     lines = {}
     for key in results.keys:
         siblings = [other for other in results.keys if other.method == key.method]
-        winner = key.trial_id is not None and key.trial_id == results.winner
-        name = {"raw": f"raw pixels {key.dim}-d", "pca": f"PCA {key.dim}-d", "umap": f"UMAP {key.dim}-d"}.get(
-            key.method, f"VAE {key.trial_id}"
-        )
+        # The name of a trial tells its dimension.
+        name = label(key) if key.method == "vae" else f"{label(key)} {key.dim}-d"
         colour = METHOD_COLOURS.get(key.method, MUTED)
-        lines[key] = Line(name, colour, DASHES[siblings.index(key) % len(DASHES)], winner)
+        dashes = DASHES[siblings.index(key) % len(DASHES)]
+        lines[key] = Line(name, colour, dashes, results.is_winner(key))
     return lines
 
 

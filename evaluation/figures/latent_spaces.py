@@ -1,4 +1,4 @@
-"""The test images as dots in two dimensions, one panel per method, with one legend."""
+"""The test images as dots in two dimensions, one panel per method, with one legend for all."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ def panel(title: str, embedding: Embedding, *, winner: bool = False) -> Panel:
 def draw_latent_spaces(
     panels: list[Panel], labels: NDArray[np.int64] | None, class_names: tuple[str, ...]
 ) -> Figure:
-    """Draw the panels side by side.
+    """Draw the panels side by side, more than three of them in two rows.
 
     Parameters
     ----------
@@ -53,12 +53,17 @@ def draw_latent_spaces(
     class_names
         Name of each class.
     """
-    figure = Figure(figsize=(4.1 * len(panels), 4.9))
+    n_rows = 1 if len(panels) <= 3 else 2
+    n_columns = -(-len(panels) // n_rows)
+    figure = Figure(figsize=(4.1 * n_columns, 4.4 * n_rows + 0.5))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for unused in grid[len(panels) :]:
+        unused.remove()
     colours = class_colours(len(class_names)) if labels is not None else []
     order = np.random.default_rng(0).permutation(len(panels[0].points))  # no class hides the others
     dots = [colours[label] for label in labels[order]] if labels is not None else MUTED
     size = float(np.clip(16_000 / len(order), 1.2, 14))
-    for axes, view in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    for axes, view in zip(grid, panels, strict=False):
         points = view.points[order]
         axes.scatter(points[:, 0], points[:, 1], c=dots, s=size, alpha=0.75, linewidths=0, rasterized=True)
         low, high = np.percentile(points, [0.1, 99.9], axis=0)  # a few stray points would shrink all others

@@ -1,10 +1,9 @@
 """Test images and what the VAEs make of them: originals on top, reconstructions below."""
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from evaluation.figures.mosaic import displayable
 from evaluation.figures.style import INK, WINNER
 from vae.data import Dataset, ImageSet
 from vae.inference import reconstruct, to_unit
@@ -34,9 +33,9 @@ def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
         len(pictures), n_columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04}
     )
     for i, (name, row) in enumerate(pictures.items()):
-        for j, picture in enumerate(row):
+        for j, picture in enumerate(displayable(row)):
             axes = grid[i, j]
-            axes.imshow(_displayable(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.grid(visible=False)
             axes.spines[:].set_visible(False)
@@ -62,9 +61,3 @@ def examples(images: ImageSet) -> list[int]:
         return list(range(min(MAX_COLUMNS, len(images))))
     labels = images.labels.numpy()
     return [int(np.argmax(labels == label)) for label in np.unique(labels)[:MAX_COLUMNS]]
-
-
-def _displayable(picture: torch.Tensor) -> NDArray[np.float32]:
-    """(C, H, W) to what imshow takes."""
-    image: NDArray[np.float32] = picture.clamp(0, 1).permute(1, 2, 0).numpy()
-    return image[..., 0] if image.shape[-1] == 1 else image

@@ -13,7 +13,15 @@ DOTS_PER_INCH = 200
 INK = "#1f2430"
 MUTED = "#8a8f9c"
 FAINT = "#c9ccd4"
-METHOD_COLOURS = {"raw": "#6b7280", "pca": "#d9822b", "umap": "#1a9a8a", "vae": "#4f46e5"}
+METHOD_COLOURS = {
+    "raw": "#6b7280",
+    "pca": "#d9822b",
+    "umap": "#1a9a8a",
+    "pca_umap": "#7a9a1f",
+    "vae": "#4f46e5",
+    "vae_umap": "#2f8fd0",
+    "ensemble": "#c0359a",
+}
 WINNER = METHOD_COLOURS["vae"]
 
 _CLASS_COLOURS = (

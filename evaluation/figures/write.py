@@ -1,31 +1,39 @@
 """Draw every figure that the files of a run directory allow, and write them as PNG."""
 
 import logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
 
 from matplotlib.figure import Figure
 
-from evaluation.embedders import EmbeddingKey
+from evaluation.embedders import EmbeddingKey, label
 from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.figures.accuracy import draw_accuracy
+from evaluation.figures.finalist_models import BestVae, best_key, best_vae, models_by_loss
+from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import Panel, draw_latent_spaces, panel
 from evaluation.figures.learning_curves import draw_learning_curves
 from evaluation.figures.pareto import draw_pareto
 from evaluation.figures.reconstructions import draw_reconstructions
+from evaluation.figures.samples import draw_samples
 from evaluation.figures.style import house_style
+from evaluation.figures.traversals import draw_traversals
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from vae.atomic import replaced_file
-from vae.checkpoint import load_model
 from vae.data import Dataset
-from vae.models import VAE
 
 logger = logging.getLogger(__name__)
 
 FIGURES = {
     "latent_spaces": "The test images in two dimensions, coloured by class.",
     "reconstructions": "One test image of each class, and what the VAEs make of it.",
+    "samples": "What the best VAE makes of random latents: of its prior, and of a Gaussian fitted to where "
+    "the training images lie, which is another place when the KL weight is low.",
+    "interpolations": "Pairs of test images, of two classes where classes are known, and what the best VAE "
+    "decodes along the straight line between their latent means.",
+    "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay "
+    "those of one test image, and a frame marks where that image itself lies.",
     "accuracy": "KNN accuracy on the sealed test set.",
     "learning_curves": "Every trial of the search, epoch by epoch.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
@@ -43,11 +51,22 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
     results
         Its tables.
     dataset
-        Its images; without them there are no reconstructions and no latent spaces.
+        Its images; without them there are no latent spaces and nothing that a VAE decodes.
     """
+
+    @cache
+    def best() -> BestVae | None:
+        return None if dataset is None else best_vae(run, results, dataset)
+
+    def of_best(draw: Callable[[Dataset, BestVae], Figure | None]) -> Figure | None:
+        return draw(dataset, vae) if dataset is not None and (vae := best()) is not None else None
+
     drawings: dict[str, Callable[[], Figure | None]] = {
         "latent_spaces": lambda: _latent_spaces(run, results, dataset),
         "reconstructions": lambda: _reconstructions(run, results, dataset),
+        "samples": lambda: of_best(lambda _, vae: draw_samples(vae)),
+        "interpolations": lambda: of_best(draw_interpolations),
+        "traversals": lambda: of_best(draw_traversals),
         "accuracy": lambda: draw_accuracy(results) if len(results.evaluations) else None,
         "learning_curves": lambda: _learning_curves(results),
         "pareto": lambda: _pareto(results),
@@ -82,12 +101,12 @@ def _pareto(results: Results) -> Figure | None:
 def _latent_spaces(run: RunDirectory, results: Results, dataset: Dataset | None) -> Figure | None:
     if dataset is None:
         return None
-    keys = [("PCA", EmbeddingKey("pca", 2)), ("UMAP", EmbeddingKey("umap", 2))]
-    if results.winner is not None and (key := _winner_key(run, results, results.winner)):
-        keys.append((f"VAE {results.winner}", key))
+    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap")]
+    if key := best_key(run, results):
+        keys += [key, EmbeddingKey("vae_umap", 2, key.trial_id, key.training_seed)]
     panels: list[Panel] = [
-        panel(title, read_embedding(run.embeddings_dir, key), winner=key.method == "vae")
-        for title, key in keys
+        panel(label(key), read_embedding(run.embeddings_dir, key), winner=results.is_winner(key))
+        for key in keys
         if embedding_file(run.embeddings_dir, key).exists()
     ]
     labels = dataset.test.labels
@@ -100,33 +119,8 @@ def _reconstructions(run: RunDirectory, results: Results, dataset: Dataset | Non
     if dataset is None or results.winner is None:
         return None
     models = {
-        name: model for name, model in _models(run, results) if model.image_shape == dataset.test.image_shape
+        name: model
+        for name, model in models_by_loss(run, results)
+        if model.image_shape == dataset.test.image_shape
     }
     return draw_reconstructions(dataset, models) if models else None
-
-
-def _models(run: RunDirectory, results: Results) -> Iterator[tuple[str, VAE]]:
-    """Yield the winner, then the best trial of each other reconstruction loss, with a name of two lines."""
-    seen = set()
-    checkpoints = (results.evaluation or {}).get("checkpoints", {})
-    ranked = results.ranked_trials.query("status == 'completed'")["trial_id"].tolist()
-    for trial_id in dict.fromkeys([results.winner, *results.finalists, *ranked]):
-        directory = run.checkpoint_dir(trial_id)
-        if not directory.is_dir():  # a bare checkpoint, which stays where it was
-            directory = Path(checkpoints.get(trial_id, directory))
-        if not directory.is_dir():
-            continue
-        loaded = load_model(directory)
-        loss = loaded.config.loss.reconstruction_loss
-        if loss not in seen:
-            seen.add(loss)
-            yield f"{trial_id}\n{loss} loss, {loaded.config.model.latent_dim}-d", loaded.model
-
-
-def _winner_key(run: RunDirectory, results: Results, trial_id: str) -> EmbeddingKey | None:
-    seed = results.own_seed(trial_id)
-    for folder in run.embeddings_dir.glob("dim=*"):  # without labels there are no scores that name it
-        key = EmbeddingKey("vae", int(folder.name.removeprefix("dim=")), trial_id, seed)
-        if embedding_file(run.embeddings_dir, key).exists():
-            return key
-    return None

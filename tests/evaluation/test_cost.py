@@ -28,6 +28,12 @@ def test_more_work_takes_longer(changes):
     assert estimate(FMNIST, **changes) > estimate(FMNIST)
 
 
+def test_the_ensemble_is_counted_where_there_is_one():
+    # A second finalist brings a VAE, its PCA and the ensemble of both, a third one no new ensemble.
+    second, third = (estimate(FMNIST, n_finalists=n) - estimate(FMNIST, n_finalists=n - 1) for n in (2, 3))
+    assert second > 1.3 * third
+
+
 def test_each_fresh_seed_counts_like_a_finalist():
     more, most = (estimate(FMNIST, n_seeds=n) - estimate(FMNIST) for n in (1, 2))
     assert most == pytest.approx(2 * more)

@@ -5,9 +5,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
 
-from evaluation.embedders import METHODS, EmbeddingKey, Pca, Raw, Umap, Vae
+from evaluation.embedders import (
+    METHODS,
+    EmbeddingKey,
+    Ensemble,
+    Images,
+    Pca,
+    PcaUmap,
+    Raw,
+    Umap,
+    Vae,
+    VaeUmap,
+    label,
+)
+from evaluation.embedders.ensemble import ensemble_id, n_members
 from evaluation.knn import knn_accuracy
 from vae.checkpoint import save_model
 from vae.config import Config
@@ -18,23 +32,40 @@ from vae.models import build_model
 
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("checkpoint")
-    config = Config.from_params({"latent_dim": 3, "width": 0.1})
-    save_model(directory, build_model(config.model, (1, 8, 8), seed=1), config)
-    return Vae("a-trial", directory, 3)
+    return write_vae(tmp_path_factory.mktemp("checkpoint"), "a-trial", seed=1)
+
+
+@pytest.fixture(scope="module")
+def other_vae(tmp_path_factory):
+    """Another, whose latents are a hundred times as large."""
+    return write_vae(tmp_path_factory.mktemp("checkpoint"), "b-trial", latent_dim=5, seed=2, factor=100)
+
+
+def write_vae(directory, trial_id, *, latent_dim=3, seed=1, factor=1.0):
+    config = Config.from_params({"latent_dim": latent_dim, "width": 0.1})
+    model = build_model(config.model, (1, 8, 8), seed=seed)
+    with torch.no_grad():
+        *_, last = (module for module in model.encoder.modules() if isinstance(module, torch.nn.Linear))
+        last.weight *= factor
+        last.bias *= factor
+    save_model(directory, model, config)
+    return Vae(trial_id, directory, latent_dim)
 
 
 EMBEDDERS = {
-    "raw": lambda vae: Raw(64),
-    "pca": lambda vae: Pca((5, 2)),
-    "umap": lambda vae: Umap((2, 3), seed=1),
-    "vae": lambda vae: vae,
+    "raw": lambda vae, other: Raw(64),
+    "pca": lambda vae, other: Pca((5, 2)),
+    "umap": lambda vae, other: Umap((2, 3), seed=1),
+    "pca_umap": lambda vae, other: PcaUmap((2, 3), seed=1),
+    "vae": lambda vae, other: vae,
+    "vae_umap": lambda vae, other: VaeUmap(vae, (2,), seed=1),
+    "ensemble": lambda vae, other: Ensemble((vae, other)),
 }
 
 
 @pytest.fixture(scope="module", params=EMBEDDERS)
-def embedder(request, vae):
-    return EMBEDDERS[request.param](vae)
+def embedder(request, vae, other_vae):
+    return EMBEDDERS[request.param](vae, other_vae)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +114,9 @@ def test_one_pca_serves_every_dimension(images):
         np.testing.assert_allclose(embedding.test, own.transform(test) * sign, atol=1e-3)
 
 
-def test_umap_places_test_images_among_their_class(images):
-    for embedding in Umap((2, 10)).embeddings(images):
+@pytest.mark.parametrize("umap", [Umap((2, 10)), PcaUmap((2,))], ids=["umap", "pca_umap"])
+def test_umap_places_test_images_among_their_class(images, umap):
+    for embedding in umap.embeddings(images):
         accuracy = knn_accuracy(embedding.train, images.train_labels, embedding.test, images.test_labels)
         assert accuracy > 0.95  # raw pixels reach 0.98 to 0.99
 
@@ -107,3 +139,51 @@ def test_a_vae_for_other_images_is_refused(vae, images):
 def test_an_embedding_is_named_after_its_method_trial_and_dimension():
     assert str(EmbeddingKey("pca", 10)) == "pca 10-d"
     assert str(EmbeddingKey("vae", 10, "0001-fc")) == "vae-0001-fc 10-d"
+
+
+def test_umap_takes_no_more_components_than_the_data_has(few_digits):
+    images = Images.from_dataset(few_digits)
+    few = replace(images, train=images.train[:40], train_labels=images.train_labels[:40])
+    embedding = next(PcaUmap((2,)).embeddings(few))
+    assert embedding.train.shape == (40, 2)
+
+
+def test_every_member_of_an_ensemble_counts_alike_in_its_distances(vae, other_vae, images):
+    members = [next(member.embeddings(images)) for member in (vae, other_vae)]
+    embedding = next(Ensemble((vae, other_vae)).embeddings(images))
+    parts = np.split(embedding.train, [3], axis=1)
+    for part, member in zip(parts, members, strict=True):
+        assert np.mean(pdist(part) ** 2) == pytest.approx(1, rel=0.01)
+        ratio = part / member.train  # one number for all dimensions
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+    scale = members[1].test / embedding.test[:, 3:]
+    np.testing.assert_allclose(scale, members[1].train[0, 0] / embedding.train[0, 3], rtol=1e-4)
+
+
+def test_a_collapsed_member_adds_nothing_to_an_ensemble(vae, images, tmp_path):
+    collapsed = write_vae(tmp_path, "c", factor=0.0)
+    embedding = next(Ensemble((vae, collapsed)).embeddings(images))
+    assert embedding.finite
+    assert np.ptp(embedding.train[:, 3:]) == 0
+
+
+def test_an_ensemble_is_named_after_its_members(vae, other_vae):
+    key = Ensemble((vae, other_vae)).keys[0]
+    assert key == EmbeddingKey("ensemble", 8, "a-trial+b-trial")
+    assert label(key) == "ensemble of 2 VAEs"
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 40])
+@pytest.mark.parametrize("name", ["0003-conv-10d", "a+b", "é" * 100], ids=["trial", "plus", "long"])
+def test_the_name_of_any_ensemble_fits_a_folder_and_tells_its_size(n, name):
+    ids = [f"{i}{name}" for i in range(n)]
+    assert n_members(ensemble_id(ids)) == n
+    assert len(f"name={EmbeddingKey('ensemble', 9, ensemble_id(ids)).name}".encode()) < 200
+    assert ensemble_id(ids) != ensemble_id([*ids[:-1], "another"])
+
+
+def test_methods_and_trials_have_names_for_readers():
+    assert label(EmbeddingKey("raw", 64)) == "raw pixels"
+    assert label(EmbeddingKey("pca_umap", 2)) == "PCA + UMAP"
+    assert label(EmbeddingKey("vae_umap", 2, "0001-fc", 3)) == "VAE + UMAP 0001-fc"
+    assert label(EmbeddingKey("of a later version", 2)) == "of a later version"

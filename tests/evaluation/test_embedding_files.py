@@ -20,6 +20,7 @@ KEYS = [
     EmbeddingKey("vae", 10, "12345678"),
     EmbeddingKey("vae", 4, "b", 7),
     EmbeddingKey("vae", 4, "b", 8),
+    EmbeddingKey("ensemble", 14, "12345678+b"),
 ]
 EXPECTED = {(key.method, key.trial_id, key.dim) for key in KEYS}
 
@@ -103,7 +104,7 @@ def test_an_embedding_that_is_not_there_is_one_clear_error(tmp_path):
 
 
 def test_the_seed_of_the_training_is_in_the_name_and_in_a_column(root):
-    path = embedding_file(root, KEYS[-1])
+    path = embedding_file(root, KEYS[4])
     assert path == root / "dim=4" / "name=vae-b-seed8" / "part-0.parquet"
     assert set(read_table(path)["training_seed"].to_pylist()) == {8}
     assert set(read_table(embedding_file(root, KEYS[0]))["training_seed"].to_pylist()) == {None}

@@ -6,11 +6,14 @@ import pytest
 from rich.console import Console
 
 from evaluation import pipeline
-from evaluation.embedders import Images
+from evaluation.embedders import EmbeddingKey, Images
+from evaluation.embedding_files import embedding_file
 from evaluation.evaluate import evaluate_checkpoints, evaluate_run
+from evaluation.finalists import finalist_rows
 from evaluation.plan import Options
+from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EVALUATIONS, read_table
+from evaluation.tables import EVALUATIONS, read_table, write_table
 from tests.evaluation.broken_embedders import Raising
 from tests.evaluation.conftest import BEST, SECOND
 from vae.errors import StorageError, UserError
@@ -174,3 +177,35 @@ def test_a_fresh_seed_whose_checkpoint_is_lost_is_a_gap(reseeded):
     assert any(gap.startswith(f"vae-{BEST}-seed") for gap in reseeded.read_evaluation()["gaps"]) is False
     evaluate_run(reseeded, finalists=2, options=Options(methods=["vae"]), compute=pipeline.compute)
     assert any(gap.startswith(f"vae-{SECOND}-seed2 4-d: ") for gap in reseeded.read_evaluation()["gaps"])
+
+
+def test_an_ensemble_and_its_members_go_through_to_the_report(study):
+    options = Options(methods=["pca", "vae", "ensemble"], dims=[2])
+    evaluate_run(study, finalists=3, options=options, compute=pipeline.compute)
+    members = "0001-conv-10d+0000-fc-4d+0004-fc-2d"
+    results = Results.read(study)
+    key = EmbeddingKey("ensemble", 16, members)
+    assert results.keys[-1] == key
+    assert embedding_file(study.embeddings_dir, key).exists()
+    assert results.winner_row.key.trial_id == BEST
+    assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae"] * 3
+    assert study.report_file.read_text().count("ensemble of 3 VAEs") == 2  # a tile and a row
+
+
+def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):
+    options = Options(methods=["ensemble"])
+    evaluate_run(study, finalists=2, options=options, compute=pipeline.compute)
+    results = Results.read(study)
+    assert [str(key) for key in results.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
+    assert results.winner_row is None
+    assert "It was not scored on the test set." in study.report_file.read_text()
+
+
+def test_what_is_made_of_the_best_vae_is_not_taken_for_it(reseeded):
+    rows = read_table(reseeded.evaluations_file).to_pylist()
+    umap = [row | {"method": "vae_umap", "dim": 2, "value": 1.0} for row in rows if row["trial_id"] == SECOND]
+    write_table(rows + umap, EVALUATIONS, reseeded.evaluations_file)
+    results = Results.read(reseeded)
+    assert results.winner_row.key == EmbeddingKey("vae", 4, SECOND, 0)
+    assert {key.method for key in results.replicas(SECOND)} == {"vae"}
+    assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae", "vae"]

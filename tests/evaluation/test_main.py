@@ -39,6 +39,7 @@ def test_a_checkpoint_is_evaluated_with_the_dataset_that_is_named(study, tmp_pat
         (["RUN/checkpoints"], "is not a run directory: it has no study.json"),
         (["RUN", "--methods", "umpa"], "got 'umpa'; did you mean 'umap'"),
         (["RUN", "--dims", "65", "--methods", "pca"], "dims must be <= 64"),
+        (["RUN", "--methods", "ensemble", "--finalists", "1"], "an ensemble needs at least 2 VAEs, got 1"),
         (["RUN", "--finalists", "0"], "finalists must be >= 1, got 0"),
         (["RUN", "--cpus", "0"], "--cpus must be >= 1, got 0"),
         (["RUN", "--dataset", "digits"], "--dataset and --output are for checkpoints"),

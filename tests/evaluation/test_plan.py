@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from evaluation.embedders import Pca, Raw, Umap, Vae
+from evaluation.embedders import Ensemble, Pca, PcaUmap, Raw, Umap, Vae, VaeUmap
 from evaluation.plan import (
     Options,
     choose_finalists,
@@ -43,7 +43,8 @@ def test_no_finalists_at_all_are_refused(study):
 def test_pca_is_asked_for_the_dimensions_of_the_vaes_too(few_digits, tmp_path):
     vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
     raw, pca, umap, *rest = plan_embedders(few_digits, vaes, Options(seed=7))
-    assert (raw, pca, umap, rest) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7), vaes)
+    assert (raw, pca, umap) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7))
+    assert rest == [*vaes, Ensemble(tuple(vaes))]
 
 
 def test_dimensions_asked_for_are_those_of_pca_and_umap(few_digits):
@@ -57,9 +58,7 @@ def test_more_dimensions_than_the_data_has_are_refused(few_digits):
 
 
 def test_an_unknown_method_is_answered_with_the_closest():
-    with pytest.raises(
-        UserError, match="must be one of raw, pca, umap, vae, got 'umpa'; did you mean 'umap'"
-    ):
+    with pytest.raises(UserError, match="must be one of raw, pca, umap, .*, got 'umpa'; did you mean 'umap'"):
         Options(methods=["umpa"])
 
 
@@ -104,3 +103,38 @@ def test_fresh_seeds_of_finalists_alone_are_embedded(study):
     write_fresh_seeds(study, {BEST: [0.8, None], SECOND: [0.7]})
     vae = Vae(BEST, study.checkpoint_dir(BEST), 10, 0)
     assert replica_embedders(study, [vae]) == [Vae(BEST, study.seed_checkpoint_dir(BEST, 1), 10, 1)]
+
+
+def test_one_vae_is_no_ensemble_unless_one_is_asked_for_which_is_refused(few_digits, tmp_path):
+    vae = Vae("a", tmp_path, 4)
+    assert plan_embedders(few_digits, [vae], Options())[-1] == vae
+    with pytest.raises(UserError, match="an ensemble needs at least 2 VAEs, got 1"):
+        plan_embedders(few_digits, [vae], Options(methods=["vae", "ensemble"]))
+
+
+def test_fresh_seeds_are_embedded_but_are_no_members_of_the_ensemble(few_digits, tmp_path):
+    vaes, replicas = [Vae("a", tmp_path, 4), Vae("b", tmp_path, 5)], [Vae("a", tmp_path, 4, 1)]
+    embedders = plan_embedders(few_digits, vaes, Options(methods=["vae", "ensemble"]), replicas)
+    assert embedders == [*vaes, *replicas, Ensemble(tuple(vaes))]
+
+
+def test_the_dear_methods_wait_to_be_asked_for(few_digits, tmp_path):
+    vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
+    kinds = (PcaUmap, VaeUmap)
+    assert not any(isinstance(embedder, kinds) for embedder in plan_embedders(few_digits, vaes, Options()))
+    asked = plan_embedders(few_digits, vaes, Options(methods=["pca_umap", "vae_umap"], seed=7))
+    assert asked == [PcaUmap((2, 10), seed=7), VaeUmap(vaes[0], (2,), seed=7)]
+
+
+def test_umap_of_a_vae_takes_only_dimensions_below_its_own(few_digits, tmp_path):
+    vae = Vae("a", tmp_path, 4)
+    options = Options(methods=["vae_umap"], dims=[2, 3, 4, 10])
+    assert plan_embedders(few_digits, [vae], options) == [VaeUmap(vae, (2, 3))]
+    with pytest.raises(UserError, match="vae_umap needs dims below the 2 of the best finalist, b, got 2"):
+        plan_embedders(few_digits, [Vae("b", tmp_path, 2)], Options(methods=["vae_umap"]))
+
+
+@pytest.mark.parametrize("method", ["vae", "vae_umap", "ensemble"])
+def test_methods_that_are_made_of_finalists_ask_for_them(method):
+    assert Options(methods=["raw", method]).wants_vaes
+    assert not Options(methods=["raw", "pca_umap"]).wants_vaes

@@ -49,9 +49,9 @@ def test_the_winner_is_the_best_on_validation_not_on_test(results):
 
 
 def test_baselines_are_taken_at_the_winners_dimension(results):
-    assert results.baseline("pca").key == EmbeddingKey("pca", 10)
-    assert results.baseline("raw").key == EmbeddingKey("raw", 64)
-    assert results.baseline("umap") is None
+    assert results.closest("pca").key == EmbeddingKey("pca", 10)
+    assert results.closest("raw").key == EmbeddingKey("raw", 64)
+    assert results.closest("umap") is None
 
 
 def test_a_search_without_evaluation_has_a_winner_but_no_scores(study):

@@ -1,0 +1,90 @@
+"""What an embedding is, what it is made from, and what a method of making one has to offer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vae.data import Dataset
+from vae.inference import to_unit
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingKey:
+    """What identifies an embedding within one evaluation.
+
+    ``trial_id`` and ``training_seed``, the seed that the VAE was trained with, are None unless a VAE made it.
+    Of an ensemble, ``trial_id`` stands for all members, see `ensemble_id`, and there is no ``training_seed``.
+    """
+
+    method: str
+    dim: int
+    trial_id: str | None = None
+    training_seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name without the dimension, such as ``pca`` or ``vae-0003-conv-10d-seed42``."""
+        seed = None if self.training_seed is None else f"seed{self.training_seed}"
+        return "-".join(part for part in (self.method, self.trial_id, seed) if part is not None)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dim}-d"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Points float32 (n, dim) of both splits, row for row those of the dataset."""
+
+    key: EmbeddingKey
+    train: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is no NaN and no infinity in it."""
+        return bool(np.isfinite(self.train).all() and np.isfinite(self.test).all())
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A dataset as arrays, which Ray's object store hands to every worker without a copy.
+
+    Images are uint8 (n, C, H, W); labels are int64 (n,), or None.
+    """
+
+    train: NDArray[np.uint8]
+    train_labels: NDArray[np.int64] | None
+    test: NDArray[np.uint8]
+    test_labels: NDArray[np.int64] | None
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> "Images":
+        labels = [
+            None if part.labels is None else part.labels.numpy() for part in (dataset.train, dataset.test)
+        ]
+        return cls(dataset.train.images.numpy(), labels[0], dataset.test.images.numpy(), labels[1])
+
+    def pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return both splits as (n, C·H·W) in [0, 1]."""
+        train, test = (to_unit(torch.tensor(part)).flatten(1).numpy() for part in (self.train, self.test))
+        return train, test
+
+
+class Embedder(Protocol):
+    """One piece of work that gives one or several embeddings, one after the other."""
+
+    relative_cost: ClassVar[int]
+    """Where it stands in the queue: the dearest work starts first."""
+    on_gpu: ClassVar[bool]
+    """Whether it is faster on a GPU."""
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        """The embeddings that it will give, in order."""
+
+    def embeddings(self, images: Images, device: str) -> Iterator[Embedding]:
+        """Fit on the training images and embed both splits."""

@@ -1,0 +1,42 @@
+"""Posterior means of one VAE."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from vae.checkpoint import load_model
+from vae.errors import UserError
+from vae.inference import embed
+
+
+@dataclass(frozen=True, slots=True)
+class Vae:
+    """Posterior means of a trained VAE, from its checkpoint alone."""
+
+    trial_id: str
+    checkpoint: Path
+    latent_dim: int
+    training_seed: int | None = None
+    relative_cost: ClassVar[int] = 2
+    on_gpu: ClassVar[bool] = True
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        return (EmbeddingKey("vae", self.latent_dim, self.trial_id, self.training_seed),)
+
+    def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
+        loaded = load_model(self.checkpoint, device)
+        if loaded.image_shape != images.train.shape[1:]:
+            raise UserError(
+                f"the checkpoint {self.checkpoint} takes images of shape {loaded.image_shape} (C, H, W), "
+                f"the dataset has {images.train.shape[1:]}"
+            )
+        train, test = (
+            embed(loaded.model, torch.tensor(part).to(device)).cpu().numpy()
+            for part in (images.train, images.test)
+        )
+        yield Embedding(self.keys[0], train, test)
