@@ -152,6 +152,7 @@ def _evaluate(
         "n_test": len(dataset.test),
         "finalists": [vae.trial_id for vae in vaes],
         "training_seeds": {vae.trial_id: vae.training_seed for vae in vaes},
+        "trained_with_labels": [vae.trial_id for vae in vaes if vae.conditional],
         "checkpoints": {vae.trial_id: str(vae.checkpoint) for vae in vaes},
         "seed": options.seed,
         "seconds": time.perf_counter() - started,

@@ -117,7 +117,8 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
             f"the checkpoint {checkpoint} takes images of shape {saved.image_shape} (C, H, W), those of "
             f"'{dataset.name}' have {dataset.train.image_shape}; name the dataset that it was trained on"
         )
-    return Vae(trial_id, checkpoint, saved.config.model.latent_dim, saved.config.training.seed)
+    model, seed = saved.config.model, saved.config.training.seed
+    return Vae(trial_id, checkpoint, model.latent_dim, seed, model.conditional)
 
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:

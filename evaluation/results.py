@@ -143,6 +143,17 @@ class Results:
         evaluated = (self.evaluation or {}).get("finalists", [])
         return rank_finalists(evaluated, self.finalist_seeds, self.mode)
 
+    @property
+    def labels_sentence(self) -> str | None:
+        """What is to be said of conditional VAEs, whose comparison with unsupervised methods is not fair."""
+        told = (self.evaluation or {}).get("trained_with_labels")
+        if not told:
+            return None
+        return (
+            f"trained with labels (conditional): {', '.join(told)}; images were embedded without theirs, all "
+            "other methods never saw a label"
+        )
+
     @cached_property
     def keys(self) -> list[EmbeddingKey]:
         """The embeddings that were scored: by method, finalists best first, small dimensions first.

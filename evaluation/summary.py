@@ -27,7 +27,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     finalists = finalist_rows(results)
     if any(finalist.fresh for finalist in finalists):
         console.print(finalists_table(results, finalists))
-    for sentence in (verdict(results), optimism_sentence(finalists)):
+    for sentence in (results.labels_sentence, verdict(results), optimism_sentence(finalists)):
         if sentence:
             console.print(sentence, highlight=False)
     if gaps := (results.evaluation or {}).get("gaps"):

@@ -68,8 +68,8 @@ def ray_session(address: str | None = None) -> Iterator[str | None]:
             )
         except Exception as error:  # Ray raises a plain one when its processes are too slow
             raise ClusterError(
-                f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is less "
-                "busy, the logs are in /tmp/ray/session_latest/logs"
+                f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is "
+                "less busy, the logs are in /tmp/ray/session_latest/logs"
             ) from error
     else:
         address = address if ":" in address or address == "auto" else f"{address}:6379"

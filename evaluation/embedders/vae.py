@@ -15,12 +15,13 @@ from vae.inference import embed
 
 @dataclass(frozen=True, slots=True)
 class Vae:
-    """Posterior means of a trained VAE, from its checkpoint alone."""
+    """Posterior means of a trained VAE, from its checkpoint alone; a conditional one is told no label."""
 
     trial_id: str
     checkpoint: Path
     latent_dim: int
     training_seed: int | None = None
+    conditional: bool = False
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
 

@@ -2,12 +2,13 @@ import json
 import logging
 import shutil
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from evaluation import pipeline
 from evaluation.embedders import EmbeddingKey, Images
-from evaluation.embedding_files import embedding_file
+from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.evaluate import evaluate_checkpoints, evaluate_run
 from evaluation.finalists import finalist_rows
 from evaluation.plan import Options
@@ -16,7 +17,12 @@ from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, read_table, write_table
 from tests.evaluation.broken_embedders import Raising
 from tests.evaluation.conftest import BEST, SECOND
+from vae.checkpoint import read_config, save_model
+from vae.config import Config
+from vae.data import load_dataset
 from vae.errors import StorageError, UserError
+from vae.inference import embed
+from vae.models import build_model
 
 PCA = Options(methods=["pca"], dims=[2])
 
@@ -209,3 +215,21 @@ def test_what_is_made_of_the_best_vae_is_not_taken_for_it(reseeded):
     assert results.winner_row.key == EmbeddingKey("vae", 4, SECOND, 0)
     assert {key.method for key in results.replicas(SECOND)} == {"vae"}
     assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae", "vae"]
+
+
+def test_a_conditional_vae_is_named_and_told_no_label_of_the_images(study):
+    trial_id = BEST
+    saved = read_config(study.checkpoint_dir(trial_id))
+    config = Config.from_params(saved.config.to_params() | {"conditional": True})
+    model = build_model(config.model, saved.image_shape, seed=1, n_classes=10)
+    save_model(study.checkpoint_dir(trial_id), model, config)
+    options = Options(methods=["vae"])
+    evaluate_run(study, finalists=2, options=options, compute=pipeline.compute)
+    assert study.read_evaluation()["trained_with_labels"] == [trial_id]
+    sentence = Results.read(study).labels_sentence
+    assert sentence is not None
+    assert sentence.startswith(f"trained with labels (conditional): {trial_id};")
+    assert "Labels were used" in study.report_file.read_text()
+    stored = read_embedding(study.embeddings_dir, EmbeddingKey("vae", 10, trial_id, config.training.seed))
+    images = load_dataset("digits").test.images
+    np.testing.assert_allclose(stored.test, embed(model.eval(), images).numpy(), atol=1e-5)
