@@ -13,12 +13,12 @@ MAX_COLUMNS = 10
 
 
 def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
-    """Draw one test image of each class, and below it the reconstruction of each model.
+    """Draw test images of every class, and below each the reconstruction of each model.
 
     Parameters
     ----------
     dataset
-        Its first test image of each class is drawn, or its first ten without labels.
+        See `examples` for which of its test images.
     models
         Row titles and models on the CPU; the first row is the winner's.
     """
@@ -56,8 +56,10 @@ def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
 
 
 def examples(images: ImageSet) -> list[int]:
-    """Return the row of the first image of each class, at most ten; without labels, the first ten rows."""
+    """Return the rows of ten images, as many of each class as go into ten; without labels, the first rows."""
     if images.labels is None:
         return list(range(min(MAX_COLUMNS, len(images))))
     labels = images.labels.numpy()
-    return [int(np.argmax(labels == label)) for label in np.unique(labels)[:MAX_COLUMNS]]
+    classes = np.unique(labels)[:MAX_COLUMNS]
+    n_each = MAX_COLUMNS // len(classes)
+    return [int(row) for label in classes for row in np.nonzero(labels == label)[0][:n_each]]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -14,7 +15,7 @@ from evaluation.figures.reconstructions import examples
 from evaluation.figures.style import FAINT, class_colours, label_line_ends
 from evaluation.results import Results
 from tests.evaluation.conftest import BEST, SECOND, add_objective
-from vae.data import load_dataset
+from vae.data import ImageSet, load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,12 @@ def test_one_image_of_each_class_is_shown(digits):
 
 def test_without_labels_the_first_ten_images_are_shown(unlabelled):
     assert examples(unlabelled.test) == list(range(10))
+
+
+def test_few_classes_show_several_images_each():
+    labels = torch.tensor([2, 0, 2, 2, 0, 1, 1, 1, 1, 2])
+    rows = examples(ImageSet(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), labels))
+    assert rows == [1, 4, 5, 6, 7, 0, 2, 3]
 
 
 def test_a_view_of_more_dimensions_is_chosen_by_the_training_points_alone():
