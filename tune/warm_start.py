@@ -9,6 +9,7 @@ from evaluation.tables import CONFIG_PREFIX, read_table
 from tune.objective import MODES, Objective
 from tune.outcome import COMPLETED
 from tune.space import Space
+from tune.space_file import START
 from vae.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -54,4 +55,6 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
             f"none of the {len(rows)} completed trials of {other.path} lies in this search space; "
             "leave --warm-start out, or widen the space"
         )
-    return replace(space, start=(*points, *(p for p in space.start if p not in points)))
+    start = (*points, *(p for p in space.start if p not in points))
+    # In the record too: a search that dies before its first proposal starts from the same points.
+    return replace(space, start=start, source=space.source | {START: list(start)})

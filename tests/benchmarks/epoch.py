@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import CenterCrop, Compose, ToTensor
 
-from vae.config import Config
+from vae.config import AUGMENTATIONS, Config
 from vae.data import ImageSet, load_dataset, split_validation
 from vae.losses import kl_per_dimension
 from vae.models import build_model
@@ -107,9 +107,13 @@ def main() -> None:
         "fc, mse": lambda: ours({"reconstruction_loss": "mse"}),
         "fc, ssim": lambda: ours({"reconstruction_loss": "ssim"}),
         "fc, pytorch-msssim": partial(pytorch_msssim_epoch, split.train),
+        "fc, flip and shift": lambda: ours({"augment": "flip,shift"}),
+        "fc, every augmentation": lambda: ours({"augment": ",".join(AUGMENTATIONS)}),
         "fc, bfloat16": lambda: ours({"precision": "bfloat16"}),
         "conv": lambda: ours({"architecture": "conv", "width": 0.5}),
         "conv, bfloat16": lambda: ours({"architecture": "conv", "width": 0.5, "precision": "bfloat16"}),
+        "conv1xn": lambda: ours({"architecture": "conv1xn", "width": 0.5}),
+        "unet": lambda: ours({"architecture": "unet", "width": 0.5}),
         "resnet": lambda: ours({"architecture": "resnet", "width": 0.5}),
         "resnet, bfloat16": lambda: ours({"architecture": "resnet", "width": 0.5, "precision": "bfloat16"}),
     }
@@ -130,8 +134,10 @@ def main() -> None:
         ("fc_conv, DataLoader + PIL + ToTensor", "fc_conv"),
         ("fc, ssim", "fc"),
         ("fc, pytorch-msssim", "fc"),
+        ("fc, flip and shift", "fc"),
+        ("fc, every augmentation", "fc"),
     ):
-        print(f"{name} / {over}: {median[name] / median[over]:.1f}")
+        print(f"{name} / {over}: {median[name] / median[over]:.2f}")
 
 
 if __name__ == "__main__":
