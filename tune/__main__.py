@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def search(arguments: argparse.Namespace) -> int:
     """Search, evaluate, and say what was found and where it is."""
     with new_study(_plan(arguments)) as study:
-        return _carry_out(study, arguments.address)
+        return _carry_out(study, arguments)
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def resume(arguments: argparse.Namespace) -> int:
         )
         return 0
     with old_study(run, time_budget_s=arguments.time_budget or _budget_left(run, record)) as study:
-        return _carry_out(study, arguments.address)
+        return _carry_out(study, arguments)
 
 
 def extend(arguments: argparse.Namespace) -> int:
@@ -90,7 +90,7 @@ def extend(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     with old_study(run, **changes) as study:
-        return _carry_out(study, arguments.address)
+        return _carry_out(study, arguments)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -99,10 +99,10 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _carry_out(study: Study, address: str | None) -> int:
+def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
     """Run what is left of a study: trials, fresh seeds for the finalists, evaluation."""
     console, plan, interruption = make_console(), study.plan, Interruption()
-    with ray_session(address) as dashboard:
+    with ray_session(arguments.address, dashboard=not arguments.no_dashboard) as dashboard:
         console.print(
             f"[bold]{study.record['name']}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
             f"{study.record['dataset']['name']}, by {' and '.join(o.name for o in study.objectives)}"
@@ -373,6 +373,8 @@ def _parser() -> Parser:
 
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
     show.add_argument("run", type=Path, help="directory of the run")
+    for command in (find, go_on, more):
+        command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")
     for command in (find, go_on, more, show):
         command.add_argument("-v", "--verbose", action="store_true", help="more log lines")
     return parser

@@ -178,8 +178,8 @@ class Space:
                     f"start {number}: {unused[0]} is not searched there; take it out or add it to the space"
                 )
 
-    def check_fit(self, image_shape: tuple[int, int, int], n_train: int, n_classes: int) -> None:
-        """Raise a UserError if a value cannot be used with these images, before it fails in a trial."""
+    def check_fit(self, image_shape: tuple[int, int, int], n_train: int, n_classes: int = 0) -> None:
+        """Raise a UserError if a value cannot be used with these images; 0 classes: they have no labels."""
         try:
             for config in self._configs():
                 check_fit(config, image_shape, n_train, n_classes)

@@ -43,7 +43,7 @@ class LossConfig:
 
     reconstruction_loss: str = _param("bce", f"one of {', '.join(RECONSTRUCTION_LOSSES)}")
     image_weight: float = _param(1.0, "weight of the reconstruction loss")
-    kl_weight: float = _param(1.0, "weight of the KL divergence (the beta of a beta-VAE)")
+    kl_weight: float = _param(0.1, "weight of the KL divergence (beta); 1 gives the evidence lower bound")
     kl_warmup_epochs: float = _param(0.0, "epochs over which the KL weight rises linearly from 0")
     free_bits: float = _param(0.0, "nats of KL divergence in each latent dimension that cost nothing")
     balance_losses: bool = _param(False, "scale the KL term to the reconstruction loss by running means")
@@ -66,10 +66,10 @@ class TrainingConfig:
 
     max_epochs: int = _param(20, "epochs of the full budget")
     batch_size: int = _param(256, "images per step")
-    learning_rate: float = _param(1e-3, "peak learning rate")
+    learning_rate: float = _param(2e-3, "peak learning rate")
     optimizer: str = _param("adam", f"one of {', '.join(OPTIMIZERS)}")
     weight_decay: float = _param(0.0, "weight decay (decoupled for adamw)")
-    schedule: str = _param("constant", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
+    schedule: str = _param("one_cycle", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
     milestones: tuple[int, ...] = _param((), "epochs after which `milestones` divides the rate by 10")
     augment: str = _param(
         NO_AUGMENTATION, f"{NO_AUGMENTATION}, or a comma-separated list of {', '.join(AUGMENTATIONS)}"

@@ -62,7 +62,7 @@ def test_numbers_may_be_written_in_scientific_notation(tmp_path):
         ("kl_weight: {choice: [1, 1]}", "choice must not repeat a value"),
         (
             "architecture: {choice: [fc, cnn]}",
-            "architecture must be one of fc, fc_conv, conv, resnet, got 'cnn'",
+            "architecture must be one of fc, fc_conv, conv, conv1xn, unet, resnet, got 'cnn'",
         ),
         ("reconstruction_loss: sim", "did you mean 'ssim'"),
         ("architecture: {float: [0.1, 1]}", "architecture must be a name, got 0.1"),

@@ -47,7 +47,7 @@ def test_params_survive_the_way_through_a_config(params):
         ({"learning_rate": "1e-3"}, "learning_rate must be a finite number, got '1e-3'"),
         ({"ssim_window": 4}, "ssim_window must be odd, got 4"),
         ({"milestones": [5, 2], "schedule": "milestones"}, "milestones must rise, got [5, 2]"),
-        ({"milestones": [5]}, "milestones need the schedule 'milestones', got 'constant'"),
+        ({"milestones": [5]}, "milestones need the schedule 'milestones', got 'one_cycle'"),
         ({"schedule": "milestones"}, "the schedule 'milestones' needs at least one milestone, got none"),
         ({"conditional": 1}, "conditional must be true or false, got 1"),
         ({"free_bits": -1.0}, "free_bits must be >= 0, got -1.0"),
