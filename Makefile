@@ -33,7 +33,7 @@ search: data  ## Search, evaluate the best, write the report
 	@$(PYTHON) -m tune search $(SEARCH_ARGS)
 
 test: data  ## Run all tests
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint and types
 	$(PYTHON) -m ruff format --check .

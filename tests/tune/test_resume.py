@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 def tune(cwd, *arguments, expect=0):
     process = start_tune(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == expect, (out, err)
     assert "Traceback" not in err
     return out, err
@@ -65,7 +65,7 @@ def finished(tmp_path_factory):
     process, run = start_search(
         directory, "--trials", "5", "--max-epochs", "4", "--scheduler", "median", "--sampler", "random"
     )
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     return run
 
@@ -111,7 +111,7 @@ def test_a_search_starts_from_the_best_of_another(finished, tmp_path):
     process, run = start_search(
         tmp_path, "--trials", "2", "--max-epochs", "2", "--warm-start", str(finished.path)
     )
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     best = sorted(
         (row for row in rows(finished).values() if row["status"] == "completed"),
@@ -128,7 +128,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
         tmp_path, "--trials", "4", "--max-epochs", "60", "--grace-period", "59", "--objective", "val_ssim",
         "--objective", "val_kl",
     )  # fmt: skip
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 2, "val_kl is no objective"
     process, run = start_search(
         tmp_path, "--trials", "4", "--max-epochs", "60", "--grace-period", "59",
@@ -138,7 +138,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     _, err = tune(tmp_path, "resume", str(run.path), expect=2)
     assert f"another process is at work on {run.path} (process {process.pid} on " in err
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, (out, err)
     assert f"`python -m tune resume {run.path}` goes on" in out
     interrupted = rows(run)

@@ -72,7 +72,7 @@ def search(tmp_path_factory):
     directory = tmp_path_factory.mktemp("search")
     arguments = command(directory, MIXED_SPACE, "--trials", str(N_TRIALS), "--max-epochs", str(MAX_EPOCHS))
     process = start_tune(*arguments, "--seed", "3", cwd=directory)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     return out, err, RunDirectory(directory / "runs" / "run")
 
@@ -204,7 +204,7 @@ def test_the_run_directory_holds_what_is_documented_and_no_leftovers(search):
 
 def test_status_shows_the_trials(search, tmp_path):
     process = start_tune("status", str(search[2].path), cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     for row in read(search[2])[0]:
         assert row["trial_id"] in out
@@ -224,7 +224,7 @@ def test_ctrl_c_leaves_everything_written(tmp_path, number):
 
     wait_for(has_epochs, process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, (out, err)
     assert "Traceback" not in err
     assert f"what was done is in {run.path}" in out
@@ -255,7 +255,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path):
     wait_for(lambda: len(raw_results(run, trial_id)) >= 3, process)
     pid = raw_results(run, trial_id)[-1]["pid"]
     os.kill(pid, signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
 
     seen = raw_results(run, trial_id)
