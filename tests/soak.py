@@ -130,6 +130,8 @@ def check(run: RunDirectory) -> None:
     rungs = rung_epochs(MAX_EPOCHS, GRACE_PERIOD, 3)
     for row, trial in zip(trials, told, strict=True):
         curve = curves[row["trial_id"]]
+        assert row["status"] in ("completed", "stopped_early"), row
+        assert row["checkpoint"], row
         assert sorted(curve) == list(range(1, row["epochs"] + 1)), (row["trial_id"], sorted(curve))
         assert trial.user_attrs["trial_id"] == row["trial_id"]
         assert trial.state.name == STATES[row["status"]], (row, trial)
