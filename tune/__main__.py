@@ -26,11 +26,11 @@ from tune.samplers import SAMPLERS
 from tune.space_file import DEFAULT_SPACE, load_space
 from tune.status import print_status
 from tune.stopping import SCHEDULERS
-from tune.study import FINISHED, Study, new_study, old_study, run_search
+from tune.study import FINISHED, MAX_FAILURES, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import Parser, configure_logging, run
 from vae.config import ModelConfig
-from vae.errors import UserError
+from vae.errors import ClusterError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,6 +112,14 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
         budget = _time_budget(study)
         run_search(study, console, interruption, budget)
+        for _ in range(MAX_FAILURES):
+            if study.n_lost and interruption.reason is None:
+                run_search(study, console, interruption, budget)
+        if study.n_lost and interruption.reason is None:
+            raise ClusterError(
+                f"{study.n_lost} trials lost their workers again and again; see {study.run.ray_dir}, "
+                f"`python -m tune resume {study.run.path}` goes on"
+            )
         _print_best(study, console)
         if interruption.reason == INTERRUPTED or study.best is None or not plan.evaluate:
             _report(study)

@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
 from tune.objective import Objective, pareto_front
-from tune.outcome import COMPLETED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
+from tune.outcome import COMPLETED, INTERRUPTED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
 from tune.scheduler import TIME_ATTR
 from tune.stopping import Decision
 from tune.trial_files import keep_best
@@ -106,6 +106,11 @@ class Recorder(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error(trial)
         row = self._row(trial)
+        if trial.run_metadata.num_failures <= trial.max_failures:
+            # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
+            logger.warning("%s lost its worker before it began: %s", row["trial_id"], _one_line(error))
+            self._end(trial, cut_short(INTERRUPTED))
+            return
         self._change(row, error=_one_line(error))
         logger.warning("%s failed: %s", row["trial_id"], row["error"])
         self._end(trial, failed(error))

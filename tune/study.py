@@ -46,7 +46,7 @@ from tune.scheduler import EarlyStopping
 from tune.searcher import OptunaSearcher
 from tune.trainable import Collapse, train_trial
 from tune.trial_data import TrialData
-from tune.trial_files import session_dir
+from tune.trial_files import new_session_dir
 from tune.warm_start import warm_start
 from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
@@ -90,9 +90,9 @@ class Study:
         return self.objectives[0].best(row for row in self.trials if row["status"] == COMPLETED)
 
     @property
-    def session(self) -> int:
-        """How many drivers have worked on the study, this one included."""
-        return len(self.record["sessions"])
+    def n_lost(self) -> int:
+        """How many trials have not ended, although nobody has interrupted them."""
+        return sum(row["stop_reason"] == INTERRUPTED for row in self.trials)
 
 
 @contextmanager
@@ -291,7 +291,7 @@ def _tuner(
     if n_samples < 1:
         return None
     plan = study.plan
-    directory = session_dir(study.run, study.session)
+    directory = new_session_dir(study.run)
     trainable = with_parameters(
         train_trial,
         data=study.data,

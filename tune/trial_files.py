@@ -1,7 +1,7 @@
 """What trials leave in Ray's directory: checkpoints, with the best epoch's model and all results so far.
 
-Each driver has a directory of its own there, `ray/` the first and `ray/session-2/` the next, so that a worker
-that outlives its driver for a moment cannot write into what the next one reads.
+Each run of Tune has a directory of its own there, `ray/` the first and `ray/session-2/` the next, so that a
+worker that outlives its driver for a moment cannot write into what the next one reads.
 """
 
 import json
@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ class TrialCheckpoint:
     history: list[dict[str, Any]]
 
 
-def session_dir(run: RunDirectory, session: int) -> Path:
-    """Return where Tune keeps what a session (1 is the search itself) does."""
-    return run.ray_dir if session == 1 else run.ray_dir / f"session-{session}"
+def new_session_dir(run: RunDirectory) -> Path:
+    """Return where Tune keeps what it does next; it is not there yet."""
+    later = (run.ray_dir / f"session-{number}" for number in count(2))
+    return next(path for path in chain([run.ray_dir], later) if not path.exists())
 
 
 def write_history(directory: Path, history: list[dict[str, Any]]) -> None:

@@ -25,6 +25,13 @@ SMALL_SPACE = {
 
 
 @dataclass
+class FakeMetadata:
+    """What is used of `ray.tune.experiment.trial._TrainingRunMetadata`."""
+
+    num_failures: int = 0
+
+
+@dataclass
 class FakeTrial:
     """What schedulers and callbacks use of `ray.tune.experiment.Trial`."""
 
@@ -33,6 +40,8 @@ class FakeTrial:
     last_result: dict[str, Any] = field(default_factory=dict)
     pickled_error_file: str = "absent"
     error_file: str | None = None
+    max_failures: int = 2
+    run_metadata: FakeMetadata = field(default_factory=FakeMetadata)
 
     def __str__(self) -> str:
         return self.trial_id

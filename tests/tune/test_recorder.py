@@ -164,6 +164,7 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     trial = make_trial()
     trial.error_file = str(tmp_path / "error.txt")
     (tmp_path / "error.txt").write_text("Traceback\n  somewhere\nValueError: no such thing\n")
+    trial.run_metadata.num_failures = 3
     recorder.on_trial_start(0, [trial], trial)
     recorder.on_trial_error(0, [trial], trial)
     recorder.finish("interrupted")
@@ -171,6 +172,20 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     assert (row["status"], row["stop_reason"]) == ("failed", "error")
     assert row["error"].endswith("ValueError: no such thing")
     assert "\n" not in row["error"]
+
+
+def test_a_trial_that_tune_gives_up_too_early_goes_on_later(recorder, tmp_path):
+    told = []
+    recorder.settle = lambda ray_id, outcome: told.append(outcome)
+    trial = make_trial()
+    trial.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text("ActorDiedError: The actor is dead\n")
+    trial.run_metadata.num_failures = 1
+    recorder.on_trial_error(0, [trial], trial)
+    recorder.finish("interrupted")
+    (row,) = trials(recorder)
+    assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
+    assert told == []
 
 
 def test_the_tables_are_refreshed_every_few_seconds_and_only_after_a_change(recorder, clock, monkeypatch):
