@@ -108,7 +108,7 @@ class Recorder(Callback):
         row = self._row(trial)
         if trial.run_metadata.num_failures <= trial.max_failures:
             # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
-            logger.warning("%s lost its worker before it began: %s", row["trial_id"], _one_line(error))
+            logger.warning("%s lost its worker before it began; it goes on later", row["trial_id"])
             self._end(trial, cut_short(INTERRUPTED))
             return
         self._change(row, error=_one_line(error))
