@@ -23,7 +23,8 @@ reset, killed = TuneController._schedule_trial_reset, []
 
 def kill_and_reset(self, *arguments, **options):
     if not killed:
-        killed.extend(p for p in psutil.Process().children(recursive=True) if "ImplicitFunc" in p.cmdline()[0])
+        children = psutil.Process().children(recursive=True)
+        killed.extend(child for child in children if "ImplicitFunc" in " ".join(child.cmdline()))
         for worker in killed:
             worker.kill()
         print(f"killed {len(killed)} workers", flush=True)
