@@ -71,7 +71,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterat
         except Exception as error:  # Ray raises a plain one when its processes are too slow
             raise ClusterError(
                 f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is "
-                "less busy, the logs are in /tmp/ray/session_latest/logs"
+                "less busy; Ray's own logs say more"
             ) from error
     else:
         address = address if ":" in address or address == "auto" else f"{address}:6379"
