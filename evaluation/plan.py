@@ -1,7 +1,7 @@
 """What an evaluation will do: the options, the finalists of a study, the embedders that they ask for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
@@ -123,11 +123,13 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
     """Return the finalists as they came out of the trainings with fresh seeds, as far as there are any."""
-    latent_dims = {vae.trial_id: vae.latent_dim for vae in finalists}
+    originals = {vae.trial_id: vae for vae in finalists}
     return [
-        Vae(row["trial_id"], run.path / row["checkpoint"], latent_dims[row["trial_id"]], row["seed"])
+        replace(
+            originals[row["trial_id"]], checkpoint=run.path / row["checkpoint"], training_seed=row["seed"]
+        )
         for row in read_frame(run.finalist_seeds_file, FINALIST_SEEDS).to_dict("records")
-        if row["trial_id"] in latent_dims and row["status"] == "completed"
+        if row["trial_id"] in originals and row["status"] == "completed"
     ]
 
 

@@ -28,7 +28,7 @@ def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, *quick],
         cwd=cwd,
-        env=_environment(),
+        env=own_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,6 +44,6 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.1)
 
 
-def _environment() -> dict[str, str]:
-    # A cluster that another test has joined is none of this process's business.
+def own_environment() -> dict[str, str]:
+    """Return the environment without Ray's variables: another test's cluster is not its own."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

@@ -1,6 +1,5 @@
 """A worker that dies in the one moment in which Tune does not retry: when it is handed the next trial."""
 
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ import yaml
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
-from tests.processes import SOURCE, STATES
+from tests.processes import SOURCE, STATES, own_environment
 from tests.tune.conftest import SMALL_SPACE, open_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -50,8 +49,9 @@ def test_a_worker_that_dies_as_it_is_handed_a_trial_costs_nothing(tmp_path):
         "run",
         "--no-dashboard",
     ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run([*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *options], cwd=tmp_path, env=own_environment(), capture_output=True, text=True
+    )
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "killed" in done.stdout
     assert "lost its worker before it began" in done.stderr
