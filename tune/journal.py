@@ -113,8 +113,15 @@ def record_epoch(study: optuna.Study, trial_id: int, epoch: int, values: Sequenc
         storage.set_trial_user_attr(trial_id, _CURVE, merged)
 
 
-def announce_end(study: optuna.Study, trial_id: int, outcome: Outcome) -> None:
-    """Say how a trial ends before its last value is stored, so that a kill in between changes nothing."""
+def announce_end(
+    study: optuna.Study, trial_id: int, outcome: Outcome, cutoff: tuple[int, float] | None = None
+) -> None:
+    """Say how a trial ends before its last value is stored, so that a kill in between changes nothing.
+
+    Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
+    """
+    if outcome.stop_reason == RUNG and cutoff is not None:
+        study._storage.set_trial_user_attr(trial_id, CUTOFF, cutoff)
     study._storage.set_trial_user_attr(trial_id, STOP_REASON, outcome.stop_reason)
 
 

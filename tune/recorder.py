@@ -17,7 +17,6 @@ from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read
 from tune.objective import Objective, pareto_front
 from tune.outcome import COMPLETED, INTERRUPTED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
 from tune.scheduler import TIME_ATTR
-from tune.stopping import Decision
 from tune.trial_files import keep_best
 from vae.config import Config
 from vae.errors import StorageError
@@ -48,7 +47,8 @@ class Recorder(Callback):
         self.max_epochs = max_epochs
         self.settle: Callable[[str, Outcome], None] = lambda ray_trial_id, outcome: None
         """Called with Ray's trial id at the end of a trial: an error is known here first."""
-        self.decisions: Mapping[str, Sequence[Decision]] = {}
+        self.cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None
+        """What the scheduler knows: the rung of a trial's last decision, and the cutoff there."""
         self.trials: dict[str, dict[str, Any]] = {}
         self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self._running: dict[str, Trial] = {}  # those of Ray that have not ended
@@ -200,8 +200,8 @@ class Recorder(Callback):
     def _end(self, trial: Trial, outcome: Outcome) -> None:
         row = self._row(trial)
         self._running.pop(row["trial_id"], None)
-        if outcome.stop_reason == RUNG and (decisions := self.decisions.get(row["trial_id"])):
-            self._change(row, rung=decisions[-1].rung, cutoff=self.objective.sign * decisions[-1].cutoff)
+        if outcome.stop_reason == RUNG and (cutoff := self.cutoff_of(row["trial_id"])):
+            self._change(row, rung=cutoff[0], cutoff=cutoff[1])
         self.end(row["trial_id"], outcome)
         if not outcome.goes_on:
             self.settle(trial.trial_id, outcome)

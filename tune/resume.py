@@ -78,13 +78,9 @@ class Resumption:
         self.study._storage.set_trial_user_attr(trial._trial_id, journal.TRIAL_ID, trial_id)
         outcome = self._catch_up(trial, trial_id, history)
         if outcome is not None:
-            if outcome.stop_reason == RUNG and (decisions := self.scheduler.decisions.get(trial_id)):
-                row["rung"], row["cutoff"] = (
-                    decisions[-1].rung,
-                    self.objectives[0].sign * decisions[-1].cutoff,
-                )
+            journal.announce_end(self.study, trial._trial_id, outcome, self.scheduler.cutoff_of(trial_id))
             journal.tell(self.study, trial._trial_id, outcome, self.objectives)
-            self._settle_row(row, outcome, trial)
+            self._settle_row(row, outcome, self.study._storage.get_trial(trial._trial_id))
             return None
         self.recorder.reopen(trial_id, self.max_epochs)
         path = checkpoint.path if checkpoint else None

@@ -63,5 +63,10 @@ class EarlyStopping(FIFOScheduler):
         )
         return decision.stopped
 
+    def cutoff_of(self, trial_id: str) -> tuple[int, float] | None:
+        """Return the rung of a trial's last decision and the objective that it had to reach there."""
+        decisions = self.decisions.get(trial_id)
+        return (decisions[-1].rung, self.objective.sign * decisions[-1].cutoff) if decisions else None
+
     def debug_string(self) -> str:
         return f"{sum(d[-1].stopped for d in self.decisions.values())} trials stopped early"

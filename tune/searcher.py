@@ -8,7 +8,7 @@ search has ended.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +19,10 @@ from ray.tune.search import Searcher
 
 from tune import journal
 from tune.objective import Objective
-from tune.outcome import OUT_OF_MEMORY, RUNG, Outcome, ended
+from tune.outcome import OUT_OF_MEMORY, Outcome, ended
 from tune.samplers import make_sampler, proposal_seed, trial_seed
 from tune.scheduler import TIME_ATTR
 from tune.space import Space
-from tune.stopping import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class OptunaSearcher(Searcher):
         max_epochs: int,
         seed: int,
         unfinished: Sequence[Unfinished] = (),
-        decisions: Mapping[str, Sequence[Decision]] | None = None,
+        cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None,
     ) -> None:
         super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
         self.study = study
@@ -78,7 +77,7 @@ class OptunaSearcher(Searcher):
         self.sampler = sampler
         self.max_epochs = max_epochs
         self.seed = seed
-        self.decisions = decisions or {}
+        self.cutoff_of = cutoff_of
         self._unfinished = list(unfinished)
         self._live: dict[str, int] = {}  # Ray's trial id -> Optuna's
 
@@ -131,12 +130,8 @@ class OptunaSearcher(Searcher):
         if trial_id not in self._live or error or not result:
             return
         outcome, optuna_id = ended(result, self.max_epochs), self._live[trial_id]
-        if outcome.stop_reason == RUNG:
-            name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
-            if decisions := self.decisions.get(name):
-                cutoff = [decisions[-1].rung, self.objectives[0].sign * decisions[-1].cutoff]
-                self.study._storage.set_trial_user_attr(optuna_id, journal.CUTOFF, cutoff)
-        journal.announce_end(self.study, optuna_id, outcome)
+        name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
+        journal.announce_end(self.study, optuna_id, outcome, self.cutoff_of(name))
         self.on_trial_result(trial_id, result)
         self.settle(trial_id, outcome)
 

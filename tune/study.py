@@ -213,9 +213,9 @@ def run_search(
         max_epochs=plan.max_epochs,
         seed=plan.seed,
         unfinished=unfinished,
-        decisions=scheduler.decisions,
+        cutoff_of=scheduler.cutoff_of,
     )
-    recorder.settle, recorder.decisions = searcher.settle, scheduler.decisions
+    recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
     if budget is not None:
         interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values())
     progress = Progress(recorder, n_trials=plan.trials, console=console)

@@ -13,7 +13,6 @@ from tests.tune.conftest import KNN, FakeTrial
 from tune import recorder as module
 from tune.objective import Objective
 from tune.recorder import WRITE_EVERY_S, Recorder
-from tune.stopping import Decision
 from vae.checkpoint import load_model, save_model
 from vae.config import Config
 from vae.errors import StorageError
@@ -354,7 +353,7 @@ def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
 
 
 def test_a_stopped_trial_has_its_rung_and_cutoff(recorder):
-    recorder.decisions = {"0000-fc-4d": [Decision(rung=1, value=0.5, cutoff=0.7, n_trials=4)]}
+    recorder.cutoff_of = {"0000-fc-4d": (1, 0.7)}.get
     run(recorder, make_trial(), metrics(1, 0.5))
     recorder.finish("interrupted")
     (row,) = trials(recorder)

@@ -72,11 +72,12 @@ def test_the_best_epoch_of_a_minimised_objective_is_the_smallest(tmp_path):
 
 def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(searcher, tmp_path):
     searcher.suggest("ray-a")
+    searcher.cutoff_of = {told(tmp_path).user_attrs["trial_id"]: (2, 0.45)}.get
     searcher.on_trial_result("ray-a", result(1, 0.5))
     searcher.on_trial_complete("ray-a", result(2, 0.4))
     trial = told(tmp_path)
     assert (trial.state, trial.intermediate_values) == (PRUNED, {1: 0.5, 2: 0.4})
-    assert trial.user_attrs["stop_reason"] == "rung"
+    assert (trial.user_attrs["stop_reason"], trial.user_attrs["cutoff"]) == ("rung", [2, 0.45])
 
 
 @pytest.mark.parametrize("reason", ["nan", "oom"])
