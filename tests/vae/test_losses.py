@@ -52,8 +52,16 @@ def test_mse_of_a_perfect_reconstruction_is_finite():
 
 def test_ssim_loss_has_the_scale_of_the_pixels(batch):
     logits, images, _ = batch
-    expected = (1 - ssim(logits.sigmoid(), images, window=7).mean()) * 2 * 12 * 13
-    torch.testing.assert_close(ssim_loss(logits, images, window=7), expected)
+    similarity = ssim(logits.sigmoid(), images, window=7, reflect=True)
+    torch.testing.assert_close(ssim_loss(logits, images, window=7), (1 - similarity.mean()) * 2 * 12 * 13)
+
+
+def test_ssim_loss_sees_the_frame_of_an_image_as_well_as_its_middle():
+    images = torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    logits = torch.zeros_like(images).requires_grad_()
+    (gradient,) = torch.autograd.grad(ssim_loss(logits, images), logits)
+    strength = gradient.square().mean((0, 1)).sqrt()
+    assert strength[:2].mean() > 0.5 * strength[12:16, 12:16].mean()
 
 
 def test_kl_is_the_one_of_torch(batch):

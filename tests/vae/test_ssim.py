@@ -3,6 +3,7 @@ import pytorch_msssim
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from vae.errors import UserError
 from vae.ssim import largest_window, ssim
@@ -15,15 +16,19 @@ from vae.ssim import largest_window, ssim
     width=st.integers(11, 40),
     window=st.sampled_from([3, 5, 7, 11]),
     contrast=st.sampled_from([1.0, 0.3, 1e-3]),
+    reflect=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=40, deadline=None)
-def test_value_and_gradient_are_those_of_pytorch_msssim(n, channels, height, width, window, contrast, seed):
+@settings(max_examples=60, deadline=None)
+def test_value_and_gradient_are_those_of_pytorch_msssim(
+    n, channels, height, width, window, contrast, reflect, seed
+):
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(n, channels, height, width, generator=generator, requires_grad=True)
     y = (x.detach() + contrast * torch.randn(x.shape, generator=generator)).clamp(0, 1)
-    ours = ssim(x, y, window=window)
-    theirs = pytorch_msssim.ssim(x, y, data_range=1.0, size_average=False, win_size=window)
+    ours = ssim(x, y, window=window, reflect=reflect)
+    framed = [F.pad(image, [window // 2] * 4, mode="reflect") if reflect else image for image in (x, y)]
+    theirs = pytorch_msssim.ssim(*framed, data_range=1.0, size_average=False, win_size=window)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
     (our_gradient,) = torch.autograd.grad(ours.sum(), x)
     (their_gradient,) = torch.autograd.grad(theirs.sum(), x)
