@@ -29,12 +29,15 @@ class ModelConfig:
     latent_dim: int = _param(10, "dimensions of the latent space")
     width: float = _param(1.0, "multiplies the number of hidden units or channels")
     conditional: bool = _param(False, "give the label to encoder and decoder; embeddings do without")
+    spherical: bool = _param(False, "keep the latent means on a sphere, where only directions differ")
     learned_variance: bool = _param(False, "learn the variance of each pixel, for the loss mse")
 
     def __post_init__(self) -> None:
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _at_least("latent_dim", self.latent_dim, 1)
         _positive("width", self.width)
+        if self.spherical and self.latent_dim < 2:
+            raise UserError(f"spherical needs latent_dim >= 2, got {self.latent_dim}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,6 +50,7 @@ def test_params_survive_the_way_through_a_config(params):
         ({"milestones": [5]}, "milestones need the schedule 'milestones', got 'one_cycle'"),
         ({"schedule": "milestones"}, "the schedule 'milestones' needs at least one milestone, got none"),
         ({"conditional": 1}, "conditional must be true or false, got 1"),
+        ({"spherical": True, "latent_dim": 1}, "spherical needs latent_dim >= 2, got 1"),
         ({"free_bits": -1.0}, "free_bits must be >= 0, got -1.0"),
         (
             {"learned_variance": True},

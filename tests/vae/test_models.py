@@ -62,6 +62,13 @@ def test_a_conditional_vae_hears_labels_in_both_halves_and_does_without(architec
     torch.testing.assert_close(model.decode(latents, untold), model.decode(latents))
 
 
+def test_the_means_of_a_spherical_vae_lie_on_the_sphere_of_the_prior():
+    model = build_model(ModelConfig(latent_dim=16, spherical=True), (1, 28, 28))
+    mean, log_variance = model.encode(torch.rand(5, 1, 28, 28))
+    torch.testing.assert_close(mean.norm(dim=1), torch.full((5,), 4.0))
+    assert log_variance.shape == mean.shape
+
+
 def test_a_conditional_vae_without_labels_is_refused():
     with pytest.raises(UserError, match="^a conditional VAE needs labels, the images have none"):
         build_model(ModelConfig(conditional=True), (1, 8, 8))

@@ -65,6 +65,7 @@ OPTIONS = [
     {"reconstruction_loss": "mse", "learned_variance": True},
     {"free_bits": 0.5},
     {"conditional": True},
+    {"spherical": True},
     {"augment": "flip,shift,rotate,noise"},
 ]
 

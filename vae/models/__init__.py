@@ -47,6 +47,7 @@ def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0, 
             image_shape,
             config.latent_dim,
             n_classes=n_classes,
+            spherical=config.spherical,
             learned_variance=config.learned_variance,
         )
     return model.to(memory_format=torch.channels_last)

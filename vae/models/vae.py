@@ -38,6 +38,9 @@ class VAE(nn.Module):
         VAE takes n_classes more values, the label as one of them.
     n_classes
         Of a conditional VAE (Sohn et al. 2015); 0 for all others.
+    spherical
+        Whether the means lie on the sphere of radius sqrt(latent_dim), where the prior has nearly all of its
+        mass in many dimensions (as in Zhao et al. 2019, arXiv:1912.10233, but with a posterior).
     learned_variance
         Whether ``pixel_log_variance`` (C, H, W), the Gaussian noise of each pixel, is a parameter; otherwise
         it is None.
@@ -53,6 +56,7 @@ class VAE(nn.Module):
         latent_dim: int,
         *,
         n_classes: int = 0,
+        spherical: bool = False,
         learned_variance: bool = False,
     ) -> None:
         super().__init__()
@@ -61,6 +65,7 @@ class VAE(nn.Module):
         self.image_shape = image_shape
         self.latent_dim = latent_dim
         self.n_classes = n_classes
+        self.spherical = spherical
         if n_classes:
             self.label_plane = nn.Embedding(n_classes, image_shape[1] * image_shape[2])
         variance = nn.Parameter(torch.full(image_shape, INITIAL_LOG_VARIANCE)) if learned_variance else None
@@ -76,6 +81,8 @@ class VAE(nn.Module):
             plane = (told @ self.label_plane.weight).view(-1, 1, *self.image_shape[1:])
             images = torch.cat((images, plane), dim=1)
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
+        if self.spherical:
+            mean = F.normalize(mean, dim=1) * self.latent_dim**0.5
         # Beyond these bounds exp() only makes infinities out of one bad step.
         return Posterior(mean, log_variance.clamp(-20, 10))
 
