@@ -17,7 +17,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search test check format lock bench ablation soak clean
+.PHONY: help install data search headline test check format lock bench ablation soak clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ data: $(INSTALLED)  ## Get the data set's files and verify them
 
 search: data  ## Search, evaluate the best, write the report
 	@$(PYTHON) -m tune search $(SEARCH_ARGS)
+
+headline: data  ## The two searches of the headline in BENCHMARKS.md; hours on two cores
+	for latent in 10d 64d; do $(PYTHON) -m tune search --space tune/headline_$$latent.yaml --name headline-$$latent \
+		--trials 24 --max-epochs 30 --grace-period 5 --finalists 2 --finalist-seeds 3 $(ARGS) || exit; done
 
 test: data  ## Run all tests
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
