@@ -66,7 +66,8 @@ def _parser() -> Parser:
         "--dims",
         type=_numbers,
         metavar="N,…",
-        help="dimensions of PCA and UMAP (default: 2,10, for PCA the VAEs' own too, for vae_umap 2)",
+        help="dimensions of PCA, UMAP and PaCMAP (default: 2,10, for PCA the VAEs' own too, for t-SNE and "
+        "vae_umap 2)",
     )
     parser.add_argument(
         "--finalists",
@@ -82,7 +83,7 @@ def _parser() -> Parser:
         "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of UMAP (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="of what is random (default: %(default)s)"
     )
     parser.add_argument("--verbose", action="store_true", help="log details")
     return parser

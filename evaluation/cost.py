@@ -73,7 +73,7 @@ def estimate_seconds(
     """
     slowdown = slowdown or measure_slowdown()
     n_images = n_train + n_test
-    n_vaes = n_finalists * (1 + n_seeds)
+    n_vaes = n_finalists * (1 + n_seeds) + 1  # the untrained one
     n_members = n_finalists if n_finalists > 1 else 0  # of the ensemble, embedded once more
     largest = min(n_pixels, n_train)
     # PCA is taken at the finalists' dimensions too. A k-d tree, for two dimensions, is faster than this.

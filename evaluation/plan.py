@@ -8,7 +8,21 @@ from statistics import fmean
 
 import pandas as pd
 
-from evaluation.embedders import METHODS, Embedder, Ensemble, Pca, PcaUmap, Raw, Umap, Vae, VaeUmap
+from evaluation.embedders import (
+    METHODS,
+    Embedder,
+    Ensemble,
+    Pacmap,
+    Pca,
+    PcaUmap,
+    Raw,
+    Tsne,
+    Umap,
+    Untrained,
+    Vae,
+    VaeUmap,
+)
+from evaluation.embedders.tsne import MAX_DIM as TSNE_MAX_DIM
 from evaluation.protocols import KnnGrid
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import FINALIST_SEEDS, read_frame, read_table
@@ -31,12 +45,12 @@ class Options:
     methods
         Names from `METHODS`; by default those that are marked so, of which the ensemble takes two VAEs.
     dims
-        Dimensions of PCA and UMAP: 2 and 10 by default, for PCA those of the VAEs too, and for UMAP on top of
-        a VAE 2 alone. Raw pixels, VAEs and ensembles have their own.
+        Dimensions of PCA, UMAP and PaCMAP: 2 and 10 by default, for PCA those of the VAEs too, and for UMAP
+        on top of a VAE 2 alone. t-SNE takes those up to 2. Raw pixels, VAEs and ensembles have their own.
     grid
         The KNN settings that are scored.
     seed
-        Of UMAP.
+        Of UMAP, t-SNE and PaCMAP, and of the untrained VAE.
     cpus
         CPUs of the Ray cluster that is started if none is connected.
     """
@@ -63,7 +77,7 @@ class Options:
     @property
     def wants_vaes(self) -> bool:
         """Whether there is a method that needs the finalists."""
-        return any(self.wants(method) for method in ("vae", "vae_umap", "ensemble"))
+        return any(self.wants(method) for method in ("untrained", "vae", "vae_umap", "ensemble"))
 
 
 def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
@@ -173,6 +187,12 @@ def plan_embedders(
         embedders.append(Umap(tuple(sorted(dims)), seed=options.seed))
     if options.wants("pca_umap"):
         embedders.append(PcaUmap(tuple(sorted(dims)), seed=options.seed))
+    if options.wants("tsne"):
+        embedders.append(Tsne(_tsne_dims(options), seed=options.seed))
+    if options.wants("pacmap"):
+        embedders.append(Pacmap(tuple(sorted(dims)), seed=options.seed))
+    if options.wants("untrained") and vaes:
+        embedders.append(Untrained(vaes[0], seed=options.seed))
     if options.wants("vae"):
         embedders.extend([*vaes, *replicas])
     if options.wants("vae_umap") and vaes:
@@ -186,6 +206,16 @@ def plan_embedders(
     if not embedders:
         raise UserError("there is nothing to evaluate: give at least one method")
     return embedders
+
+
+def _tsne_dims(options: Options) -> tuple[int, ...]:
+    dims = sorted({dim for dim in options.dims or DEFAULT_DIMS if dim <= TSNE_MAX_DIM})
+    if not dims:
+        raise UserError(
+            f"tsne needs dims of 1 to {TSNE_MAX_DIM}, got {min(options.dims or ())}; "
+            "leave it out of --methods"
+        )
+    return tuple(dims)
 
 
 def _vae_umap(vae: Vae, options: Options) -> VaeUmap:

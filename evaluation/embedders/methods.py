@@ -13,7 +13,7 @@ class Method:
     title: str
     what: str
     default: bool = True
-    """Whether it is compared without being asked for; a second and third UMAP would be dear."""
+    """Whether it is compared without being asked for; further manifold methods would be dear."""
 
 
 METHODS = {
@@ -21,6 +21,9 @@ METHODS = {
     "pca": Method(title="PCA", what="principal components"),
     "umap": Method(title="UMAP", what="UMAP of the pixels, library defaults"),
     "pca_umap": Method(title="PCA + UMAP", what="UMAP of 50 principal components", default=False),
+    "tsne": Method(title="t-SNE", what="t-SNE of 50 principal components", default=False),
+    "pacmap": Method(title="PaCMAP", what="PaCMAP of the pixels, library defaults", default=False),
+    "untrained": Method(title="untrained VAE", what="the best finalist's encoder with fresh weights"),
     "vae": Method(title="VAE", what="posterior means of the finalists"),
     "vae_umap": Method(title="VAE + UMAP", what="UMAP of the best finalist's posterior means", default=False),
     "ensemble": Method(

@@ -13,10 +13,13 @@ from evaluation.embedders import (
     EmbeddingKey,
     Ensemble,
     Images,
+    Pacmap,
     Pca,
     PcaUmap,
     Raw,
+    Tsne,
     Umap,
+    Untrained,
     Vae,
     VaeUmap,
     label,
@@ -24,7 +27,7 @@ from evaluation.embedders import (
 from evaluation.embedders.ensemble import ensemble_id, n_members
 from evaluation.knn import knn_accuracy
 from vae.checkpoint import save_model
-from vae.config import Config
+from vae.config import Config, ModelConfig
 from vae.errors import UserError
 from vae.inference import embed
 from vae.models import build_model
@@ -57,6 +60,9 @@ EMBEDDERS = {
     "pca": lambda vae, other: Pca((5, 2)),
     "umap": lambda vae, other: Umap((2, 3), seed=1),
     "pca_umap": lambda vae, other: PcaUmap((2, 3), seed=1),
+    "tsne": lambda vae, other: Tsne((2, 1), seed=1),
+    "pacmap": lambda vae, other: Pacmap((2, 3), seed=1),
+    "untrained": lambda vae, other: Untrained(vae, seed=2),
     "vae": lambda vae, other: vae,
     "vae_umap": lambda vae, other: VaeUmap(vae, (2,), seed=1),
     "ensemble": lambda vae, other: Ensemble((vae, other)),
@@ -114,9 +120,13 @@ def test_one_pca_serves_every_dimension(images):
         np.testing.assert_allclose(embedding.test, own.transform(test) * sign, atol=1e-3)
 
 
-@pytest.mark.parametrize("umap", [Umap((2, 10)), PcaUmap((2,))], ids=["umap", "pca_umap"])
-def test_umap_places_test_images_among_their_class(images, umap):
-    for embedding in umap.embeddings(images):
+@pytest.mark.parametrize(
+    "method",
+    [Umap((2, 10)), PcaUmap((2,)), Tsne(), Pacmap((2, 10))],
+    ids=lambda method: method.keys[0].method,
+)
+def test_manifold_methods_place_test_images_among_their_class(images, method):
+    for embedding in method.embeddings(images):
         accuracy = knn_accuracy(embedding.train, images.train_labels, embedding.test, images.test_labels)
         assert accuracy > 0.95  # raw pixels reach 0.98 to 0.99
 
@@ -134,6 +144,19 @@ def test_a_vae_for_other_images_is_refused(vae, images):
         UserError, match=r"takes images of shape \(1, 8, 8\) \(C, H, W\), the dataset has \(3, 8, 8\)"
     ):
         next(vae.embeddings(wide))
+
+
+def test_an_untrained_vae_has_fresh_weights(vae, images):
+    fresh = build_model(ModelConfig(latent_dim=3, width=0.1), (1, 8, 8), seed=7)
+    (embedding,) = Untrained(vae, seed=7).embeddings(images)
+    np.testing.assert_allclose(embedding.test, embed(fresh, torch.tensor(images.test)).numpy(), atol=1e-6)
+
+
+def test_t_sne_places_each_test_image_on_its_own(images):
+    together = next(Tsne().embeddings(images)).test
+    alone = next(Tsne().embeddings(replace(images, test=images.test[:40]))).test
+    far = np.linalg.norm(together[:40] - alone, axis=1) > 0.05 * np.ptp(together, axis=0).max()
+    assert far.mean() < 0.1
 
 
 def test_an_embedding_is_named_after_its_method_trial_and_dimension():

@@ -1,7 +1,18 @@
 import pandas as pd
 import pytest
 
-from evaluation.embedders import Ensemble, Pca, PcaUmap, Raw, Umap, Vae, VaeUmap
+from evaluation.embedders import (
+    Ensemble,
+    Pacmap,
+    Pca,
+    PcaUmap,
+    Raw,
+    Tsne,
+    Umap,
+    Untrained,
+    Vae,
+    VaeUmap,
+)
 from evaluation.plan import (
     Options,
     choose_finalists,
@@ -44,7 +55,7 @@ def test_pca_is_asked_for_the_dimensions_of_the_vaes_too(few_digits, tmp_path):
     vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
     raw, pca, umap, *rest = plan_embedders(few_digits, vaes, Options(seed=7))
     assert (raw, pca, umap) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7))
-    assert rest == [*vaes, Ensemble(tuple(vaes))]
+    assert rest == [Untrained(vaes[0], seed=7), *vaes, Ensemble(tuple(vaes))]
 
 
 def test_dimensions_asked_for_are_those_of_pca_and_umap(few_digits):
@@ -120,10 +131,21 @@ def test_fresh_seeds_are_embedded_but_are_no_members_of_the_ensemble(few_digits,
 
 def test_the_dear_methods_wait_to_be_asked_for(few_digits, tmp_path):
     vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
-    kinds = (PcaUmap, VaeUmap)
+    kinds = (PcaUmap, VaeUmap, Tsne, Pacmap)
     assert not any(isinstance(embedder, kinds) for embedder in plan_embedders(few_digits, vaes, Options()))
-    asked = plan_embedders(few_digits, vaes, Options(methods=["pca_umap", "vae_umap"], seed=7))
-    assert asked == [PcaUmap((2, 10), seed=7), VaeUmap(vaes[0], (2,), seed=7)]
+    methods = ["pca_umap", "vae_umap", "tsne", "pacmap"]
+    assert plan_embedders(few_digits, vaes, Options(methods=methods, seed=7)) == [
+        PcaUmap((2, 10), seed=7),
+        Tsne((2,), seed=7),
+        Pacmap((2, 10), seed=7),
+        VaeUmap(vaes[0], (2,), seed=7),
+    ]
+
+
+def test_t_sne_is_for_few_dimensions(few_digits):
+    assert plan_embedders(few_digits, [], Options(methods=["tsne"], dims=[1, 2, 10])) == [Tsne((1, 2))]
+    with pytest.raises(UserError, match="tsne needs dims of 1 to 2, got 3; leave it out of --methods"):
+        plan_embedders(few_digits, [], Options(methods=["tsne"], dims=[10, 3]))
 
 
 def test_umap_of_a_vae_takes_only_dimensions_below_its_own(few_digits, tmp_path):
@@ -134,7 +156,7 @@ def test_umap_of_a_vae_takes_only_dimensions_below_its_own(few_digits, tmp_path)
         plan_embedders(few_digits, [Vae("b", tmp_path, 2)], Options(methods=["vae_umap"]))
 
 
-@pytest.mark.parametrize("method", ["vae", "vae_umap", "ensemble"])
+@pytest.mark.parametrize("method", ["untrained", "vae", "vae_umap", "ensemble"])
 def test_methods_that_are_made_of_finalists_ask_for_them(method):
     assert Options(methods=["raw", method]).wants_vaes
     assert not Options(methods=["raw", "pca_umap"]).wants_vaes

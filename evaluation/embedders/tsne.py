@@ -1,0 +1,63 @@
+"""t-SNE of the pixels, with a place for images that it was not fitted on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.pca import Pca
+
+MAX_DIM = 2
+"""Its fast method, interpolation on a grid, is for one and two dimensions; t-SNE is made for pictures."""
+PERPLEXITY = 30
+N_COMPONENTS = 50
+"""Principal components that stand for the pixels, as its authors do and advise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tsne:
+    """t-SNE of 50 principal components with openTSNE's defaults, whose `transform` places the test images.
+
+    Each test image is placed among the training images alone, however many come with it.
+
+    References
+    ----------
+    van der Maaten, Hinton, "Visualizing Data using t-SNE" (JMLR 2008); Linderman et al., FIt-SNE (2019),
+    arXiv:1712.09005; Poličar et al., "openTSNE" (JSS 2024).
+    """
+
+    dims: tuple[int, ...] = (MAX_DIM,)
+    seed: int = 0
+    relative_cost: ClassVar[int] = 5
+    on_gpu: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        assert max(self.dims) <= MAX_DIM, "t-SNE is for one and two dimensions"
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        return tuple(EmbeddingKey("tsne", dim) for dim in sorted(self.dims))
+
+    def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
+        # Not at the top of the file: it takes seconds.
+        from openTSNE import TSNEEmbedding, affinity, initialization  # type: ignore[import-untyped]
+
+        train, test = _components(images)
+        perplexity = min(PERPLEXITY, (len(train) - 1) / 3)
+        graph = affinity.PerplexityBasedNN(train, perplexity, n_jobs=1, random_state=self.seed)
+        for key in self.keys:
+            start = initialization.pca(train, key.dim, random_state=self.seed)
+            fitted = TSNEEmbedding(start, graph, n_jobs=1, random_state=self.seed)
+            fitted.optimize(250, exaggeration=12, momentum=0.5, inplace=True)
+            fitted.optimize(500, momentum=0.8, inplace=True)
+            placed = fitted.transform(test)
+            yield Embedding(key, *(np.asarray(points, dtype=np.float32) for points in (fitted, placed)))
+
+
+def _components(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    n_components = min(N_COMPONENTS, len(images.train), images.train[0].size)
+    components = next(Pca((n_components,)).embeddings(images))
+    return components.train, components.test

@@ -1,0 +1,37 @@
+"""The encoder of a VAE before it has learned anything: what its architecture alone is worth."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.vae import Vae
+from vae.checkpoint import read_config
+from vae.inference import embed
+from vae.models import build_model
+
+
+@dataclass(frozen=True, slots=True)
+class Untrained:
+    """Posterior means of a VAE like ``vae`` with fresh weights: what that one is ahead by, it has learned."""
+
+    vae: Vae
+    seed: int = 0
+    relative_cost: ClassVar[int] = 2
+    on_gpu: ClassVar[bool] = True
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        return (EmbeddingKey("untrained", self.vae.latent_dim, self.vae.trial_id),)
+
+    def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
+        saved = read_config(self.vae.checkpoint)
+        model = build_model(
+            saved.config.model, saved.image_shape, seed=self.seed, n_classes=saved.n_classes
+        ).to(device)
+        train, test = (
+            embed(model, torch.tensor(part).to(device)).cpu().numpy() for part in (images.train, images.test)
+        )
+        yield Embedding(self.keys[0], train, test)
