@@ -50,7 +50,7 @@ class Options:
     grid
         The KNN settings that are scored.
     seed
-        Of UMAP, t-SNE and PaCMAP, and of the untrained VAE.
+        Of UMAP, t-SNE and PaCMAP.
     cpus
         CPUs of the Ray cluster that is started if none is connected.
     """
@@ -192,7 +192,7 @@ def plan_embedders(
     if options.wants("pacmap"):
         embedders.append(Pacmap(tuple(sorted(dims)), seed=options.seed))
     if options.wants("untrained") and vaes:
-        embedders.append(Untrained(vaes[0], seed=options.seed))
+        embedders.append(Untrained(vaes[0]))
     if options.wants("vae"):
         embedders.extend([*vaes, *replicas])
     if options.wants("vae_umap") and vaes:

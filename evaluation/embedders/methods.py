@@ -23,7 +23,7 @@ METHODS = {
     "pca_umap": Method(title="PCA + UMAP", what="UMAP of 50 principal components", default=False),
     "tsne": Method(title="t-SNE", what="t-SNE of 50 principal components", default=False),
     "pacmap": Method(title="PaCMAP", what="PaCMAP of the pixels, library defaults", default=False),
-    "untrained": Method(title="untrained VAE", what="the best finalist's encoder with fresh weights"),
+    "untrained": Method(title="untrained VAE", what="the best finalist's encoder before its training"),
     "vae": Method(title="VAE", what="posterior means of the finalists"),
     "vae_umap": Method(title="VAE + UMAP", what="UMAP of the best finalist's posterior means", default=False),
     "ensemble": Method(

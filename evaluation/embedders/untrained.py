@@ -15,21 +15,22 @@ from vae.models import build_model
 
 @dataclass(frozen=True, slots=True)
 class Untrained:
-    """Posterior means of a VAE like ``vae`` with fresh weights: what that one is ahead by, it has learned."""
+    """Posterior means of ``vae`` with the weights that its training began with."""
 
     vae: Vae
-    seed: int = 0
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return (EmbeddingKey("untrained", self.vae.latent_dim, self.vae.trial_id),)
+        vae = self.vae
+        return (EmbeddingKey("untrained", vae.latent_dim, vae.trial_id, vae.training_seed),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         saved = read_config(self.vae.checkpoint)
+        config = saved.config
         model = build_model(
-            saved.config.model, saved.image_shape, seed=self.seed, n_classes=saved.n_classes
+            config.model, saved.image_shape, seed=config.training.seed, n_classes=saved.n_classes
         ).to(device)
         train, test = (
             embed(model, torch.tensor(part).to(device)).cpu().numpy() for part in (images.train, images.test)

@@ -55,7 +55,7 @@ def test_pca_is_asked_for_the_dimensions_of_the_vaes_too(few_digits, tmp_path):
     vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
     raw, pca, umap, *rest = plan_embedders(few_digits, vaes, Options(seed=7))
     assert (raw, pca, umap) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7))
-    assert rest == [Untrained(vaes[0], seed=7), *vaes, Ensemble(tuple(vaes))]
+    assert rest == [Untrained(vaes[0]), *vaes, Ensemble(tuple(vaes))]
 
 
 def test_dimensions_asked_for_are_those_of_pca_and_umap(few_digits):
