@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
@@ -32,7 +33,7 @@ from evaluation.progress import Progress
 from evaluation.protocols import KnnGrid, missing_cells
 from evaluation.report import write_report
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EVALUATIONS, FINALIST_SEEDS, read_frame, write_table
+from evaluation.tables import EVALUATIONS, FINALIST_SEEDS, PREDICTIONS, read_frame, write_table
 from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UserError
@@ -123,6 +124,7 @@ def _evaluate(
     for gap in gaps:
         logger.warning("left out: %s", gap)
     rows: list[dict[str, Any]] = []
+    predictions: list[pa.Table] = []
     started = time.perf_counter()
     with _staged(run.embeddings_dir) as staging:
         n_embedded = 0
@@ -132,6 +134,8 @@ def _evaluate(
                 n_embedded += 1
             elif isinstance(event, Scored):
                 rows.extend({"study": study, **row} for row in event.rows)
+                if event.predictions is not None:
+                    predictions.append(event.predictions)
             else:
                 logger.warning("missing: %s", event)
                 gaps.append(str(event))
@@ -139,6 +143,7 @@ def _evaluate(
             raise StorageError(f"no embedding could be made: {gaps[-1]}")
     rows.sort(key=_row_order)
     write_table(rows, EVALUATIONS, run.evaluations_file)
+    write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
     record = {
         "study": study,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -192,6 +197,17 @@ def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
     return missing_cells(images.train_labels, grid)
 
 
+def _of_study(study: str, predictions: Sequence[pa.Table]) -> pa.Table:
+    table = pa.concat_tables([PREDICTIONS.empty_table(), *predictions])
+    name = pa.repeat(pa.scalar(study), len(table))
+    return table.set_column(0, PREDICTIONS.field("study"), name).sort_by(
+        [
+            (column, "ascending")
+            for column in ("method", "trial_id", "training_seed", "dim", "n_neighbors", "index")
+        ]
+    )
+
+
 def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
     infinite = float("inf")
     return (
@@ -200,10 +216,11 @@ def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
         -1 if row["training_seed"] is None else row["training_seed"],
         row["dim"],
         row["protocol"],
-        infinite if row["samples_per_class"] is None else row["samples_per_class"],
-        row["n_neighbors"],
-        row["weights"],
-        -1 if row["fold"] is None else row["fold"],
+        row["metric"],
+        infinite if row.get("samples_per_class") is None else row["samples_per_class"],
+        row.get("n_neighbors") or 0,
+        row.get("weights") or "",
+        -1 if row.get("fold") is None else row["fold"],
     )
 
 

@@ -119,7 +119,8 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
 
 def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Scored | Gap:
     try:
-        return Scored(key, which, ray.get(ref))
+        scored: Scored = ray.get(ref)
+        return scored
     except Exception as error:
         logger.debug("%s, %s failed", key, which, exc_info=True)
         return Gap(key, which, reason(_cause(error)))
@@ -135,7 +136,7 @@ def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
         yield from embedder.embeddings(images, _device())
 
 
-def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> list[dict[str, Any]]:
+def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:
     with _own_cores_only():
         return score(embedding, images, which, grid, _device())
 

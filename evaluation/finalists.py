@@ -10,7 +10,8 @@ import pandas as pd
 from evaluation.embedders import EmbeddingKey
 from evaluation.intervals import Interval, t_interval, welch_interval
 from evaluation.plan import fresh_objectives
-from evaluation.results import FEW, FULL, METRIC_NAMES, Comparison, Results, Setting
+from evaluation.protocols import FEW, FULL, Setting
+from evaluation.results import METRIC_NAMES, Comparison, Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def finalist_rows(results: Results) -> list[Finalist]:
 def validation_setting(results: Results) -> Setting | None:
     """Return the test cell with as many references as the search's validation had."""
     n_references = (results.study or {}).get("knn_references")
-    tested = results.evaluations.query("protocol == 'test'")
+    tested = results.knn.query("protocol == 'test'")
     if n_references is None or tested.empty:
         return None
     closest = tested.loc[(tested["n_train"] - n_references).abs().idxmin(), "samples_per_class"]

@@ -4,19 +4,24 @@
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
-from evaluation.protocols import KnnGrid, Round, rounds, score_round
+from evaluation.protocols import KnnGrid, Round, Setting, rounds, score_round
+from evaluation.structure import score_structure
+from evaluation.tables import PREDICTIONS
 from vae.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+STRUCTURE_ROUND = "structure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,12 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One round of an embedding is scored; ``rows`` belong in the `evaluations` table."""
+    """One round of an embedding is scored: rows of the tables `evaluations` and `predictions`."""
 
     key: EmbeddingKey
     round: Round
     rows: list[dict[str, Any]]
+    predictions: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +82,20 @@ def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Ite
 def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
     for which in planned_rounds(images, grid):
         try:
-            yield Scored(embedding.key, which, score(embedding, images, which, grid))
+            yield score(embedding, images, which, grid)
         except Exception as error:
             logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
             yield Gap(embedding.key, which, reason(error))
 
 
 def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
-    """Return the rounds that are possible: none without labels."""
-    return [] if images.train_labels is None or images.test_labels is None else rounds(grid)
+    """Return the rounds that are possible: without labels only that of the structure."""
+    labelled = images.train_labels is not None and images.test_labels is not None
+    return [*(rounds(grid) if labelled else []), Round(STRUCTURE_ROUND)]
 
 
-def score(
-    embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu"
-) -> list[dict[str, Any]]:
-    """Return the `evaluations` rows of one round of an embedding, with the embedding's own columns."""
-    assert images.train_labels is not None
-    assert images.test_labels is not None
-    train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
-    rows = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:
+    """Score one round of an embedding."""
     key = embedding.key
     columns = {
         "method": key.method,
@@ -102,7 +103,49 @@ def score(
         "training_seed": key.training_seed,
         "dim": key.dim,
     }
-    return [columns | row for row in rows]
+    if which.protocol == STRUCTURE_ROUND:
+        rows = score_structure(
+            embedding.train,
+            images.train_labels,
+            embedding.test,
+            images.test_labels,
+            images.pixels()[1],
+            seed=grid.seed,
+        )
+        return Scored(key, which, [columns | row for row in rows])
+    assert images.train_labels is not None
+    assert images.test_labels is not None
+    train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
+    scores = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+    tables = [
+        predictions_table(columns, setting, images.test_labels, predicted)
+        for setting, predicted in scores.predicted.items()
+    ]
+    predictions = pa.concat_tables(tables) if tables else None
+    return Scored(key, which, [columns | row for row in scores.rows], predictions)
+
+
+def predictions_table(
+    columns: Mapping[str, Any], setting: Setting, labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> pa.Table:
+    """Return the rows of the `predictions` table that one setting of an embedding gives."""
+    n = len(labels)
+    same = {
+        **columns,
+        "samples_per_class": setting.samples_per_class,
+        "n_neighbors": setting.n_neighbors,
+        "weights": setting.weights,
+    }
+    own = {"index": np.arange(n), "label": labels, "predicted": predicted}
+    return pa.table(
+        {
+            column.name: pa.array(own[column.name], column.type)
+            if column.name in own
+            else pa.repeat(pa.scalar(same.get(column.name), column.type), n)
+            for column in PREDICTIONS
+        },
+        schema=PREDICTIONS,
+    )
 
 
 def not_finite(embedding: Embedding) -> Gap | None:

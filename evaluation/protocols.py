@@ -5,16 +5,34 @@ Each is a list of rounds; a round searches its neighbours once and scores every 
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.intervals import bootstrap_share
 from evaluation.knn import WEIGHTS, vote
 from evaluation.neighbors import Array, Neighbors, choose_backend, find_neighbors
 from vae.errors import UserError
+
+KNN_ACCURACY = "knn_accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One cell of the accuracy grid; ``samples_per_class`` None is the whole training set."""
+
+    samples_per_class: int | None
+    n_neighbors: int
+    weights: str
+
+
+FULL = Setting(None, 10, "distance")
+FEW = Setting(500, 10, "uniform")
+HEADLINE = (FULL, FEW)
+"""Those of the published figures that ours are compared with; each test image's vote is kept for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +62,27 @@ class KnnGrid:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One search: the whole test set, or one fold (from 0) of the cross-validation."""
+    """One search: the whole test set, or one fold (from 0) of the cross-validation.
+
+    ``structure`` in place of a protocol stands for the scores of `evaluation.structure`.
+    """
 
     protocol: str
     fold: int | None = None
 
     def __str__(self) -> str:
         return self.protocol if self.fold is None else f"{self.protocol} fold {self.fold + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundScores:
+    """What one round gives: rows of the `evaluations` table, and the classes voted for at `HEADLINE`.
+
+    The predictions are int64 (n_test,), in the order of the test images; of the protocol ``test`` alone.
+    """
+
+    rows: list[dict[str, Any]]
+    predicted: dict[Setting, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def rounds(grid: KnnGrid) -> list[Round]:
@@ -98,8 +130,8 @@ def score_round(
     test: Array,
     test_labels: NDArray[np.int64],
     grid: KnnGrid,
-) -> list[dict[str, Any]]:
-    """Return the rows of the `evaluations` table that one round gives, without the embedding's own columns.
+) -> RoundScores:
+    """Return what one round gives, its rows without the embedding's own columns.
 
     The subsets are nested, so the neighbours in one are those in the smaller one merged with those among
     what it adds: all of them together cost no more than the largest. ``seconds`` is what the neighbours of
@@ -136,7 +168,7 @@ def score_round(
     if len(query_labels) == 0:
         raise UserError(f"{which} has no images: the training set has fewer than {grid.n_folds} per class")
 
-    rows = []
+    scores = RoundScores([])
     started = time.perf_counter()
     sizes = _subset_sizes(train_labels, grid)
     blocks = _blocks(
@@ -151,23 +183,30 @@ def score_round(
         ks = [k for k in sorted(grid.n_neighbors) if k <= n_reference]
         for weights in grid.weights:
             for k, predicted in zip(ks, vote(neighbors, train_labels, ks, weights), strict=True):
-                rows.append(
+                share, n_query = float(np.mean(predicted == query_labels[asked])), len(predicted)
+                of_test = which.protocol == "test"
+                low, high = bootstrap_share(share, n_query) if of_test else (None, None)
+                if of_test and (setting := Setting(size, k, weights)) in HEADLINE:
+                    scores.predicted[setting] = predicted
+                scores.rows.append(
                     {
                         "protocol": which.protocol,
                         "fold": which.fold,
                         "samples_per_class": size,
                         "n_neighbors": k,
                         "weights": weights,
-                        "metric": "knn_accuracy",
-                        "value": float(np.mean(predicted == query_labels[asked])),
+                        "metric": KNN_ACCURACY,
+                        "value": share,
+                        "low": low,
+                        "high": high,
                         "n_train": n_reference,
-                        "n_query": len(predicted),
+                        "n_query": n_query,
                         "seconds": seconds,
                         "seed": grid.seed,
                         "backend": choose_backend(train),
                     }
                 )
-    return rows
+    return scores
 
 
 def _subset_sizes(labels: NDArray[np.int64], grid: KnnGrid) -> list[int | None]:

@@ -12,8 +12,10 @@ from evaluation.embedders import label
 from evaluation.figures import FIGURES, write_figures
 from evaluation.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
 from evaluation.intervals import Interval
-from evaluation.results import FEW, FULL, METRIC_NAMES, Results
+from evaluation.protocols import FEW, FULL
+from evaluation.results import METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
+from evaluation.structure import STRUCTURE
 from evaluation.tables import CONFIG_PREFIX
 from vae.atomic import write_text
 from vae.data import Dataset
@@ -27,9 +29,6 @@ SHOWN_PARAMS = {
     "batch_size": "batch",
 }
 """Hyperparameters that the tables show, and the headings of their columns."""
-
-OTHERS = ("raw", "pca", "umap", "pca_umap", "ensemble")
-"""The methods that the headline compares the best VAE with, as far as they were evaluated."""
 
 
 def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
@@ -67,6 +66,8 @@ def render_report(results: Results, figures_dir: Path) -> str:
         "day": _day,
         "points": _points,
         "interval": _interval,
+        "half": lambda bounds: f"{50 * (bounds[1] - bounds[0]):.1f}",
+        "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
         "objective": _objective,
     }
     finalists = finalist_rows(results)
@@ -75,7 +76,9 @@ def render_report(results: Results, figures_dir: Path) -> str:
         study=results.study or {},
         evaluation=results.evaluation or {},
         winner=results.winner_row,
-        others=[row for method in OTHERS if (row := results.closest(method))],
+        rivals=results.rivals,
+        leads=[(row, lead) for row in results.rivals if (lead := results.lead(row.key))],
+        structure=STRUCTURE,
         finalists=finalists,
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),

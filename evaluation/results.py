@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evaluation.embedders import METHODS, EmbeddingKey
+from evaluation.intervals import PairedDifference, paired_difference
 from evaluation.plan import rank_finalists
+from evaluation.protocols import FEW, FULL, KNN_ACCURACY, Setting
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EPOCHS, EVALUATIONS, FINALIST_SEEDS, TRIALS, read_frame
+from evaluation.structure import STRUCTURE
+from evaluation.tables import EPOCHS, EVALUATIONS, FINALIST_SEEDS, PREDICTIONS, TRIALS, read_frame
 
 METRIC_NAMES = {
     "val_knn_accuracy": "KNN accuracy",
@@ -21,29 +25,22 @@ METRIC_NAMES = {
 """The metrics that can be an objective, as a reader calls them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One cell of the accuracy grid; ``samples_per_class`` None is the whole training set."""
-
-    samples_per_class: int | None
-    n_neighbors: int
-    weights: str
-
-
-# Those of the published figures that ours are compared with.
-FULL = Setting(None, 10, "distance")
-FEW = Setting(500, 10, "uniform")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """How good one embedding is; accuracies in [0, 1], None where they were not measured."""
 
     key: EmbeddingKey
     test: float | None
+    test_interval: tuple[float, float] | None
+    """95 %, over the test images; what another training would give is `FreshSeeds`."""
     test_few: float | None
     cv: float | None
     cv_std: float | None
+    chosen: Setting | None
+    """The setting with the best cross-validation among those with all training images."""
+    test_chosen: float | None
+    structure: dict[str, float]
+    """The scores of `evaluation.structure` by name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     evaluations: pd.DataFrame
+    predictions: pd.DataFrame
     finalist_seeds: pd.DataFrame
 
     @classmethod
@@ -72,6 +70,7 @@ class Results:
             read_frame(run.trials_file, TRIALS),
             read_frame(run.epochs_file, EPOCHS),
             read_frame(run.evaluations_file, EVALUATIONS),
+            read_frame(run.predictions_file, PREDICTIONS),
             read_frame(run.finalist_seeds_file, FINALIST_SEEDS),
         )
 
@@ -194,29 +193,48 @@ class Results:
         ]
 
     def scores(self, key: EmbeddingKey, protocol: str) -> pd.DataFrame:
-        """Return the rows of one embedding in one protocol."""
-        table = self.evaluations
-        trial = table["trial_id"].isna() if key.trial_id is None else table["trial_id"] == key.trial_id
-        seed = table["training_seed"]
-        return table[
-            (table["method"] == key.method)
-            & (table["dim"] == key.dim)
-            & trial
-            & (seed.isna() if key.training_seed is None else seed == key.training_seed)
-            & (table["protocol"] == protocol)
-            & (table["metric"] == "knn_accuracy")
-        ]
+        """Return the KNN accuracies of one embedding in one protocol."""
+        return self.knn[_of(self.knn, key) & (self.knn["protocol"] == protocol)]
+
+    @cached_property
+    def knn(self) -> pd.DataFrame:
+        """The KNN accuracies of all embeddings, in both protocols."""
+        return self.evaluations[self.evaluations["metric"] == KNN_ACCURACY]
 
     def accuracies(self, key: EmbeddingKey, protocol: str, setting: Setting) -> list[float]:
         """Return the accuracy of each fold, or the one of the test set; empty if it was not measured."""
         scores = self.scores(key, protocol)
-        size = scores["samples_per_class"]
-        asked = scores[
-            (size.isna() if setting.samples_per_class is None else size == setting.samples_per_class)
-            & (scores["n_neighbors"] == setting.n_neighbors)
-            & (scores["weights"] == setting.weights)
-        ]
-        return asked["value"].tolist()
+        values: list[float] = scores[_at(scores, setting)]["value"].tolist()
+        return values
+
+    def votes(self, key: EmbeddingKey, setting: Setting = FULL) -> pd.DataFrame:
+        """Return ``index``, ``label`` and ``predicted`` of each test image; empty if they are not known."""
+        chosen = self.predictions[_of(self.predictions, key)]
+        return chosen[_at(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
+
+    def lead(self, other: EmbeddingKey) -> PairedDifference | None:
+        """Return what the winner is ahead of another embedding by, on the same test images."""
+        if self.winner_row is None:
+            return None
+        votes = [self.votes(key) for key in (self.winner_row.key, other)]
+        if votes[0].empty or len(votes[0]) != len(votes[1]):
+            return None
+        first, second = ((table["predicted"] == table["label"]).to_numpy() for table in votes)
+        return paired_difference(first, second)
+
+    def _chosen(self, key: EmbeddingKey) -> Setting | None:
+        """Return the setting that cross-validation would choose, all training images given."""
+        scores = self.scores(key, "cv")
+        whole = scores[scores["samples_per_class"].isna()]
+        if whole.empty:
+            return None
+        means = whole.groupby(["n_neighbors", "weights"], as_index=False)["value"].mean()
+        best = means.loc[means["value"].idxmax()]
+        return Setting(None, int(best["n_neighbors"]), str(best["weights"]))
+
+    def _structure(self, key: EmbeddingKey) -> dict[str, float]:
+        scores = self.evaluations[_of(self.evaluations, key)].set_index("metric")["value"]
+        return {name: float(scores[name]) for name in STRUCTURE if name in scores.index}
 
     @cached_property
     def comparison(self) -> list[Comparison]:
@@ -224,16 +242,31 @@ class Results:
         rows = []
         for key in self.keys:
             folds = pd.Series(self.accuracies(key, "cv", FULL), dtype=float)
+            tests, chosen = self.scores(key, "test"), self._chosen(key)
+            full = tests[_at(tests, FULL)][["value", "low", "high"]].to_numpy(float)
             rows.append(
                 Comparison(
-                    key,
-                    next(iter(self.accuracies(key, "test", FULL)), None),
-                    next(iter(self.accuracies(key, "test", FEW)), None),
-                    float(folds.mean()) if len(folds) else None,
-                    float(folds.std()) if len(folds) > 1 else None,
+                    key=key,
+                    test=float(full[0, 0]) if len(full) else None,
+                    test_interval=(
+                        (float(full[0, 1]), float(full[0, 2]))
+                        if len(full) and np.isfinite(full[0]).all()
+                        else None
+                    ),
+                    test_few=next(iter(self.accuracies(key, "test", FEW)), None),
+                    cv=float(folds.mean()) if len(folds) else None,
+                    cv_std=float(folds.std()) if len(folds) > 1 else None,
+                    chosen=chosen,
+                    test_chosen=next(iter(self.accuracies(key, "test", chosen)), None) if chosen else None,
+                    structure=self._structure(key),
                 )
             )
         return rows
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is any KNN accuracy."""
+        return not self.knn.empty
 
     @property
     def winner_row(self) -> Comparison | None:
@@ -244,8 +277,37 @@ class Results:
         """Return whether an embedding is the best finalist's own; what is made from it is not."""
         return key.method == "vae" and key.trial_id is not None and key.trial_id == self.winner
 
+    @property
+    def rivals(self) -> list[Comparison]:
+        """One row of each method that is not a VAE alone, at the winner's dimension or close to it."""
+        if self.winner_row is None:
+            return []
+        methods = [method for method in METHODS if method not in ("vae", "vae_umap")]
+        return [row for method in methods if (row := self.closest(method)) is not None]
+
     def closest(self, method: str) -> Comparison | None:
         """Return a method's row at the winner's dimension, or at the closest that was evaluated."""
         rows = [row for row in self.comparison if row.key.method == method]
         target = self.winner_row.key.dim if self.winner_row else 0
         return min(rows, key=lambda row: abs(row.key.dim - target), default=None)
+
+
+def _of(table: pd.DataFrame, key: EmbeddingKey) -> pd.Series:
+    """Return which rows belong to an embedding."""
+    trial, seed = table["trial_id"], table["training_seed"]
+    return (
+        (table["method"] == key.method)
+        & (table["dim"] == key.dim)
+        & (trial.isna() if key.trial_id is None else trial == key.trial_id)
+        & (seed.isna() if key.training_seed is None else seed == key.training_seed)
+    )
+
+
+def _at(table: pd.DataFrame, setting: Setting) -> pd.Series:
+    """Return which rows belong to a setting."""
+    size = table["samples_per_class"]
+    return (
+        (size.isna() if setting.samples_per_class is None else size == setting.samples_per_class)
+        & (table["n_neighbors"] == setting.n_neighbors)
+        & (table["weights"] == setting.weights)
+    )

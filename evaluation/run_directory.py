@@ -55,6 +55,10 @@ class RunDirectory:
         return self.path / "evaluations.parquet"
 
     @property
+    def predictions_file(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
     def evaluation_file(self) -> Path:
         return self.path / "evaluation.json"
 

@@ -9,8 +9,10 @@ from rich.table import Table
 from evaluation.embedders import label
 from evaluation.finalists import Finalist, finalist_rows, optimism_sentence, verdict
 from evaluation.intervals import Interval
-from evaluation.results import FEW, METRIC_NAMES, Results
+from evaluation.protocols import FEW
+from evaluation.results import METRIC_NAMES, Comparison, Results
 from evaluation.run_directory import RunDirectory
+from evaluation.structure import STRUCTURE
 
 
 def print_summary(run: RunDirectory, console: Console) -> None:
@@ -22,8 +24,16 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         A table is damaged.
     """
     results = Results.read(run)
-    if results.comparison:
+    if results.scored:
         console.print(comparison_table(results))
+    elif results.comparison:
+        console.print(structure_table(results))
+    if ahead := leads(results):
+        winner = results.winner_row
+        assert winner is not None
+        console.print(f"{winner.key.trial_id} on the same test images, against", highlight=False)
+        for line in ahead:
+            console.print("  " + line, highlight=False)
     finalists = finalist_rows(results)
     if any(finalist.fresh for finalist in finalists):
         console.print(finalists_table(results, finalists))
@@ -64,12 +74,38 @@ def comparison_table(results: Results) -> Table:
         table.add_row(
             label(row.key),
             str(row.key.dim),
-            _percent(row.test),
+            _over_images(row),
             _percent(row.test_few),
             cv,
             style="bold green" if row == results.winner_row else "",
         )
     return table
+
+
+def structure_table(results: Results) -> Table:
+    """Return what is known of embeddings without labels."""
+    table = Table(box=box.SIMPLE_HEAD)
+    shown = [name for name in STRUCTURE if any(name in row.structure for row in results.comparison)]
+    table.add_column("embedding")
+    for heading in ("dim", *(STRUCTURE[name].title for name in shown)):
+        table.add_column(heading, justify="right")
+    for row in results.comparison:
+        scores = (f"{row.structure[name]:.3f}" if name in row.structure else "–" for name in shown)
+        table.add_row(label(row.key), str(row.key.dim), *scores)
+    return table
+
+
+def leads(results: Results) -> list[str]:
+    """Say in a line each what the winner is ahead of the other methods by, on the same test images."""
+    lines = []
+    for row in results.rivals:
+        if (lead := results.lead(row.key)) is None:
+            continue
+        low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (lead.low, lead.high))
+        difference = f"{100 * lead.difference:+.1f}".replace("-", "−")
+        p_value = "p < 0.001" if lead.p_value < 0.001 else f"p = {lead.p_value:.3f}"
+        lines.append(f"{label(row.key)} {row.key.dim}-d: {difference} points [{low}, {high}], {p_value}")
+    return lines
 
 
 def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
@@ -98,6 +134,13 @@ def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
             style="bold green" if finalist.row == results.winner_row else "",
         )
     return table
+
+
+def _over_images(row: Comparison) -> str:
+    if row.test_interval is None:
+        return _percent(row.test)
+    low, high = row.test_interval
+    return f"{_percent(row.test)} ± {50 * (high - low):.1f}"
 
 
 def _interval(interval: Interval | None, *, shares: bool = True) -> str:

@@ -116,6 +116,8 @@ EVALUATIONS = _schema(
         "fold": pa.int64(),
         "metric": pa.string(),
         "value": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
         "n_train": pa.int64(),
         "n_query": pa.int64(),
         "seconds": pa.float64(),
@@ -123,7 +125,24 @@ EVALUATIONS = _schema(
         "backend": pa.string(),
     }
 )
-"""One row per embedding, protocol, setting and fold."""
+"""One row per embedding, protocol, setting and fold; ``low`` and ``high`` bound a 95 % bootstrap interval."""
+
+PREDICTIONS = _schema(
+    {
+        "study": pa.string(),
+        "method": pa.string(),
+        "trial_id": pa.string(),
+        "training_seed": pa.int64(),
+        "dim": pa.int64(),
+        "samples_per_class": pa.int64(),
+        "n_neighbors": pa.int64(),
+        "weights": pa.string(),
+        "index": pa.int64(),
+        "label": pa.int64(),
+        "predicted": pa.int64(),
+    }
+)
+"""One row per embedding, headline setting and test image: what its neighbours vote for."""
 
 
 def embeddings_schema(dim: int) -> pa.Schema:

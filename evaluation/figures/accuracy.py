@@ -9,7 +9,8 @@ from matplotlib.ticker import PercentFormatter
 
 from evaluation.embedders import EmbeddingKey, label
 from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
-from evaluation.results import FULL, Results
+from evaluation.protocols import FULL
+from evaluation.results import Results
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
@@ -35,7 +36,7 @@ def draw_accuracy(results: Results) -> Figure:
         scores = results.scores(key, "test")
         chosen = scores[scores["samples_per_class"].isna() & (scores["weights"] == FULL.weights)]
         _draw(by_k, chosen.set_index("n_neighbors")["value"], line)
-    ks = sorted(results.evaluations["n_neighbors"].unique())
+    ks = sorted(results.knn["n_neighbors"].unique())
     by_k.set_xscale("log")
     by_k.set_xticks(ks, [str(k) for k in ks])
     by_k.set_title("Against the number of neighbours")
@@ -50,7 +51,7 @@ def draw_accuracy(results: Results) -> Figure:
         drawn = _draw(by_size, series.set_index("samples_per_class")["value"], line)
         if drawn is not None:
             ends.append((drawn, line.name, line.colour, line.winner))
-    sizes = sorted(results.evaluations["samples_per_class"].dropna().unique())
+    sizes = sorted(results.knn["samples_per_class"].dropna().unique())
     by_size.set_xscale("log")
     by_size.set_xticks([*sizes, n_all], [*(f"{size:,.0f}" for size in sizes), "all"])
     by_size.set_xlim(right=n_all * 1.03)
@@ -98,5 +99,5 @@ def _samples_per_class_of_all(results: Results) -> float:
     """Return where "all" stands on the axis: the training images per class, on average."""
     record = results.evaluation or {}
     n_classes = len(record.get("dataset", {}).get("class_names", [])) or 1
-    n_train = results.evaluations.query("protocol == 'test'")["n_train"].max()
+    n_train = results.knn.query("protocol == 'test'")["n_train"].max()
     return float(n_train) / n_classes

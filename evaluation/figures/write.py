@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from evaluation.embedders import EmbeddingKey, label
 from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.figures.accuracy import draw_accuracy
+from evaluation.figures.confusion import draw_confusion
 from evaluation.figures.finalist_models import BestVae, best_key, best_vae, models_by_loss
 from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import Panel, draw_latent_spaces, panel
@@ -35,6 +36,8 @@ FIGURES = {
     "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay "
     "those of one test image, and a frame marks where that image itself lies.",
     "accuracy": "KNN accuracy on the sealed test set.",
+    "confusion": "Test images of each class, and what their nearest training images in the best VAE's latent "
+    "space take them for.",
     "learning_curves": "Every trial of the search, epoch by epoch.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }
@@ -67,7 +70,8 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
         "samples": lambda: of_best(lambda _, vae: draw_samples(vae)),
         "interpolations": lambda: of_best(draw_interpolations),
         "traversals": lambda: of_best(draw_traversals),
-        "accuracy": lambda: draw_accuracy(results) if len(results.evaluations) else None,
+        "accuracy": lambda: draw_accuracy(results) if results.scored else None,
+        "confusion": lambda: draw_confusion(results, dataset.class_names) if dataset is not None else None,
         "learning_curves": lambda: _learning_curves(results),
         "pareto": lambda: _pareto(results),
     }
@@ -101,7 +105,7 @@ def _pareto(results: Results) -> Figure | None:
 def _latent_spaces(run: RunDirectory, results: Results, dataset: Dataset | None) -> Figure | None:
     if dataset is None:
         return None
-    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap")]
+    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap", "tsne", "pacmap")]
     if key := best_key(run, results):
         keys += [key, EmbeddingKey("vae_umap", 2, key.trial_id, key.training_seed)]
     panels: list[Panel] = [

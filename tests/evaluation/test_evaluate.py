@@ -14,7 +14,8 @@ from evaluation.finalists import finalist_rows
 from evaluation.plan import Options
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
-from evaluation.tables import EVALUATIONS, read_table, write_table
+from evaluation.structure import STRUCTURE
+from evaluation.tables import EVALUATIONS, PREDICTIONS, read_table, write_table
 from tests.evaluation.broken_embedders import Raising
 from tests.evaluation.conftest import BEST, SECOND
 from vae.checkpoint import read_config, save_model
@@ -25,6 +26,7 @@ from vae.inference import embed
 from vae.models import build_model
 
 PCA = Options(methods=["pca"], dims=[2])
+N_CELLS = 3 * 5 * 2 * 6
 
 
 def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
@@ -36,14 +38,29 @@ def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
         ("pca", 2), ("pca", 4), ("pca", 10), ("raw", 64), ("vae", 4), ("vae", 10),
     ]  # fmt: skip
     # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds and test
-    assert set(embeddings.size()) == {3 * 5 * 2 * 6}
-    assert frame["value"].between(0, 1).all()
+    assert set(embeddings.size()) == {N_CELLS + len(STRUCTURE)}
+    accuracies = frame[frame["metric"] == "knn_accuracy"]
+    assert accuracies["value"].between(0, 1).all()
+    tested = accuracies[accuracies["protocol"] == "test"]
+    assert tested["value"].between(tested["low"], tested["high"]).all()
     assert set(frame[frame["protocol"] == "cv"]["fold"]) == {0, 1, 2, 3, 4}
     assert set(frame[frame["method"] == "vae"]["trial_id"]) == {"0000-fc-4d", "0001-conv-10d"}
     assert not frame.duplicated(
-        ["method", "trial_id", "dim", "protocol", "samples_per_class", "n_neighbors", "weights", "fold"]
+        [name for name in frame if name not in ("value", "low", "high", "n_train", "n_query", "seconds")]
     ).any()
     assert set(frame["training_seed"].dropna()) == {0}
+
+
+def test_the_votes_for_each_test_image_are_kept(evaluated_once):
+    table = read_table(evaluated_once.predictions_file)
+    assert table.schema.equals(PREDICTIONS)
+    results = Results.read(evaluated_once)
+    for row in results.comparison:
+        votes = results.votes(row.key)
+        assert (votes["predicted"] == votes["label"]).mean() == pytest.approx(row.test)
+    lead = results.lead(EmbeddingKey("pca", 2))
+    assert lead.difference == pytest.approx(results.winner_row.test - results.closest("pca").test, abs=0.5)
+    assert lead.low <= lead.difference <= lead.high
 
 
 def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_once):
@@ -143,7 +160,8 @@ def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, 
         options=Options(methods=["pca", "vae"]), compute=pipeline.compute,
     )  # fmt: skip
     assert output.read_evaluation()["gaps"] == ["KNN accuracy: the dataset has no labels"]
-    assert read_table(output.evaluations_file).num_rows == 0
+    metrics = set(read_table(output.evaluations_file)["metric"].to_pylist())
+    assert metrics == {"trustworthiness", "continuity", "neighborhood_recall"}
     assert (output.figures_dir / "latent_spaces.png").exists()
     assert "the dataset has no labels" in output.report_file.read_text()
 
@@ -152,8 +170,8 @@ def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(
     console = Console(record=True, force_terminal=False, width=80)
     evaluate_run(study, options=PCA, compute=pipeline.compute, console=console)
     lines = console.export_text().splitlines()
-    assert lines[0] == "evaluating: 7 steps"
-    assert lines[1].startswith("7/7 pca 2-d done")
+    assert lines[0] == "evaluating: 8 steps"
+    assert lines[1].startswith("8/8 pca 2-d done")
 
 
 def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once):
@@ -164,7 +182,7 @@ def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once
         *((SECOND, seed) for seed in (0, 1, 2, 3)),
     }
     assert table[table["method"] != "vae"]["training_seed"].isna().all()
-    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {3 * 5 * 2 * 6}
+    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {N_CELLS + len(STRUCTURE)}
     values = vaes.groupby(["trial_id", "training_seed"])["value"].apply(tuple)
     assert values.nunique() == len(values)  # each is another model
     names = {path.parent.name for path in (reseeded_once.embeddings_dir / "dim=10").rglob("*.parquet")}
@@ -195,7 +213,7 @@ def test_an_ensemble_and_its_members_go_through_to_the_report(study):
     assert embedding_file(study.embeddings_dir, key).exists()
     assert results.winner_row.key.trial_id == BEST
     assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae"] * 3
-    assert study.report_file.read_text().count("ensemble of 3 VAEs") == 2  # a tile and a row
+    assert study.report_file.read_text().count("ensemble of 3 VAEs") == 4  # a tile, and a row in three tables
 
 
 def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):

@@ -34,4 +34,4 @@ def test_a_killed_task_is_tried_again(few_digits, tmp_path):
     images = Images.from_dataset(few_digits)
     events = list(compute(images, [KilledOnce(tmp_path / "killed")], GRID))
     assert (tmp_path / "killed").exists()
-    assert [type(event) for event in events] == [Embedded, *[Scored] * 6]
+    assert [type(event) for event in events] == [Embedded, *[Scored] * 7]

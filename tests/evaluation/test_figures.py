@@ -39,7 +39,7 @@ def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplo
         path.unlink()
     (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
     write_figures(evaluated, Results.read(evaluated), load_dataset("digits"))
-    without_models = {"latent_spaces", "accuracy", "learning_curves"}
+    without_models = {"latent_spaces", "accuracy", "confusion", "learning_curves"}
     assert {path.stem for path in evaluated.figures_dir.iterdir()} == without_models
     for name in set(FIGURES) - without_models - {"pareto"}:
         assert f"the figure {name} is missing" in caplog.text

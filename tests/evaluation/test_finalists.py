@@ -6,7 +6,8 @@ import pytest
 
 from evaluation.finalists import finalist_rows, optimism_sentence, verdict
 from evaluation.intervals import t_interval
-from evaluation.results import FULL, Results
+from evaluation.protocols import FULL
+from evaluation.results import Results
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 
 

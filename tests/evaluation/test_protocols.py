@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from evaluation.protocols import KnnGrid, Round, missing_cells, rank_within_class, rounds, score_round
+from evaluation.intervals import bootstrap_share
+from evaluation.protocols import FULL, KnnGrid, Round, missing_cells, rank_within_class, rounds, score_round
 from vae.errors import UserError
 
 GRID = KnnGrid(samples_per_class=(5, 20, None), n_neighbors=(1, 5, 10, 25), n_folds=4, seed=3)
@@ -26,7 +27,7 @@ def points(images):
 def test_every_cell_is_what_scikit_learn_finds(points, which):
     train, labels, test, test_labels = points
     rank = rank_within_class(labels, GRID.seed)
-    rows = score_round(which, *points, GRID)
+    rows = score_round(which, *points, GRID).rows
     assert len(rows) == 3 * 4 * 2
     for row in rows:
         subset = rank < (row["samples_per_class"] or len(labels))
@@ -60,8 +61,9 @@ def test_cross_validation_never_looks_at_the_test_set(points):
     train, labels, test, test_labels = points
     noise = np.full_like(test, np.nan)
     for which in rounds(GRID)[1:]:
-        rows = score_round(which, train, labels, noise, test_labels[::-1], GRID)
-        assert [row["value"] for row in rows] == [row["value"] for row in score_round(which, *points, GRID)]
+        rows = score_round(which, train, labels, noise, test_labels[::-1], GRID).rows
+        clean = score_round(which, *points, GRID).rows
+        assert [row["value"] for row in rows] == [row["value"] for row in clean]
 
 
 def test_cells_that_the_training_set_is_too_small_for_are_left_out_and_named():
@@ -71,7 +73,7 @@ def test_cells_that_the_training_set_is_too_small_for_are_left_out_and_named():
     cells = {
         (row["samples_per_class"], row["n_neighbors"])
         for which in rounds(grid)
-        for row in score_round(which, points, labels, points[:3], labels[:3], grid)
+        for row in score_round(which, points, labels, points[:3], labels[:3], grid).rows
     }
     assert cells == {
         (5, 1),
@@ -94,3 +96,19 @@ def test_a_fold_without_images_is_named():
     labels = np.array([0, 0, 1, 1])
     with pytest.raises(UserError, match="cv fold 4 has no images"):
         score_round(Round("cv", 3), np.eye(4), labels, np.eye(4), labels, KnnGrid(n_neighbors=(1,)))
+
+
+def test_each_test_image_and_its_vote_is_kept_for_the_headline_settings(points):
+    train, labels, test, _ = points
+    grid = KnnGrid(samples_per_class=(20, None), n_neighbors=(5, 10))
+    scores = score_round(Round("test"), *points, grid)
+    assert list(scores.predicted) == [FULL]  # 20 per class are not the other one's 500
+    oracle = KNeighborsClassifier(10, weights="distance").fit(train, labels)
+    np.testing.assert_array_equal(scores.predicted[FULL], oracle.predict(test))
+    assert score_round(Round("cv", 0), *points, grid).predicted == {}
+
+
+def test_scores_of_the_test_set_have_an_interval_over_its_images(points):
+    for row in score_round(Round("test"), *points, GRID).rows:
+        assert (row["low"], row["high"]) == bootstrap_share(row["value"], 150)
+    assert {row["low"] for row in score_round(Round("cv", 0), *points, GRID).rows} == {None}
