@@ -1,11 +1,13 @@
 """`python -m evaluation`: a study's finalists, or bare checkpoints, against raw pixels, PCA and UMAP."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
+from evaluation.compare import compare_runs
 from evaluation.embedders import METHODS
 from evaluation.evaluate import evaluate_checkpoints, evaluate_run
 from evaluation.plan import DEFAULT_FINALISTS, Options
@@ -19,7 +21,10 @@ from vae.errors import UserError
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["compare"]:
+        return _compare(words[1:])
+    arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
     options = Options(
         methods=arguments.methods, dims=arguments.dims, seed=arguments.seed, cpus=_positive(arguments.cpus)
@@ -49,8 +54,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _compare(words: list[str]) -> int:
+    parser = Parser(prog="python -m evaluation compare", description="Two studies side by side.")
+    parser.add_argument("first", type=Path, metavar="RUN_A", help="run directory of an evaluated study")
+    parser.add_argument("second", type=Path, metavar="RUN_B", help="another, of the same images")
+    arguments = parser.parse_args(words)
+    compare_runs(RunDirectory.open(arguments.first), RunDirectory.open(arguments.second), Console())
+    return 0
+
+
 def _parser() -> Parser:
-    parser = Parser(prog="python -m evaluation", description=__doc__)
+    parser = Parser(
+        prog="python -m evaluation",
+        description=__doc__,
+        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B",
+    )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="run directory of a study, or directory of a checkpoint"
     )

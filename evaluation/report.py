@@ -15,7 +15,6 @@ from evaluation.intervals import Interval
 from evaluation.protocols import FEW, FULL
 from evaluation.results import METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
-from evaluation.structure import STRUCTURE
 from evaluation.tables import CONFIG_PREFIX
 from vae.atomic import write_text
 from vae.data import Dataset
@@ -78,7 +77,7 @@ def render_report(results: Results, figures_dir: Path) -> str:
         winner=results.winner_row,
         rivals=results.rivals,
         leads=[(row, lead) for row in results.rivals if (lead := results.lead(row.key))],
-        structure=STRUCTURE,
+        structure=results.structure,
         finalists=finalists,
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evaluation.embedders import METHODS, EmbeddingKey
 from evaluation.intervals import PairedDifference, paired_difference
 from evaluation.plan import rank_finalists
 from evaluation.protocols import FEW, FULL, KNN_ACCURACY, Setting
 from evaluation.run_directory import RunDirectory
-from evaluation.structure import STRUCTURE
+from evaluation.structure import STRUCTURE, Score
 from evaluation.tables import EPOCHS, EVALUATIONS, FINALIST_SEEDS, PREDICTIONS, TRIALS, read_frame
 
 METRIC_NAMES = {
@@ -212,15 +213,17 @@ class Results:
         chosen = self.predictions[_of(self.predictions, key)]
         return chosen[_at(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
 
+    def right(self, key: EmbeddingKey) -> NDArray[np.bool_]:
+        """Return which test images (n,) are voted right at `FULL`; empty if that is not known."""
+        votes = self.votes(key)
+        return (votes["predicted"] == votes["label"]).to_numpy(dtype=bool)
+
     def lead(self, other: EmbeddingKey) -> PairedDifference | None:
         """Return what the winner is ahead of another embedding by, on the same test images."""
         if self.winner_row is None:
             return None
-        votes = [self.votes(key) for key in (self.winner_row.key, other)]
-        if votes[0].empty or len(votes[0]) != len(votes[1]):
-            return None
-        first, second = ((table["predicted"] == table["label"]).to_numpy() for table in votes)
-        return paired_difference(first, second)
+        first, second = self.right(self.winner_row.key), self.right(other)
+        return paired_difference(first, second) if len(first) == len(second) > 0 else None
 
     def _chosen(self, key: EmbeddingKey) -> Setting | None:
         """Return the setting that cross-validation would choose, all training images given."""
@@ -262,6 +265,11 @@ class Results:
                 )
             )
         return rows
+
+    @property
+    def structure(self) -> dict[str, Score]:
+        """The scores of `evaluation.structure` that any embedding has, by name."""
+        return {n: s for n, s in STRUCTURE.items() if any(n in row.structure for row in self.comparison)}
 
     @property
     def scored(self) -> bool:

@@ -12,7 +12,6 @@ from evaluation.intervals import Interval
 from evaluation.protocols import FEW
 from evaluation.results import METRIC_NAMES, Comparison, Results
 from evaluation.run_directory import RunDirectory
-from evaluation.structure import STRUCTURE
 
 
 def print_summary(run: RunDirectory, console: Console) -> None:
@@ -85,12 +84,13 @@ def comparison_table(results: Results) -> Table:
 def structure_table(results: Results) -> Table:
     """Return what is known of embeddings without labels."""
     table = Table(box=box.SIMPLE_HEAD)
-    shown = [name for name in STRUCTURE if any(name in row.structure for row in results.comparison)]
     table.add_column("embedding")
-    for heading in ("dim", *(STRUCTURE[name].title for name in shown)):
+    for heading in ("dim", *(score.title for score in results.structure.values())):
         table.add_column(heading, justify="right")
     for row in results.comparison:
-        scores = (f"{row.structure[name]:.3f}" if name in row.structure else "–" for name in shown)
+        scores = (
+            f"{row.structure[name]:.3f}" if name in row.structure else "–" for name in results.structure
+        )
         table.add_row(label(row.key), str(row.key.dim), *scores)
     return table
 
