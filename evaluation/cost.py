@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.plan import DEFAULT_DIMS
 from evaluation.protocols import KnnGrid, Round, score_round
+from evaluation.structure import MAX_IMAGES
 
 SAFETY = 1.2
 """The answer is meant as an upper bound."""
@@ -18,6 +19,8 @@ _START_S = 5.0  # Ray's workers import torch and scikit-learn
 _FINISH_S = 10.0  # tables, figures, report
 _S_PER_PRODUCT = 5.3e-11  # of a matrix product, per multiplication
 _VAE_S_PER_VALUE = 1.5e-7  # of a wide ResNet's encoder, per pixel and channel
+_STRUCTURE_S = 6.0  # of an embedding of many test images, and more for each dimension of it
+_STRUCTURE_S_PER_DIM = 0.015
 _COMPILE_S = 32.0  # numba, once for UMAP
 _UMAP_GRAPH_S_PER_VALUE = 1.5e-7  # per pixel and channel
 _UMAP_LAYOUT_S = 6.0e-4  # per image and dimension asked for, at UMAP's 200 epochs
@@ -67,7 +70,7 @@ def estimate_seconds(
     dims
         Of PCA and UMAP.
     labelled
-        Without labels nothing is scored.
+        Without labels there are no votes.
     slowdown
         How much slower this machine is than that of BENCHMARKS.md; None measures it, for two seconds.
     """
@@ -81,11 +84,11 @@ def estimate_seconds(
     folds = KnnGrid().n_folds
 
     def scoring(dim: int) -> float:
-        return (
-            scoring_seconds(n_test, n_train, dim) + scoring_seconds(n_train, n_train * (1 - 1 / folds), dim)
-            if labelled
-            else 0.0
-        )
+        structure = min(1, n_test / MAX_IMAGES) * (_STRUCTURE_S + _STRUCTURE_S_PER_DIM * dim)
+        if not labelled:
+            return structure
+        votes = scoring_seconds(n_test, n_train, dim)
+        return structure + votes + scoring_seconds(n_train, n_train * (1 - 1 / folds), dim)
 
     layouts = len(dims) * (_UMAP_SMALL_FACTOR if n_train <= _UMAP_SMALL else 1)
     umap = _COMPILE_S + n_images * (_UMAP_GRAPH_S_PER_VALUE * n_pixels + _UMAP_LAYOUT_S * layouts)
