@@ -1,7 +1,9 @@
 """`report.html`: what a study found, in one file that opens without a network."""
 
 import base64
+import logging
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import jinja2
 
 from evaluation.embedders import label
+from evaluation.explorer import explorer
 from evaluation.figures import FIGURES, write_figures
 from evaluation.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
 from evaluation.intervals import Interval
@@ -18,6 +21,9 @@ from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
 from vae.atomic import write_text
 from vae.data import Dataset
+from vae.errors import StorageError
+
+logger = logging.getLogger(__name__)
 
 SHOWN_PARAMS = {
     "architecture": "architecture",
@@ -47,11 +53,16 @@ def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
     """
     results = Results.read(run)
     write_figures(run, results, dataset)
-    write_text(render_report(results, run.figures_dir), run.report_file)
+    data = None
+    try:
+        data = None if dataset is None else explorer(run, results, dataset)
+    except StorageError as error:  # the tables are worth more than what one can touch
+        logger.warning("the report has no explorer: %s", error)
+    write_text(render_report(results, run.figures_dir, data), run.report_file)
 
 
-def render_report(results: Results, figures_dir: Path) -> str:
-    """Return the report as HTML."""
+def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, Any] | None = None) -> str:
+    """Return the report as HTML; ``explorer`` is what `evaluation.explorer` gives."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -90,6 +101,7 @@ def render_report(results: Results, figures_dir: Path) -> str:
         fates=fates(results),
         figures=_figures(figures_dir),
         best=max((row.test for row in results.comparison if row.test is not None), default=None),
+        explorer=explorer,
         few=FEW,
         full=FULL,
         label=label,

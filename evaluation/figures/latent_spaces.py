@@ -8,8 +8,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from evaluation.embedders import Embedding
+from evaluation.embedders import Embedding, EmbeddingKey, label
+from evaluation.embedding_files import embedding_file, read_embedding
+from evaluation.figures.finalist_models import best_key
 from evaluation.figures.style import INK, MUTED, WINNER, class_colours
+from evaluation.results import Results
+from evaluation.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,24 @@ def panel(title: str, embedding: Embedding, *, winner: bool = False) -> Panel:
     explained = f"{pca.explained_variance_ratio_.sum():.0%} of the variance"
     remark = f"first 2 principal components of its {embedding.key.dim} dimensions ({explained})"
     return Panel(title, remark, pca.transform(embedding.test), winner)
+
+
+def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:
+    """Return a view of each embedding on disk that is made to be looked at, and of the best VAE's.
+
+    Raises
+    ------
+    StorageError
+        An embedding is damaged.
+    """
+    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap", "tsne", "pacmap")]
+    if key := best_key(run, results):
+        keys += [key, EmbeddingKey("vae_umap", 2, key.trial_id, key.training_seed)]
+    return [
+        panel(label(key), read_embedding(run.embeddings_dir, key), winner=results.is_winner(key))
+        for key in keys
+        if embedding_file(run.embeddings_dir, key).exists()
+    ]
 
 
 def draw_latent_spaces(

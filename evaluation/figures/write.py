@@ -6,13 +6,11 @@ from functools import cache
 
 from matplotlib.figure import Figure
 
-from evaluation.embedders import EmbeddingKey, label
-from evaluation.embedding_files import embedding_file, read_embedding
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
-from evaluation.figures.finalist_models import BestVae, best_key, best_vae, models_by_loss
+from evaluation.figures.finalist_models import BestVae, best_vae, models_by_loss
 from evaluation.figures.interpolations import draw_interpolations
-from evaluation.figures.latent_spaces import Panel, draw_latent_spaces, panel
+from evaluation.figures.latent_spaces import draw_latent_spaces, latent_space_panels
 from evaluation.figures.learning_curves import draw_learning_curves
 from evaluation.figures.pareto import draw_pareto
 from evaluation.figures.reconstructions import draw_reconstructions
@@ -103,19 +101,9 @@ def _pareto(results: Results) -> Figure | None:
 
 
 def _latent_spaces(run: RunDirectory, results: Results, dataset: Dataset | None) -> Figure | None:
-    if dataset is None:
+    if dataset is None or not (panels := latent_space_panels(run, results)):
         return None
-    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap", "tsne", "pacmap")]
-    if key := best_key(run, results):
-        keys += [key, EmbeddingKey("vae_umap", 2, key.trial_id, key.training_seed)]
-    panels: list[Panel] = [
-        panel(label(key), read_embedding(run.embeddings_dir, key), winner=results.is_winner(key))
-        for key in keys
-        if embedding_file(run.embeddings_dir, key).exists()
-    ]
     labels = dataset.test.labels
-    if not panels:
-        return None
     return draw_latent_spaces(panels, None if labels is None else labels.numpy(), dataset.class_names)
 
 

@@ -1,0 +1,196 @@
+// Latent spaces side by side: point at an image to find it in all of them, drag to select, tap a class to hide it.
+(() => {
+  const data = JSON.parse(document.getElementById("explorer-data").textContent);
+  const root = document.getElementById("explorer");
+  const n = data.index.length, STEPS = 10000, MARGIN = 10, REACH = 9;
+  const sprite = new Image();
+  sprite.src = data.sprite.src;
+  const hidden = new Set();
+  let selected = null; // a Set of rows, or null
+  let pointed = -1;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const colour = (i) => data.colours[data.labels ? data.labels[i] : 0];
+  const visible = (i) => !data.labels || !hidden.has(data.labels[i]);
+
+  const make = (tag, className, parent) => {
+    const element = document.createElement(tag);
+    element.className = className;
+    parent.append(element);
+    return element;
+  };
+  const grid = make("div", "explorer-panels", root);
+  const legend = make("div", "explorer-legend", root);
+  const status = make("p", "explorer-status muted", root);
+  status.setAttribute("role", "status");
+  const strip = make("div", "explorer-strip", root);
+  const tip = make("div", "explorer-tip", root);
+  const thumbnail = make("canvas", "", tip);
+  const caption = make("div", "", tip);
+
+  const drawThumbnail = (canvas, i, scale) => {
+    const { width, height, columns } = data.sprite;
+    canvas.width = width * scale;
+    canvas.height = height * scale;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(sprite, (i % columns) * width, Math.floor(i / columns) * height, width, height,
+      0, 0, canvas.width, canvas.height);
+  };
+
+  const views = data.panels.map((panel) => {
+    const card = make("div", panel.winner ? "explorer-panel winner" : "explorer-panel", grid);
+    make("b", "", card).textContent = panel.title;
+    make("small", "muted", card).textContent = panel.remark;
+    const canvas = make("canvas", "explorer-canvas", card);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${n} test images in ${panel.title}`);
+    return { panel, canvas, box: null };
+  });
+
+  const place = (view, i) => {
+    const w = view.canvas.clientWidth - 2 * MARGIN, h = view.canvas.clientHeight - 2 * MARGIN;
+    return [MARGIN + (view.panel.x[i] / STEPS) * w, MARGIN + (1 - view.panel.y[i] / STEPS) * h];
+  };
+
+  const draw = (view) => {
+    const { canvas, box } = view;
+    const density = devicePixelRatio || 1;
+    canvas.width = canvas.clientWidth * density;
+    canvas.height = canvas.clientHeight * density;
+    const pen = canvas.getContext("2d");
+    pen.scale(density, density);
+    const radius = Math.max(1.6, Math.min(3.4, 90 / Math.sqrt(n)));
+    const dot = (i, r) => {
+      const [x, y] = place(view, i);
+      pen.beginPath();
+      pen.arc(x, y, r, 0, 7);
+      pen.fill();
+    };
+    for (let i = 0; i < n; i++) {
+      if (!visible(i)) continue;
+      pen.globalAlpha = selected && !selected.has(i) ? 0.08 : 0.75;
+      pen.fillStyle = colour(i);
+      dot(i, radius);
+    }
+    pen.globalAlpha = 1;
+    if (pointed >= 0 && visible(pointed)) {
+      pen.fillStyle = dark.matches ? "#fff" : "#111";
+      dot(pointed, radius + 4);
+      pen.fillStyle = colour(pointed);
+      dot(pointed, radius + 2);
+    }
+    if (box) {
+      pen.strokeStyle = dark.matches ? "#fff" : "#111";
+      pen.setLineDash([4, 3]);
+      pen.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+    }
+  };
+  const drawAll = () => views.forEach(draw);
+
+  const nearest = (view, x, y) => {
+    let best = -1, least = REACH * REACH;
+    for (let i = 0; i < n; i++) {
+      if (!visible(i)) continue;
+      const [px, py] = place(view, i);
+      const distance = (px - x) ** 2 + (py - y) ** 2;
+      if (distance < least) [best, least] = [i, distance];
+    }
+    return best;
+  };
+
+  const describe = (i) => {
+    const lines = [`test image ${data.index[i]}`];
+    if (data.labels) lines.unshift(data.classes[data.labels[i]]);
+    if (data.votes && data.votes[i] !== data.labels[i]) lines.push(`taken for ${data.classes[data.votes[i]]}`);
+    return lines;
+  };
+  const point = (i, event) => {
+    tip.style.display = i < 0 ? "none" : "flex";
+    if (i >= 0) {
+      drawThumbnail(thumbnail, i, Math.max(1, Math.round(84 / data.sprite.height)));
+      caption.replaceChildren(...describe(i).map((line) => Object.assign(document.createElement("div"), { textContent: line })));
+      const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
+      tip.style.left = `${Math.max(8, left)}px`;
+      tip.style.top = `${Math.max(8, Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8))}px`;
+    }
+    if (i === pointed) return;
+    pointed = i;
+    drawAll();
+  };
+
+  const say = () => {
+    strip.replaceChildren();
+    if (!selected) {
+      status.textContent = `${n.toLocaleString()} test images. Point at one to find it everywhere; drag over a group to follow it; tap a class to hide it.`;
+      return;
+    }
+    const rows = [...selected].filter(visible);
+    const counts = new Map();
+    if (data.labels) rows.forEach((i) => counts.set(data.labels[i], (counts.get(data.labels[i]) || 0) + 1));
+    const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${data.classes[label]}`);
+    status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place to let go.`;
+    rows.slice(0, 48).forEach((i) => {
+      const canvas = make("canvas", "", strip);
+      canvas.title = describe(i).join(", ");
+      drawThumbnail(canvas, i, 1);
+    });
+  };
+
+  views.forEach((view) => {
+    let from = null;
+    const at = (event) => {
+      const box = view.canvas.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    view.canvas.addEventListener("pointerdown", (event) => {
+      from = at(event);
+      if (event.isTrusted) view.canvas.setPointerCapture(event.pointerId);
+    });
+    view.canvas.addEventListener("pointermove", (event) => {
+      const [x, y] = at(event);
+      if (from && Math.hypot(x - from[0], y - from[1]) > 5) {
+        view.box = [...from, x, y];
+        point(-1, event);
+        draw(view);
+      } else if (!view.box) point(nearest(view, x, y), event);
+    });
+    view.canvas.addEventListener("pointerup", (event) => {
+      const [x, y] = at(event);
+      if (view.box) {
+        const [left, right] = [Math.min(view.box[0], x), Math.max(view.box[0], x)];
+        const [top, bottom] = [Math.min(view.box[1], y), Math.max(view.box[1], y)];
+        selected = new Set();
+        for (let i = 0; i < n; i++) {
+          const [px, py] = place(view, i);
+          if (visible(i) && px >= left && px <= right && py >= top && py <= bottom) selected.add(i);
+        }
+        if (!selected.size) selected = null;
+      } else if (nearest(view, x, y) < 0) selected = null;
+      from = view.box = null;
+      say();
+      drawAll();
+    });
+    view.canvas.addEventListener("pointerleave", (event) => { if (!from) point(-1, event); });
+    view.canvas.addEventListener("pointercancel", () => { from = view.box = null; drawAll(); });
+  });
+
+  data.classes.forEach((name, label) => {
+    const button = make("button", "", legend);
+    button.type = "button";
+    button.setAttribute("aria-pressed", "true");
+    make("i", "", button).style.background = data.colours[label];
+    button.append(name);
+    button.addEventListener("click", () => {
+      if (!hidden.delete(label)) hidden.add(label);
+      button.setAttribute("aria-pressed", String(!hidden.has(label)));
+      say();
+      drawAll();
+    });
+  });
+
+  sprite.addEventListener("load", say);
+  dark.addEventListener("change", drawAll);
+  new ResizeObserver(drawAll).observe(grid);
+  say();
+  drawAll();
+})();
