@@ -11,6 +11,7 @@ from evaluation.compare import compare_runs
 from evaluation.embedders import METHODS
 from evaluation.evaluate import evaluate_checkpoints, evaluate_run
 from evaluation.plan import DEFAULT_FINALISTS, Options
+from evaluation.protocols import FULL, KnnGrid
 from evaluation.run_directory import RunDirectory
 from evaluation.summary import print_summary
 from vae.checkpoint import CONFIG_FILE
@@ -27,18 +28,21 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
     options = Options(
-        methods=arguments.methods, dims=arguments.dims, seed=arguments.seed, cpus=_positive(arguments.cpus)
+        methods=arguments.methods,
+        dims=arguments.dims,
+        grid=_grid(arguments.k),
+        seed=arguments.seed,
+        cpus=_positive(arguments.cpus),
     )
     console = Console()
     path: Path = arguments.run
-    if (path / CONFIG_FILE).is_file():
+    if checkpoints := _checkpoints(path):
         if arguments.dataset is None or arguments.output is None:
-            raise UserError(
-                f"{path} is a checkpoint: name its images with --dataset and a directory with --output"
-            )
+            what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
+            raise UserError(f"{path} {what}: name the images with --dataset and a directory with --output")
         output = RunDirectory(arguments.output)
         dataset = load_dataset(arguments.dataset, arguments.data_dir)
-        evaluate_checkpoints([path], dataset, output, options=options, console=console)
+        evaluate_checkpoints(checkpoints, dataset, output, options=options, console=console)
     else:
         output = RunDirectory.open(path)
         if arguments.dataset is not None or arguments.output is not None:
@@ -70,7 +74,10 @@ def _parser() -> Parser:
         epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B",
     )
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="run directory of a study, or directory of a checkpoint"
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="run directory of a study, directory of a checkpoint, or folder of such directories",
     )
     parser.add_argument(
         "--methods",
@@ -88,14 +95,21 @@ def _parser() -> Parser:
         "vae_umap 2)",
     )
     parser.add_argument(
+        "--k",
+        type=_numbers,
+        metavar="N,…",
+        help=f"numbers of neighbours (default: {','.join(map(str, KnnGrid().n_neighbors))}); the tables show "
+        f"those of {FULL.n_neighbors}, which are always counted",
+    )
+    parser.add_argument(
         "--finalists",
         type=int,
         default=DEFAULT_FINALISTS,
         metavar="N",
         help="best trials to take (default: %(default)s)",
     )
-    parser.add_argument("--dataset", help="images of a checkpoint: fmnist, mnist, digits or a path")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where the results of a checkpoint go")
+    parser.add_argument("--dataset", help="images of checkpoints: fmnist, mnist, digits or a path")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where the results of checkpoints go")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
         "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"
@@ -105,6 +119,23 @@ def _parser() -> Parser:
     )
     parser.add_argument("--verbose", action="store_true", help="log details")
     return parser
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """Return the checkpoint that ``path`` is, or those that lie in it; none if it is a run directory."""
+    if (path / CONFIG_FILE).is_file():
+        return [path]
+    if not path.is_dir() or RunDirectory(path).study_file.exists():
+        return []
+    return sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+
+
+def _grid(ks: list[int] | None) -> KnnGrid:
+    if ks is None:
+        return KnnGrid()
+    if not ks or min(ks) < 1:
+        raise UserError(f"--k must be numbers >= 1, got {','.join(map(str, ks)) or 'none'}")
+    return KnnGrid(n_neighbors=tuple(sorted({*ks, FULL.n_neighbors})))
 
 
 def _names(text: str) -> list[str]:

@@ -32,18 +32,31 @@ def test_a_checkpoint_is_evaluated_with_the_dataset_that_is_named(study, tmp_pat
     assert set(read_table(output / "evaluations.parquet")["trial_id"].to_pylist()) == {"0000-fc-4d"}
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(study, tmp_path):
+    output = tmp_path / "output"
+    options = ["--dataset", "digits", "--output", str(output), "--methods", "vae", "--k", "3"]
+    assert main([str(study.checkpoints_dir), *options]) == 0
+    table = read_table(output / "evaluations.parquet").to_pandas()
+    assert set(table["trial_id"]) == {path.name for path in study.checkpoints_dir.iterdir()}
+    assert set(table.query("metric == 'knn_accuracy'")["n_neighbors"]) == {3, 10}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["RUN/nowhere"], "no run directory at"),
-        (["RUN/checkpoints"], "is not a run directory: it has no study.json"),
+        (["RUN/.."], "is not a run directory: it has no study.json"),
+        (["RUN/checkpoints"], "holds checkpoints: name the images with --dataset"),
+        (["RUN", "--k", "0,5"], "--k must be numbers >= 1, got 0,5"),
         (["RUN", "--methods", "umpa"], "got 'umpa'; did you mean 'umap'"),
         (["RUN", "--dims", "65", "--methods", "pca"], "dims must be <= 64"),
         (["RUN", "--methods", "ensemble", "--finalists", "1"], "an ensemble needs at least 2 VAEs, got 1"),
         (["RUN", "--finalists", "0"], "finalists must be >= 1, got 0"),
         (["RUN", "--cpus", "0"], "--cpus must be >= 1, got 0"),
         (["RUN", "--dataset", "digits"], "--dataset and --output are for checkpoints"),
-        (["RUN/checkpoints/0000-fc-4d"], "is a checkpoint: name its images with --dataset"),
+        (["RUN/checkpoints/0000-fc-4d"], "is a checkpoint: name the images with --dataset"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(study, arguments, message):
