@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
-from tune.__main__ import _duration, main
+from tune.__main__ import main
+from tune.arguments import duration
 from vae.command_line import run
 
 
@@ -161,7 +162,7 @@ def test_the_status_of_what_is_no_run_is_one_line(complaint, path, words):
     [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2h", 7200), ("1h1m1s", 3661)],
 )
 def test_times_are_read_as_people_write_them(text, seconds):
-    assert _duration(text) == seconds
+    assert duration(text) == seconds
 
 
 def test_a_process_of_its_own_answers_in_the_same_way(tmp_path):
