@@ -9,7 +9,7 @@ from rich.console import Console
 
 from evaluation.compare import compare_runs
 from evaluation.embedders import METHODS
-from evaluation.evaluate import evaluate_checkpoints, evaluate_run
+from evaluation.evaluate import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
 from evaluation.plan import DEFAULT_FINALISTS, Options
 from evaluation.protocols import FULL, KnnGrid
 from evaluation.run_directory import RunDirectory
@@ -36,7 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     console = Console()
     path: Path = arguments.run
-    if checkpoints := _checkpoints(path):
+    if path.suffix == ".parquet":
+        if arguments.output is None or arguments.dataset is not None:
+            raise UserError(f"{path} is an embedding: give a directory with --output, and no --dataset")
+        output = RunDirectory(arguments.output)
+        evaluate_own_embedding(path, output, options=options, console=console)
+    elif checkpoints := _checkpoints(path):
         if arguments.dataset is None or arguments.output is None:
             what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
             raise UserError(f"{path} {what}: name the images with --dataset and a directory with --output")
@@ -77,7 +82,8 @@ def _parser() -> Parser:
         "run",
         type=Path,
         metavar="RUN",
-        help="run directory of a study, directory of a checkpoint, or folder of such directories",
+        help="run directory of a study, directory of a checkpoint, folder of such directories, or Parquet file "
+        "with an embedding of your own in the columns embedding, label and perhaps split",
     )
     parser.add_argument(
         "--methods",
@@ -109,7 +115,9 @@ def _parser() -> Parser:
         help="best trials to take (default: %(default)s)",
     )
     parser.add_argument("--dataset", help="images of checkpoints: fmnist, mnist, digits or a path")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where the results of checkpoints go")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the results of checkpoints or embeddings go"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
         "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"

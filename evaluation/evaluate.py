@@ -19,6 +19,7 @@ from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
 from evaluation.embedding_files import write_embedding
+from evaluation.own_embedding import Given, read_own_embedding
 from evaluation.pipeline import Compute, Embedded, Event, Scored, planned_rounds
 from evaluation.plan import (
     DEFAULT_FINALISTS,
@@ -118,8 +119,71 @@ def _evaluate(
     compute: Compute | None,
     console: Console | None,
 ) -> None:
-    embedders = plan_embedders(dataset, vaes, options, replicas)
-    images = Images.from_dataset(dataset)
+    record = _carry_out(
+        run,
+        study,
+        Images.from_dataset(dataset),
+        plan_embedders(dataset, vaes, options, replicas),
+        options,
+        compute,
+        console,
+        dataset={
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "class_names": dataset.class_names,
+        },
+        finalists=[vae.trial_id for vae in vaes],
+        training_seeds={vae.trial_id: vae.training_seed for vae in vaes},
+        trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
+        checkpoints={vae.trial_id: str(vae.checkpoint) for vae in vaes},
+    )
+    write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
+    write_report(run, dataset)
+
+
+def evaluate_own_embedding(
+    path: Path,
+    output: RunDirectory,
+    *,
+    options: Options | None = None,
+    compute: Compute | None = None,
+    console: Console | None = None,
+) -> None:
+    """Score an embedding that a Parquet file holds, see `evaluation.own_embedding`, under the file's name.
+
+    Raises
+    ------
+    UserError
+        The file does not hold an embedding.
+    StorageError
+        A file cannot be read or written.
+    """
+    own = read_own_embedding(path)
+    record = _carry_out(
+        output,
+        output.path.name,
+        own.images,
+        [Given(own.embedding)],
+        options or Options(),
+        compute,
+        console,
+        dataset={"name": path.stem, "fingerprint": own.fingerprint, "class_names": own.class_names},
+    )
+    write_text(json.dumps(record, indent=2) + "\n", output.evaluation_file)
+    write_report(output)
+
+
+def _carry_out(
+    run: RunDirectory,
+    study: str,
+    images: Images,
+    embedders: Sequence[Embedder],
+    options: Options,
+    compute: Compute | None,
+    console: Console | None,
+    **described: Any,
+) -> dict[str, Any]:
+    """Embed and score, and write the tables; returns the record, with what was ``described``."""
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
         logger.warning("left out: %s", gap)
@@ -144,27 +208,17 @@ def _evaluate(
     rows.sort(key=_row_order)
     write_table(rows, EVALUATIONS, run.evaluations_file)
     write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
-    record = {
+    return {
         "study": study,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "dataset": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "class_names": dataset.class_names,
-        },
-        "n_train": len(dataset.train),
-        "n_test": len(dataset.test),
-        "finalists": [vae.trial_id for vae in vaes],
-        "training_seeds": {vae.trial_id: vae.training_seed for vae in vaes},
-        "trained_with_labels": [vae.trial_id for vae in vaes if vae.conditional],
-        "checkpoints": {vae.trial_id: str(vae.checkpoint) for vae in vaes},
+        "n_train": len(images.train),
+        "n_test": len(images.test),
+        **described,
         "seed": options.seed,
         "seconds": time.perf_counter() - started,
         "gaps": gaps,
     }
-    write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
-    write_report(run, dataset)
 
 
 def _events(

@@ -65,7 +65,7 @@ def score_structure(
     train_labels: Labels | None,
     test: Points,
     test_labels: Labels | None,
-    pixels: Points,
+    pixels: Points | None,
     *,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def score_structure(
     train_labels, test_labels
         Their classes; None leaves out the scores that are about classes.
     pixels
-        The test images (m, d).
+        The test images (m, d); None leaves out the scores that are about them.
     seed
         Of the draws and of k-means.
     """
@@ -101,7 +101,7 @@ def score_structure(
         )
 
     started = time.perf_counter()
-    if len(drawn) > 2 * N_NEIGHBORS:
+    if pixels is not None and len(drawn) > 2 * N_NEIGHBORS:
         keeps = {"n_neighbors": N_NEIGHBORS, "n_train": 0}
         here, there = test[drawn], pixels[drawn]
         add("trustworthiness", float(trustworthiness(there, here, n_neighbors=N_NEIGHBORS)), **keeps)

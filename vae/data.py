@@ -136,16 +136,16 @@ def split_validation(images: ImageSet, *, seed: int, fraction: float = 1 / 6) ->
     if not 0 < fraction < 1:
         raise UserError(f"validation fraction must be between 0 and 1, got {fraction:g}")
     labels = None if images.labels is None else images.labels.cpu().numpy()
-    train_rows, validation_rows = _stratified_rows(len(images), labels, fraction, seed)
+    train_rows, validation_rows = stratified_rows(len(images), labels, fraction, seed)
     train_index = torch.from_numpy(train_rows).to(images.images.device)
     validation_index = torch.from_numpy(validation_rows).to(images.images.device)
     return Split(images.subset(train_index), images.subset(validation_index), train_index, validation_index)
 
 
-def _stratified_rows(
+def stratified_rows(
     n: int, labels: np.ndarray | None, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted rows of the larger and the smaller part."""
+    """Return sorted rows of the larger and the smaller part, ``fraction`` of the ``n``, alike in classes."""
     n_split = round(n * fraction)
     n_classes = 1
     if labels is not None:

@@ -1,0 +1,116 @@
+"""An embedding that somebody else has made, scored like ours: points from a Parquet file, without images."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from evaluation.embedders import Embedding, EmbeddingKey, Images
+from evaluation.tables import read_table
+from vae.data import SEAL_SEED, SEALED_FRACTION, stratified_rows
+from vae.errors import UserError
+from vae.parquet_columns import class_labels, is_test_row
+
+logger = logging.getLogger(__name__)
+
+EMBEDDING_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "embedding", "label", "split"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An embedder that has nothing to do: the embedding is there."""
+
+    embedding: Embedding
+    relative_cost: ClassVar[int] = 1
+    on_gpu: ClassVar[bool] = False
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        return (self.embedding.key,)
+
+    def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
+        yield self.embedding
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEmbedding:
+    """What such a file holds; ``images`` are the labels alone."""
+
+    embedding: Embedding
+    images: Images
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
+def read_own_embedding(path: Path) -> OwnEmbedding:
+    """Read a file with the columns `embedding`, lists of one length, and if known `label` and `split`.
+
+    Labels are whole numbers or names, splits `train` and `test`. Without splits a fifth is set apart as the
+    test part, always the same.
+
+    Raises
+    ------
+    UserError
+        A column is missing or does not hold what it should.
+    StorageError
+        The file cannot be read.
+    """
+    table = read_table(path)
+    if EMBEDDING_COLUMN not in table.column_names:
+        raise UserError(
+            f"{path} has no column '{EMBEDDING_COLUMN}', only {', '.join(table.column_names) or 'none'}; "
+            "name the column of the points so"
+        )
+    points = _points(table[EMBEDDING_COLUMN], f"column '{EMBEDDING_COLUMN}' of {path}")
+    labels, names = None, ()
+    if LABEL_COLUMN in table.column_names:
+        found = class_labels(table[LABEL_COLUMN], f"column '{LABEL_COLUMN}' of {path}", ())
+        classes, labels = np.unique(found, return_inverse=True)
+        names = tuple(str(name) for name in classes)
+        if len(names) < 2:
+            raise UserError(f"{path} has one class, {names[0]!r}; drop the column '{LABEL_COLUMN}'")
+    if SPLIT_COLUMN in table.column_names:
+        is_test = is_test_row(table[SPLIT_COLUMN], f"column '{SPLIT_COLUMN}' of {path}")
+        if is_test.all() or not is_test.any():
+            raise UserError(f"{path} has rows of one split only; add the other or drop '{SPLIT_COLUMN}'")
+        train, test = np.nonzero(~is_test)[0], np.nonzero(is_test)[0]
+    else:
+        train, test = stratified_rows(len(points), labels, SEALED_FRACTION, SEAL_SEED)
+        logger.warning("%s has no column '%s': %d of its rows are the test", path, SPLIT_COLUMN, len(test))
+    key = EmbeddingKey(path.stem, points.shape[1])
+    nothing = (np.empty((len(rows), 1, 0, 0), dtype=np.uint8) for rows in (train, test))
+    train_labels, test_labels = (
+        (None, None) if labels is None else (labels[train].astype(np.int64), labels[test].astype(np.int64))
+    )
+    return OwnEmbedding(
+        Embedding(key, points[train], points[test]),
+        Images(next(nothing), train_labels, next(nothing), test_labels),
+        names,
+        hashlib.sha256(points.tobytes()).hexdigest()[:16],
+    )
+
+
+def _points(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
+    if isinstance(column.type, pa.FixedShapeTensorType):
+        points = np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks])
+        rows = list(points.reshape(len(points), -1))
+    else:
+        rows = column.to_pylist()
+    if not rows:
+        raise UserError(f"{where} has no rows")
+    for number, row in enumerate(rows):
+        if not isinstance(row, list | np.ndarray) or len(row) != len(rows[0]) or not len(row):
+            raise UserError(f"row {number} of {where} is no list of {np.size(rows[0])} numbers as row 0 is")
+    try:
+        points = np.asarray(rows, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise UserError(f"{where} must hold lists of numbers, got {column.type}") from None
+    if len(odd := np.flatnonzero(~np.isfinite(points).all(axis=1))):
+        raise UserError(f"row {odd[0]} of {where} holds NaN or infinity; drop the row")
+    return points

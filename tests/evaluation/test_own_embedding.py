@@ -1,0 +1,98 @@
+"""Somebody else's embedding, in a Parquet file."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from evaluation import pipeline
+from evaluation.__main__ import main
+from evaluation.evaluate import evaluate_own_embedding
+from evaluation.own_embedding import read_own_embedding
+from evaluation.results import Results
+from evaluation.run_directory import RunDirectory
+from vae.errors import UserError
+
+
+def write(path, points, **columns):
+    rows = [None if row is None else list(row) for row in points]
+    pq.write_table(pa.table({"embedding": pa.array(rows), **columns}), path)
+    return path
+
+
+@pytest.fixture
+def islands():
+    labels = np.repeat(["cat", "dog"], 60)
+    points = np.random.default_rng(0).normal(size=(120, 3)) + 50 * (labels == "dog")[:, None]
+    return points, labels
+
+
+def test_it_is_scored_and_reported_under_the_name_of_its_file(islands, tmp_path, capsys):
+    points, labels = islands
+    file = write(tmp_path / "mine.parquet", points, label=labels)
+    output = RunDirectory(tmp_path / "output")
+    evaluate_own_embedding(file, output, compute=pipeline.compute)
+    (row,) = Results.read(output).comparison
+    assert (row.key.method, row.key.dim, row.test) == ("mine", 3, 1.0)
+    assert row.structure["linear_probe_accuracy"] == 1
+    assert "trustworthiness" not in row.structure  # there are no pixels
+    assert "mine" in output.report_file.read_text()
+
+
+def test_splits_are_kept_and_without_them_a_fifth_of_each_class_is_the_test(islands, tmp_path):
+    points, labels = islands
+    own = read_own_embedding(write(tmp_path / "a.parquet", points, label=labels))
+    assert np.bincount(own.images.test_labels).tolist() == [12, 12]
+    assert own.class_names == ("cat", "dog")
+    split = ["test" if row % 4 == 0 else "train" for row in range(120)]
+    own = read_own_embedding(write(tmp_path / "b.parquet", points, label=labels, split=split))
+    np.testing.assert_allclose(own.embedding.test, points[::4], rtol=1e-6)
+
+
+def test_without_labels_it_is_read_too(islands, tmp_path):
+    own = read_own_embedding(write(tmp_path / "a.parquet", islands[0]))
+    assert own.images.train_labels is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda rows: rows.__setitem__(7, [1.0, float("nan"), 0.0]),
+            "row 7 of column 'embedding' .* holds NaN",
+        ),
+        (lambda rows: rows.__setitem__(3, [1.0]), "row 3 of column 'embedding' .* is no list of 3 numbers"),
+        (lambda rows: rows.__setitem__(0, None), "row 0 of column 'embedding'"),
+        (lambda rows: rows.clear(), "column 'embedding' .* has no rows"),
+    ],
+)
+def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, message):
+    rows = islands[0].tolist()
+    spoil(rows)
+    with pytest.raises(UserError, match=message):
+        read_own_embedding(write(tmp_path / "a.parquet", rows))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": ["cat"] * 120}, "has one class, 'cat'; drop the column 'label'"),
+        ({"split": ["train"] * 120}, "has rows of one split only"),
+        ({"split": ["valid"] * 120}, "must be 'train' or 'test'"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message):
+    with pytest.raises(UserError, match=message):
+        read_own_embedding(write(tmp_path / "a.parquet", islands[0], **columns))
+
+
+def test_a_table_without_an_embedding_is_refused(tmp_path):
+    pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="has no column 'embedding', only vector"):
+        read_own_embedding(tmp_path / "a.parquet")
+
+
+def test_the_command_wants_a_place_for_the_results(islands, tmp_path):
+    file = write(tmp_path / "a.parquet", islands[0])
+    with pytest.raises(UserError, match="is an embedding: give a directory with --output"):
+        main([str(file)])
