@@ -82,8 +82,8 @@ def _parser() -> Parser:
         "run",
         type=Path,
         metavar="RUN",
-        help="run directory of a study, directory of a checkpoint, folder of such directories, or Parquet file "
-        "with an embedding of your own in the columns embedding, label and perhaps split",
+        help="run directory of a study, directory of a checkpoint, folder of such directories, or Parquet "
+        "file with an embedding of your own in the columns embedding, label and perhaps split",
     )
     parser.add_argument(
         "--methods",

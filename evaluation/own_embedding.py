@@ -68,7 +68,8 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
             "name the column of the points so"
         )
     points = _points(table[EMBEDDING_COLUMN], f"column '{EMBEDDING_COLUMN}' of {path}")
-    labels, names = None, ()
+    labels: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
     if LABEL_COLUMN in table.column_names:
         found = class_labels(table[LABEL_COLUMN], f"column '{LABEL_COLUMN}' of {path}", ())
         classes, labels = np.unique(found, return_inverse=True)
@@ -105,8 +106,12 @@ def _points(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
     if not rows:
         raise UserError(f"{where} has no rows")
     for number, row in enumerate(rows):
-        if not isinstance(row, list | np.ndarray) or len(row) != len(rows[0]) or not len(row):
-            raise UserError(f"row {number} of {where} is no list of {np.size(rows[0])} numbers as row 0 is")
+        if not isinstance(row, list | np.ndarray) or not len(row):
+            raise UserError(f"row {number} of {where} is no list of numbers; drop the row")
+        if len(row) != len(rows[0]):
+            raise UserError(
+                f"row {number} of {where} has {len(row)} numbers, must be {len(rows[0])} as row 0"
+            )
     try:
         points = np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError):

@@ -61,8 +61,8 @@ def test_without_labels_it_is_read_too(islands, tmp_path):
             lambda rows: rows.__setitem__(7, [1.0, float("nan"), 0.0]),
             "row 7 of column 'embedding' .* holds NaN",
         ),
-        (lambda rows: rows.__setitem__(3, [1.0]), "row 3 of column 'embedding' .* is no list of 3 numbers"),
-        (lambda rows: rows.__setitem__(0, None), "row 0 of column 'embedding'"),
+        (lambda rows: rows.__setitem__(3, [1.0]), "row 3 of column 'embedding' .* has 1 numbers, must be 3"),
+        (lambda rows: rows.__setitem__(0, None), "row 0 of column 'embedding' .* is no list of numbers"),
         (lambda rows: rows.clear(), "column 'embedding' .* has no rows"),
     ],
 )
