@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,9 @@ import pyarrow as pa
 from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
-from evaluation.embedding_files import write_embedding
+from evaluation.finished import find_entries
 from evaluation.own_embedding import Given, read_own_embedding
-from evaluation.pipeline import Compute, Embedded, Event, Scored, planned_rounds
+from evaluation.pipeline import Compute, Event, Gap, planned_rounds
 from evaluation.plan import (
     DEFAULT_FINALISTS,
     Options,
@@ -187,26 +187,34 @@ def _carry_out(
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
         logger.warning("left out: %s", gap)
-    rows: list[dict[str, Any]] = []
-    predictions: list[pa.Table] = []
     started = time.perf_counter()
-    with _staged(run.embeddings_dir) as staging:
-        n_embedded = 0
-        for event in _events(compute, images, embedders, options, console):
-            if isinstance(event, Embedded):
-                write_embedding(staging, event.embedding, images.train_labels, images.test_labels)
-                n_embedded += 1
-            elif isinstance(event, Scored):
-                rows.extend({"study": study, **row} for row in event.rows)
-                if event.predictions is not None:
-                    predictions.append(event.predictions)
-            else:
+    n_rounds = len(planned_rounds(images, options.grid))
+    entries = find_entries(
+        run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
+    )
+    todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
+    if console and len(todo) < len(embedders):
+        n_there = sum(len(entry.keys) for entry in entries if entry.done)
+        console.print(f"{n_there} embeddings are there from an earlier evaluation", highlight=False)
+    entry_of = {key: entry for entry in entries for key in entry.keys}
+    with ExitStack() as at_end:
+        for entry in entries:
+            at_end.callback(entry.give_up)
+        for event in _events(compute, images, todo, options, console) if todo else ():
+            if event.key in entry_of:
+                entry_of[event.key].take(event, images)
+            if isinstance(event, Gap):
                 logger.warning("missing: %s", event)
                 gaps.append(str(event))
-        if not n_embedded:
+        if not any(entry.embedded for entry in entries):
             raise StorageError(f"no embedding could be made: {gaps[-1]}")
+        with _staged(run.embeddings_dir) as staging:
+            for entry in entries:
+                entry.place_embeddings(staging)
+    rows = [row | {"study": study} for entry in entries for row in entry.rows]
     rows.sort(key=_row_order)
     write_table(rows, EVALUATIONS, run.evaluations_file)
+    predictions = [table for entry in entries for table in entry.predictions]
     write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
     return {
         "study": study,

@@ -63,6 +63,10 @@ class RunDirectory:
         return self.path / "evaluation.json"
 
     @property
+    def finished_dir(self) -> Path:
+        return self.path / ".evaluated"
+
+    @property
     def embeddings_dir(self) -> Path:
         return self.path / "embeddings"
 

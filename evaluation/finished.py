@@ -1,0 +1,149 @@
+"""The work of earlier evaluations of a run: what is finished is not done again.
+
+Each embedder has an entry under a hash of all that its results depend on, written as soon as it is done. So
+a killed evaluation loses only what was under way, and a second one computes only what is missing. The folder
+may be deleted at any time.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedding_files import embedding_file, write_embedding
+from evaluation.pipeline import Embedded, Event, Scored
+from evaluation.protocols import KnnGrid
+from evaluation.tables import EVALUATIONS, PREDICTIONS, read_table, write_table
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE
+from vae.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of the entries; one more for each change of what the same embedder and grid give."""
+LIBRARIES = ("numpy", "torch", "scikit-learn", "umap-learn", "opentsne", "pacmap")
+"""Those that compute embeddings and scores."""
+
+_UNDER_WAY = ".part"
+_SCORES, _PREDICTIONS = "scores.parquet", "predictions.parquet"
+
+
+class Entry:
+    """What one embedder gives: its events one by one, or all of it from an earlier evaluation."""
+
+    def __init__(self, root: Path, signature: str, keys: Sequence[EmbeddingKey], n_rounds: int) -> None:
+        self.keys = tuple(keys)
+        self.rows: list[dict[str, Any]] = []
+        self.predictions: list[pa.Table] = []
+        self.embedded: set[EmbeddingKey] = set()
+        self._path = root / signature
+        self._n_events = len(self.keys) * (1 + n_rounds)
+        self._n_taken = 0
+        self.done = self._path.is_dir()
+        if self.done:
+            try:
+                self.rows = read_table(self._path / _SCORES).to_pylist()
+                self.predictions = [read_table(self._path / _PREDICTIONS)]
+                self.embedded = set(self.keys)
+            except StorageError as error:
+                logger.warning("%s; it is computed again", error)
+                shutil.rmtree(self._path, ignore_errors=True)
+                self.done = False
+
+    def take(self, event: Event, images: Images) -> None:
+        """Keep what an embedding or a score brings; with the last one the entry is on disk for good.
+
+        Raises
+        ------
+        StorageError
+            It cannot be written.
+        """
+        if isinstance(event, Embedded):
+            write_embedding(self._work(), event.embedding, images.train_labels, images.test_labels)
+            self.embedded.add(event.key)
+        elif isinstance(event, Scored):
+            self.rows += event.rows
+            if event.predictions is not None:
+                self.predictions.append(event.predictions)
+        else:
+            return
+        self._n_taken += 1
+        if self._n_taken == self._n_events:
+            write_table(self.rows, EVALUATIONS, self._work() / _SCORES)
+            together = pa.concat_tables([PREDICTIONS.empty_table(), *self.predictions])
+            write_table(together, PREDICTIONS, self._work() / _PREDICTIONS)
+            os.rename(self._work(), self._path)
+            self.done = True
+
+    def place_embeddings(self, root: Path) -> None:
+        """Put the files of its embeddings where they belong, as links where the file system has them."""
+        for key in self.embedded:
+            source = embedding_file(self._path if self.done else self._work(), key)
+            target = embedding_file(root, key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copy2(source, target)
+
+    def give_up(self) -> None:
+        """Remove what is not finished."""
+        if not self.done:
+            shutil.rmtree(self._partial(), ignore_errors=True)
+
+    def _work(self) -> Path:
+        self._partial().mkdir(parents=True, exist_ok=True)
+        return self._partial()
+
+    def _partial(self) -> Path:
+        return self._path.with_name(self._path.name + _UNDER_WAY)
+
+
+def find_entries(
+    root: Path, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
+) -> list[Entry]:
+    """Return the entry of each embedder, for a dataset of that fingerprint; what a kill left is removed."""
+    for left in root.glob(f"*{_UNDER_WAY}"):
+        shutil.rmtree(left, ignore_errors=True)
+    return [
+        Entry(root, signature(embedder, fingerprint, grid), embedder.keys, n_rounds) for embedder in embedders
+    ]
+
+
+def signature(embedder: Embedder, fingerprint: str, grid: KnnGrid) -> str:
+    """Return a hash of all that the results of an embedder depend on."""
+    described = {
+        "format": FORMAT,
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "dataset": fingerprint,
+        "grid": _described(grid),
+        "embedder": _described(embedder),
+    }
+    text = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Embedding):  # its points are the dataset
+        return str(value.key)
+    if is_dataclass(value):
+        members = {field.name: _described(getattr(value, field.name)) for field in fields(value)}
+        return {"class": type(value).__name__, **members}
+    if isinstance(value, Path):  # a checkpoint, wherever it lies
+        digest = hashlib.sha256()
+        for name in (CONFIG_FILE, MODEL_FILE):
+            file = value / name
+            digest.update(file.read_bytes() if file.is_file() else b"missing")
+        return digest.hexdigest()
+    if isinstance(value, list | tuple):
+        return [_described(member) for member in value]
+    return value
