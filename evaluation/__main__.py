@@ -39,13 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     if path.suffix == ".parquet":
         if arguments.output is None or arguments.dataset is not None:
             raise UserError(f"{path} is an embedding: give a directory with --output, and no --dataset")
-        output = RunDirectory(arguments.output)
+        output = _new_output(arguments.output)
         evaluate_own_embedding(path, output, options=options, console=console)
     elif checkpoints := _checkpoints(path):
         if arguments.dataset is None or arguments.output is None:
             what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
             raise UserError(f"{path} {what}: name the images with --dataset and a directory with --output")
-        output = RunDirectory(arguments.output)
+        output = _new_output(arguments.output)
         dataset = load_dataset(arguments.dataset, arguments.data_dir)
         evaluate_checkpoints(checkpoints, dataset, output, options=options, console=console)
     else:
@@ -65,11 +65,25 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compare(words: list[str]) -> int:
     parser = Parser(prog="python -m evaluation compare", description="Two studies side by side.")
-    parser.add_argument("first", type=Path, metavar="RUN_A", help="run directory of an evaluated study")
+    parser.add_argument("first", type=Path, metavar="RUN_A", help="an evaluated study or --output")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="another, of the same images")
     arguments = parser.parse_args(words)
-    compare_runs(RunDirectory.open(arguments.first), RunDirectory.open(arguments.second), Console())
+    first, second = (_evaluated(path) for path in (arguments.first, arguments.second))
+    compare_runs(first, second, Console())
     return 0
+
+
+def _evaluated(path: Path) -> RunDirectory:
+    """Return a study, or what an evaluation of checkpoints or embeddings has left."""
+    run = RunDirectory(path)
+    return run if run.evaluation_file.is_file() else RunDirectory.open(path)
+
+
+def _new_output(path: Path) -> RunDirectory:
+    output = RunDirectory(path)
+    if output.study_file.exists():
+        raise UserError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
+    return output
 
 
 def _parser() -> Parser:

@@ -10,6 +10,7 @@ from evaluation.embedders import label
 from evaluation.intervals import PairedDifference, paired_difference
 from evaluation.results import Comparison, Results
 from evaluation.run_directory import RunDirectory
+from evaluation.wording import p_value, points
 from vae.errors import UserError
 
 
@@ -84,9 +85,9 @@ def comparison_table(both: list[Pair]) -> Table:
             cells += ["–", "–", "–"]
         else:
             cells += [
-                _points(difference.difference),
-                f"{_points(difference.low)} to {_points(difference.high)}",
-                "< 0.001" if difference.p_value < 0.001 else f"{difference.p_value:.3f}",
+                points(difference.difference),
+                f"{points(difference.low)} to {points(difference.high)}",
+                p_value(difference.p_value),
             ]
         table.add_row(pair.name, *cells)
     return table
@@ -102,10 +103,6 @@ def _best(results: Results, method: str) -> Comparison | None:
     if method == "vae":
         return results.winner_row
     return next((row for row in results.comparison if row.key.method == method), None)
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _fingerprint(results: Results) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pyarrow as pa
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from evaluation.pipeline import Compute, Event, Gap, planned_rounds
 from evaluation.plan import (
     DEFAULT_FINALISTS,
     Options,
+    best_first,
     choose_finalists,
     plan_embedders,
     rank_finalists,
@@ -102,10 +104,12 @@ def evaluate_checkpoints(
     compute: Compute | None = None,
     console: Console | None = None,
 ) -> None:
-    """Evaluate checkpoints that belong to no study; each is named after its directory. See `evaluate_run`."""
-    vaes = [
-        vae_embedder(checkpoint.resolve().name, checkpoint.resolve(), dataset) for checkpoint in checkpoints
-    ]
+    """Evaluate checkpoints that belong to no study; each is named after its directory. See `evaluate_run`.
+
+    The best by its validation metrics comes first, see `best_first`.
+    """
+    named = [checkpoint.absolute() for checkpoint in checkpoints]
+    vaes = [vae_embedder(checkpoint.name, checkpoint, dataset) for checkpoint in best_first(named)]
     _evaluate(output, output.path.name, dataset, vaes, [], options or Options(), compute, console)
 
 
@@ -184,6 +188,37 @@ def _carry_out(
     **described: Any,
 ) -> dict[str, Any]:
     """Embed and score, and write the tables; returns the record, with what was ``described``."""
+    with _only_one(run):
+        return _carry_out_alone(run, study, images, embedders, options, compute, console, described)
+
+
+@contextmanager
+def _only_one(run: RunDirectory) -> Iterator[None]:
+    """Let one evaluation at a time work on a run; the system frees the lock of one that died."""
+    lock = filelock.FileLock(run.evaluation_lock_file)
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UserError(f"another evaluation of {run.path} is under way; wait for it") from error
+    except OSError as error:
+        raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _carry_out_alone(
+    run: RunDirectory,
+    study: str,
+    images: Images,
+    embedders: Sequence[Embedder],
+    options: Options,
+    compute: Compute | None,
+    console: Console | None,
+    described: dict[str, Any],
+) -> dict[str, Any]:
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
         logger.warning("left out: %s", gap)
@@ -193,8 +228,8 @@ def _carry_out(
         run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
     )
     todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
-    if console and len(todo) < len(embedders):
-        n_there = sum(len(entry.keys) for entry in entries if entry.done)
+    n_there = sum(len(entry.keys) for entry in entries if entry.done)
+    if console and n_there:
         console.print(f"{n_there} embeddings are there from an earlier evaluation", highlight=False)
     entry_of = {key: entry for entry in entries for key in entry.keys}
     with ExitStack() as at_end:
@@ -225,6 +260,7 @@ def _carry_out(
         **described,
         "seed": options.seed,
         "seconds": time.perf_counter() - started,
+        "from_earlier": n_there,
         "gaps": gaps,
     }
 

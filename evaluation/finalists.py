@@ -12,6 +12,7 @@ from evaluation.intervals import Interval, t_interval, welch_interval
 from evaluation.plan import fresh_objectives
 from evaluation.protocols import FEW, FULL, Setting
 from evaluation.results import METRIC_NAMES, Comparison, Results
+from evaluation.wording import points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +120,14 @@ def optimism_sentence(finalists: Sequence[Finalist]) -> str | None:
     known = [(f.row.key.trial_id, f.optimism) for f in finalists if f.optimism is not None]
     if not known:
         return None
-    points = {trial_id: _signed(value, in_points=True) for trial_id, value in known}
     if len(known) == 1:
-        text = f"Optimism, validation minus test: {next(iter(points.values()))} points for {known[0][0]}"
+        text = f"Optimism, validation minus test: {points(known[0][1])} points for {known[0][0]}"
     else:
-        mean = _signed(fmean(value for _, value in known), in_points=True)
-        each = ", ".join(f"{trial_id} {value}" for trial_id, value in points.items())
+        mean = points(fmean(value for _, value in known))
+        each = ", ".join(f"{trial_id} {points(value)}" for trial_id, value in known)
         text = f"Optimism, validation minus test: {mean} points on average ({each})"
     fresh = [f.fresh.optimism for f in finalists if f.fresh is not None and f.fresh.optimism is not None]
-    return text + (f"; with fresh seeds {_signed(fmean(fresh), in_points=True)}." if fresh else ".")
+    return text + (f"; with fresh seeds {points(fmean(fresh))}." if fresh else ".")
 
 
 def _fresh_seeds(results: Results, trial_id: str, setting: Setting | None) -> FreshSeeds | None:
@@ -163,5 +163,4 @@ def _test(results: Results, key: EmbeddingKey, setting: Setting | None) -> float
 
 
 def _signed(value: float, *, in_points: bool) -> str:
-    text = f"{100 * value:+.1f}" if in_points else f"{value:+.3g}"
-    return text.replace("-", "−")
+    return points(value) if in_points else f"{value:+.3g}".replace("-", "−")

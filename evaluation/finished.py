@@ -21,10 +21,10 @@ import pyarrow as pa
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.embedding_files import embedding_file, write_embedding
 from evaluation.pipeline import Embedded, Event, Scored
-from evaluation.protocols import KnnGrid
+from evaluation.protocols import KnnGrid, Round
 from evaluation.tables import EVALUATIONS, PREDICTIONS, read_table, write_table
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE
-from vae.errors import StorageError
+from vae.errors import StorageError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ class Entry:
         self.predictions: list[pa.Table] = []
         self.embedded: set[EmbeddingKey] = set()
         self._path = root / signature
-        self._n_events = len(self.keys) * (1 + n_rounds)
-        self._n_taken = 0
-        self.done = self._path.is_dir()
+        self._n_rounds = n_rounds
+        self._scored: set[tuple[EmbeddingKey, Round]] = set()
+        self.done = all(embedding_file(self._path, key).is_file() for key in self.keys)
         if self.done:
             try:
                 self.rows = read_table(self._path / _SCORES).to_pylist()
@@ -72,28 +72,41 @@ class Entry:
             self.embedded.add(event.key)
         elif isinstance(event, Scored):
             self.rows += event.rows
+            self._scored.add((event.key, event.round))
             if event.predictions is not None:
                 self.predictions.append(event.predictions)
         else:
             return
-        self._n_taken += 1
-        if self._n_taken == self._n_events:
+        if len(self._scored) == len(self.keys) * self._n_rounds and len(self.embedded) == len(self.keys):
             write_table(self.rows, EVALUATIONS, self._work() / _SCORES)
             together = pa.concat_tables([PREDICTIONS.empty_table(), *self.predictions])
             write_table(together, PREDICTIONS, self._work() / _PREDICTIONS)
-            os.rename(self._work(), self._path)
+            try:
+                shutil.rmtree(self._path, ignore_errors=True)  # damaged, or it would have been used
+                os.rename(self._work(), self._path)
+            except OSError as error:
+                raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
             self.done = True
 
     def place_embeddings(self, root: Path) -> None:
-        """Put the files of its embeddings where they belong, as links where the file system has them."""
+        """Put the files of its embeddings where they belong, as links where the file system has them.
+
+        Raises
+        ------
+        StorageError
+            They cannot be written.
+        """
         for key in self.embedded:
             source = embedding_file(self._path if self.done else self._work(), key)
             target = embedding_file(root, key)
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.link(source, target)
-            except OSError:
-                shutil.copy2(source, target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(source, target)
+                except OSError:
+                    shutil.copy2(source, target)
+            except OSError as error:
+                raise StorageError(f"cannot write {target}: {error.strerror}") from error
 
     def give_up(self) -> None:
         """Remove what is not finished."""
@@ -111,7 +124,18 @@ class Entry:
 def find_entries(
     root: Path, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
 ) -> list[Entry]:
-    """Return the entry of each embedder, for a dataset of that fingerprint; what a kill left is removed."""
+    """Return the entry of each embedder, for a dataset of that fingerprint; what a kill left is removed.
+
+    Raises
+    ------
+    UserError
+        Two embedders would give the same embedding.
+    """
+    keys = [key for embedder in embedders for key in embedder.keys]
+    if double := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(
+            f"two of the VAEs have the same name, {double}; give their directories different ones"
+        )
     for left in root.glob(f"*{_UNDER_WAY}"):
         shutil.rmtree(left, ignore_errors=True)
     return [

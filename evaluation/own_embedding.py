@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import types
 
 from evaluation.embedders import Embedding, EmbeddingKey, Images
 from evaluation.tables import read_table
@@ -49,7 +50,7 @@ class OwnEmbedding:
 
 
 def read_own_embedding(path: Path) -> OwnEmbedding:
-    """Read a file with the columns `embedding`, lists of one length, and if known `label` and `split`.
+    """Read a file with the columns `embedding`, lists of one length, `label`, and if known `split`.
 
     Labels are whole numbers or names, splits `train` and `test`. Without splits a fifth is set apart as the
     test part, always the same.
@@ -68,14 +69,13 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
             "name the column of the points so"
         )
     points = _points(table[EMBEDDING_COLUMN], f"column '{EMBEDDING_COLUMN}' of {path}")
-    labels: NDArray[np.int64] | None = None
-    names: tuple[str, ...] = ()
-    if LABEL_COLUMN in table.column_names:
-        found = class_labels(table[LABEL_COLUMN], f"column '{LABEL_COLUMN}' of {path}", ())
-        classes, labels = np.unique(found, return_inverse=True)
-        names = tuple(str(name) for name in classes)
-        if len(names) < 2:
-            raise UserError(f"{path} has one class, {names[0]!r}; drop the column '{LABEL_COLUMN}'")
+    if LABEL_COLUMN not in table.column_names:
+        raise UserError(f"{path} has no column '{LABEL_COLUMN}'; there is nothing to score without classes")
+    found = class_labels(table[LABEL_COLUMN], f"column '{LABEL_COLUMN}' of {path}", ())
+    classes, labels = np.unique(found, return_inverse=True)
+    names = tuple(str(name) for name in classes)
+    if len(names) < 2:
+        raise UserError(f"{path} has one class, {names[0]!r}; scores need at least two")
     if SPLIT_COLUMN in table.column_names:
         is_test = is_test_row(table[SPLIT_COLUMN], f"column '{SPLIT_COLUMN}' of {path}")
         if is_test.all() or not is_test.any():
@@ -86,36 +86,36 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
         logger.warning("%s has no column '%s': %d of its rows are the test", path, SPLIT_COLUMN, len(test))
     key = EmbeddingKey(path.stem, points.shape[1])
     nothing = (np.empty((len(rows), 1, 0, 0), dtype=np.uint8) for rows in (train, test))
-    train_labels, test_labels = (
-        (None, None) if labels is None else (labels[train].astype(np.int64), labels[test].astype(np.int64))
-    )
+    digest = hashlib.sha256()
+    for array in (np.array(points.shape), points, labels, test):
+        digest.update(np.ascontiguousarray(array).data)
     return OwnEmbedding(
         Embedding(key, points[train], points[test]),
-        Images(next(nothing), train_labels, next(nothing), test_labels),
+        Images(next(nothing), labels[train].astype(np.int64), next(nothing), labels[test].astype(np.int64)),
         names,
-        hashlib.sha256(points.tobytes()).hexdigest()[:16],
+        digest.hexdigest()[:16],
     )
 
 
 def _points(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
+    if not len(column):
+        raise UserError(f"{where} has no rows")
     if isinstance(column.type, pa.FixedShapeTensorType):
         points = np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks])
-        rows = list(points.reshape(len(points), -1))
+        points = points.reshape(len(points), -1).astype(np.float32)
     else:
+        kind = getattr(column.type, "value_type", None)
+        if kind is None or not (types.is_integer(kind) or types.is_floating(kind)):
+            raise UserError(f"{where} is {column.type}, must be lists of numbers")
         rows = column.to_pylist()
-    if not rows:
-        raise UserError(f"{where} has no rows")
-    for number, row in enumerate(rows):
-        if not isinstance(row, list | np.ndarray) or not len(row):
-            raise UserError(f"row {number} of {where} is no list of numbers; drop the row")
-        if len(row) != len(rows[0]):
-            raise UserError(
-                f"row {number} of {where} has {len(row)} numbers, must be {len(rows[0])} as row 0"
-            )
-    try:
-        points = np.asarray(rows, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise UserError(f"{where} must hold lists of numbers, got {column.type}") from None
+        for number, row in enumerate(rows):
+            if not row:
+                raise UserError(f"row {number} of {where} is no list of numbers; drop the row")
+            if len(row) != len(rows[0]):
+                raise UserError(
+                    f"row {number} of {where} has {len(row)} numbers, must be {len(rows[0])} as row 0 has"
+                )
+        points = np.array(rows, dtype=np.float32)  # None becomes NaN
     if len(odd := np.flatnonzero(~np.isfinite(points).all(axis=1))):
-        raise UserError(f"row {odd[0]} of {where} holds NaN or infinity; drop the row")
+        raise UserError(f"row {odd[0]} of {where} holds NaN, infinity or nothing; drop the row")
     return points

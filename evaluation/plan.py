@@ -26,7 +26,7 @@ from evaluation.embedders.tsne import MAX_DIM as TSNE_MAX_DIM
 from evaluation.protocols import KnnGrid
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import FINALIST_SEEDS, read_frame, read_table
-from vae.checkpoint import read_config
+from vae.checkpoint import read_config, read_metrics
 from vae.data import Dataset
 from vae.errors import UserError
 
@@ -122,6 +122,23 @@ def fresh_objectives(finalist_seeds: pd.DataFrame) -> dict[str, list[float]]:
     """Return the objectives of each finalist's completed trainings with fresh seeds."""
     completed = finalist_seeds[finalist_seeds["status"] == "completed"]
     return {str(trial_id): group["objective"].tolist() for trial_id, group in completed.groupby("trial_id")}
+
+
+def best_first(checkpoints: Sequence[Path]) -> list[Path]:
+    """Return bare checkpoints by the validation metric that all of them have, KNN accuracy before SSIM.
+
+    Without one they keep their order.
+
+    Raises
+    ------
+    StorageError
+        One is damaged.
+    """
+    metrics = {path: read_metrics(path) for path in checkpoints}
+    for name in ("val_knn_accuracy", "val_ssim"):
+        if all(name in found for found in metrics.values()):
+            return sorted(checkpoints, key=lambda path: -metrics[path][name])
+    return list(checkpoints)
 
 
 def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:

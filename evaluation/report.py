@@ -19,6 +19,7 @@ from evaluation.protocols import FEW, FULL
 from evaluation.results import METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
+from evaluation.wording import p_value, points
 from vae.atomic import write_text
 from vae.data import Dataset
 from vae.errors import StorageError
@@ -77,7 +78,7 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         "points": _points,
         "interval": _interval,
         "half": lambda bounds: f"{50 * (bounds[1] - bounds[0]):.1f}",
-        "p_value": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "p_value": p_value,
         "objective": _objective,
     }
     finalists = finalist_rows(results)
@@ -157,7 +158,7 @@ def _percent(value: float | None) -> str:
 
 def _points(value: float | None) -> str:
     """Return a difference of two shares in percentage points."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if value is None else points(value)
 
 
 def _interval(interval: Interval | None, name: str = "val_knn_accuracy") -> str:

@@ -94,6 +94,10 @@ class RunDirectory:
     def lock_file(self) -> Path:
         return self.path / ".lock"
 
+    @property
+    def evaluation_lock_file(self) -> Path:
+        return self.path / ".evaluation.lock"
+
     def checkpoint_dir(self, trial_id: str) -> Path:
         return self.checkpoints_dir / trial_id
 

@@ -109,15 +109,16 @@ def score_structure(
         add("neighborhood_recall", neighborhood_recall(here, there, N_NEIGHBORS), **keeps)
     if train_labels is None or test_labels is None:
         return rows
-    classes = np.unique(test_labels[drawn])
-    if 1 < len(classes) < len(drawn):
+    if 1 < len(np.unique(test_labels[drawn])) < len(drawn):
         add("silhouette", float(silhouette_score(test[drawn], test_labels[drawn])), n_train=0)
-    with warnings.catch_warnings():  # fewer points than clusters: the scores tell
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        clusters = KMeans(len(classes), n_init=10, random_state=seed).fit_predict(test)
-    whole = {"n_train": 0, "n_query": len(test)}
-    add("kmeans_nmi", float(normalized_mutual_info_score(test_labels, clusters)), **whole)
-    add("kmeans_ari", float(adjusted_rand_score(test_labels, clusters)), **whole)
+    n_classes = len(np.unique(test_labels))
+    if n_classes > 1:
+        with warnings.catch_warnings():  # fewer points than clusters: the scores tell
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            clusters = KMeans(n_classes, n_init=10, random_state=seed).fit_predict(test)
+        whole = {"n_train": 0, "n_query": len(test)}
+        add("kmeans_nmi", float(normalized_mutual_info_score(test_labels, clusters)), **whole)
+        add("kmeans_ari", float(adjusted_rand_score(test_labels, clusters)), **whole)
     learned = np.sort(generator.permutation(len(train))[:PROBE_IMAGES])
     if len(np.unique(train_labels[learned])) > 1:
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))

@@ -131,6 +131,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
             raise StorageError(f"cannot write {path}: {error}") from error
 
 
+def read_metrics(directory: Path) -> dict[str, float]:
+    """Return the metrics of the epoch that a checkpoint was saved after; empty if they were not kept."""
+    metrics: dict[str, float] = read_tensors(directory / MODEL_FILE)[1].get("metrics", {})
+    return metrics
+
+
 def read_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the JSON header of a safetensors file. Nothing in it is ever executed."""
     if not path.is_file():

@@ -51,6 +51,11 @@ def test_a_study_that_is_not_evaluated_is_said_with_the_way_out(evaluated, tmp_p
         compare_runs(evaluated, bare, Console())
 
 
+def test_what_is_no_study_is_compared_too(evaluated, other):
+    other.study_file.unlink()
+    assert main(["compare", str(evaluated.path), str(other.path)]) == 0
+
+
 def test_studies_of_different_images_are_not_compared(evaluated, other):
     record = other.read_evaluation()
     record["dataset"]["fingerprint"] = "0000"

@@ -18,7 +18,7 @@ from evaluation.structure import STRUCTURE
 from evaluation.tables import EVALUATIONS, PREDICTIONS, read_table, write_table
 from tests.evaluation.broken_embedders import Raising
 from tests.evaluation.conftest import BEST, SECOND
-from vae.checkpoint import read_config, save_model
+from vae.checkpoint import load_model, read_config, save_model
 from vae.config import Config
 from vae.data import load_dataset
 from vae.errors import StorageError, UserError
@@ -59,7 +59,8 @@ def test_the_votes_for_each_test_image_are_kept(evaluated_once):
         votes = results.votes(row.key)
         assert (votes["predicted"] == votes["label"]).mean() == pytest.approx(row.test)
     lead = results.lead(EmbeddingKey("pca", 2))
-    assert lead.difference == pytest.approx(results.winner_row.test - results.closest("pca").test, abs=0.5)
+    pca = next(row for row in results.comparison if row.key == EmbeddingKey("pca", 2))
+    assert lead.difference == pytest.approx(results.winner_row.test - pca.test, abs=1e-12)
     assert lead.low <= lead.difference <= lead.high
 
 
@@ -76,7 +77,8 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
         "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
         "dim=64/name=raw/part-0.parquet",
     }
-    assert [path for path in evaluated_once.path.rglob(".*")] == [evaluated_once.finished_dir]
+    hidden = {evaluated_once.finished_dir, evaluated_once.evaluation_lock_file}
+    assert set(evaluated_once.path.rglob(".*")) == hidden
 
 
 def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
@@ -155,6 +157,43 @@ def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp
     assert set(table["trial_id"].dropna()) == {"mine"}
     assert output.report_file.exists()
     assert (output.figures_dir / "reconstructions.png").exists()
+
+
+def test_of_several_bare_checkpoints_the_best_on_validation_comes_first(study, few_digits, tmp_path):
+    for trial_id, value in ((BEST, 0.4), (SECOND, 0.6)):
+        loaded = load_model(study.checkpoint_dir(trial_id))
+        save_model(
+            tmp_path / "all" / trial_id,
+            loaded.model,
+            loaded.config,
+            epoch=1,
+            metrics={"val_knn_accuracy": value},
+        )
+    output = RunDirectory(tmp_path / "output")
+    paths = [tmp_path / "all" / BEST, tmp_path / "all" / SECOND]
+    evaluate_checkpoints(
+        paths, few_digits, output, options=Options(methods=["vae"]), compute=pipeline.compute
+    )
+    assert output.read_evaluation()["finalists"] == [SECOND, BEST]
+    assert Results.read(output).winner_row.key.trial_id == SECOND
+
+
+def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
+    one, other = (tmp_path / folder / "same" for folder in ("a", "b"))
+    for path in (one, other):
+        shutil.copytree(study.checkpoint_dir(BEST), path)
+    with pytest.raises(UserError, match="two of the VAEs have the same name, vae-same"):
+        evaluate_checkpoints([one, other], few_digits, RunDirectory(tmp_path / "o"), compute=pipeline.compute)
+
+
+def test_one_evaluation_at_a_time_works_on_a_run(study):
+    def second(images, embedders, grid):
+        with pytest.raises(UserError, match="another evaluation of .* is under way; wait for it"):
+            evaluate_run(study, options=PCA, compute=pipeline.compute)
+        yield from pipeline.compute(images, embedders, grid)
+
+    evaluate_run(study, options=PCA, compute=second)
+    evaluate_run(study, options=PCA, compute=pipeline.compute)
 
 
 def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, unlabelled, tmp_path):

@@ -110,6 +110,13 @@ def test_a_damaged_entry_is_computed_again(study, caplog):
     assert "it is computed again" in caplog.text
 
 
+def test_an_entry_without_its_embeddings_is_computed_again(study):
+    evaluate(study, BOTH)
+    for file in study.finished_dir.rglob("part-0.parquet"):
+        file.unlink()
+    assert len(evaluate(study, BOTH)) == 4
+
+
 def test_embeddings_are_the_files_that_they_were(study):
     evaluate(study, BOTH)
     key = Pca((2,)).keys[0]

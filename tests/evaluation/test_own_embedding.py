@@ -13,6 +13,8 @@ from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from vae.errors import UserError
 
+CLASSES = ["cat", "dog"] * 60
+
 
 def write(path, points, **columns):
     rows = [None if row is None else list(row) for row in points]
@@ -49,9 +51,28 @@ def test_splits_are_kept_and_without_them_a_fifth_of_each_class_is_the_test(isla
     np.testing.assert_allclose(own.embedding.test, points[::4], rtol=1e-6)
 
 
-def test_without_labels_it_is_read_too(islands, tmp_path):
-    own = read_own_embedding(write(tmp_path / "a.parquet", islands[0]))
-    assert own.images.train_labels is None
+def test_other_labels_or_splits_are_scored_anew(islands, tmp_path):
+    points, labels = islands
+    output, values = RunDirectory(tmp_path / "output"), []
+    for columns in (
+        {"label": labels},
+        {"label": np.roll(labels, 30)},
+        {"label": labels, "split": ["test", "train"] * 60},
+    ):
+        evaluate_own_embedding(
+            write(tmp_path / "a.parquet", points, **columns), output, compute=pipeline.compute
+        )
+        (row,) = Results.read(output).comparison
+        values.append((row.test, output.read_evaluation()["n_test"]))
+    assert values[0] == (1.0, 24)
+    assert values[1][0] < 0.9
+    assert values[2] == (1.0, 60)
+
+
+def test_the_evaluation_of_a_study_is_not_replaced(islands, study, tmp_path):
+    file = write(tmp_path / "a.parquet", islands[0], label=islands[1])
+    with pytest.raises(UserError, match="is the run directory of a study, whose evaluation would be lost"):
+        main([str(file), "--output", str(study.path)])
 
 
 @pytest.mark.parametrize(
@@ -70,15 +91,16 @@ def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, m
     rows = islands[0].tolist()
     spoil(rows)
     with pytest.raises(UserError, match=message):
-        read_own_embedding(write(tmp_path / "a.parquet", rows))
+        read_own_embedding(write(tmp_path / "a.parquet", rows, label=islands[1][: len(rows)]))
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": ["cat"] * 120}, "has one class, 'cat'; drop the column 'label'"),
-        ({"split": ["train"] * 120}, "has rows of one split only"),
-        ({"split": ["valid"] * 120}, "must be 'train' or 'test'"),
+        ({}, "has no column 'label'; there is nothing to score without classes"),
+        ({"label": ["cat"] * 120}, "has one class, 'cat'; scores need at least two"),
+        ({"label": CLASSES, "split": ["train"] * 120}, "has rows of one split only"),
+        ({"label": CLASSES, "split": ["valid"] * 120}, "must be 'train' or 'test'"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message):
@@ -89,6 +111,13 @@ def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message
 def test_a_table_without_an_embedding_is_refused(tmp_path):
     pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match="has no column 'embedding', only vector"):
+        read_own_embedding(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("points", [[["1", "2"]] * 120, [[[1.0, 2.0]] * 2] * 120, [1.0] * 120])
+def test_what_is_no_list_of_numbers_is_refused(points, tmp_path):
+    pq.write_table(pa.table({"embedding": points, "label": CLASSES}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="must be lists of numbers"):
         read_own_embedding(tmp_path / "a.parquet")
 
 

@@ -62,6 +62,14 @@ def test_without_labels_there_is_what_needs_none(islands):
     }  # fmt: skip
 
 
+def test_one_class_alone_is_not_told_apart_from_any(islands):
+    points, _ = islands
+    one = np.zeros(len(points), dtype=np.int64)
+    assert scores(points, one, points, one, points).keys() == {
+        "trustworthiness", "continuity", "neighborhood_recall"
+    }  # fmt: skip
+
+
 def test_neighborhood_recall_is_what_it_says():
     generator = np.random.default_rng(2)
     first, second = (generator.normal(size=(60, dim)).astype(np.float32) for dim in (3, 6))
