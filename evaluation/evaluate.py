@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pyarrow as pa
 from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
 from evaluation.finished import find_entries
+from evaluation.lock import exclusive
 from evaluation.own_embedding import Given, read_own_embedding
 from evaluation.pipeline import Compute, Event, Gap, planned_rounds
 from evaluation.plan import (
@@ -123,7 +123,7 @@ def _evaluate(
     compute: Compute | None,
     console: Console | None,
 ) -> None:
-    record = _carry_out(
+    _carry_out(
         run,
         study,
         Images.from_dataset(dataset),
@@ -141,7 +141,6 @@ def _evaluate(
         trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
         checkpoints={vae.trial_id: str(vae.checkpoint) for vae in vaes},
     )
-    write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
     write_report(run, dataset)
 
 
@@ -163,7 +162,7 @@ def evaluate_own_embedding(
         A file cannot be read or written.
     """
     own = read_own_embedding(path)
-    record = _carry_out(
+    _carry_out(
         output,
         output.path.name,
         own.images,
@@ -173,7 +172,6 @@ def evaluate_own_embedding(
         console,
         dataset={"name": path.stem, "fingerprint": own.fingerprint, "class_names": own.class_names},
     )
-    write_text(json.dumps(record, indent=2) + "\n", output.evaluation_file)
     write_report(output)
 
 
@@ -186,53 +184,28 @@ def _carry_out(
     compute: Compute | None,
     console: Console | None,
     **described: Any,
-) -> dict[str, Any]:
-    """Embed and score, and write the tables; returns the record, with what was ``described``."""
-    with _only_one(run):
-        return _carry_out_alone(run, study, images, embedders, options, compute, console, described)
-
-
-@contextmanager
-def _only_one(run: RunDirectory) -> Iterator[None]:
-    """Let one evaluation at a time work on a run; the system frees the lock of one that died."""
-    lock = filelock.FileLock(run.evaluation_lock_file)
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise UserError(f"another evaluation of {run.path} is under way; wait for it") from error
-    except OSError as error:
-        raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _carry_out_alone(
-    run: RunDirectory,
-    study: str,
-    images: Images,
-    embedders: Sequence[Embedder],
-    options: Options,
-    compute: Compute | None,
-    console: Console | None,
-    described: dict[str, Any],
-) -> dict[str, Any]:
+) -> None:
+    """Embed and score alone on this run, and write the tables and the record, with what is ``described``."""
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
         logger.warning("left out: %s", gap)
     started = time.perf_counter()
     n_rounds = len(planned_rounds(images, options.grid))
-    entries = find_entries(
-        run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
-    )
-    todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
-    n_there = sum(len(entry.keys) for entry in entries if entry.done)
-    if console and n_there:
-        console.print(f"{n_there} embeddings are there from an earlier evaluation", highlight=False)
-    entry_of = {key: entry for entry in entries for key in entry.keys}
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
+    busy = f"another evaluation of {run.path} is under way; wait for it"
     with ExitStack() as at_end:
+        at_end.enter_context(exclusive(run.evaluation_lock_file, lambda: busy))
+        entries = find_entries(
+            run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
+        )
+        todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
+        n_there = sum(len(entry.keys) for entry in entries if entry.done)
+        if console and n_there:
+            console.print(f"{n_there} embeddings are there from an earlier evaluation", highlight=False)
+        entry_of = {key: entry for entry in entries for key in entry.keys}
         for entry in entries:
             at_end.callback(entry.give_up)
         for event in _events(compute, images, todo, options, console) if todo else ():
@@ -246,23 +219,24 @@ def _carry_out_alone(
         with _staged(run.embeddings_dir) as staging:
             for entry in entries:
                 entry.place_embeddings(staging)
-    rows = [row | {"study": study} for entry in entries for row in entry.rows]
-    rows.sort(key=_row_order)
-    write_table(rows, EVALUATIONS, run.evaluations_file)
-    predictions = [table for entry in entries for table in entry.predictions]
-    write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
-    return {
-        "study": study,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "n_train": len(images.train),
-        "n_test": len(images.test),
-        **described,
-        "seed": options.seed,
-        "seconds": time.perf_counter() - started,
-        "from_earlier": n_there,
-        "gaps": gaps,
-    }
+        rows = [row | {"study": study} for entry in entries for row in entry.rows]
+        rows.sort(key=_row_order)
+        write_table(rows, EVALUATIONS, run.evaluations_file)
+        predictions = [table for entry in entries for table in entry.predictions]
+        write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
+        record = {
+            "study": study,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": sys.argv,
+            "n_train": len(images.train),
+            "n_test": len(images.test),
+            **described,
+            "seed": options.seed,
+            "seconds": time.perf_counter() - started,
+            "from_earlier": n_there,
+            "gaps": gaps,
+        }
+        write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
 
 
 def _events(

@@ -109,7 +109,7 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
             images.train_labels,
             embedding.test,
             images.test_labels,
-            images.pixels()[1] if images.test.size else None,
+            images.test_pixels() if images.test.size else None,
             seed=grid.seed,
         )
         return Scored(key, which, [columns | row for row in rows])

@@ -12,6 +12,7 @@ from evaluation.intervals import Interval
 from evaluation.protocols import FEW
 from evaluation.results import METRIC_NAMES, Comparison, Results
 from evaluation.run_directory import RunDirectory
+from evaluation.wording import p_value, points
 
 
 def print_summary(run: RunDirectory, console: Console) -> None:
@@ -101,10 +102,12 @@ def leads(results: Results) -> list[str]:
     for row in results.rivals:
         if (lead := results.lead(row.key)) is None:
             continue
-        low, high = (f"{100 * bound:+.1f}".replace("-", "−") for bound in (lead.low, lead.high))
-        difference = f"{100 * lead.difference:+.1f}".replace("-", "−")
-        p_value = "p < 0.001" if lead.p_value < 0.001 else f"p = {lead.p_value:.3f}"
-        lines.append(f"{label(row.key)} {row.key.dim}-d: {difference} points [{low}, {high}], {p_value}")
+        interval = f"[{points(lead.low)}, {points(lead.high)}]"
+        p = p_value(lead.p_value)
+        lines.append(
+            f"{label(row.key)} {row.key.dim}-d: {points(lead.difference)} points {interval}, "
+            f"p {p if p.startswith('<') else f'= {p}'}"
+        )
     return lines
 
 

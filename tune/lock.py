@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import filelock
-
+from evaluation.lock import exclusive
 from evaluation.run_directory import RunDirectory
 from vae.errors import StorageError, UserError
 
@@ -21,20 +20,14 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
     StorageError
         The directory cannot be written.
     """
-    lock = filelock.FileLock(run.lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise UserError(
+    with exclusive(
+        run.lock_file,
+        lambda: (
             f"another process is at work on {run.path}{_holder(run)}; wait for it, or watch it with "
             f"`python -m tune status {run.path}`"
-        ) from error
-    except OSError as error:
-        raise StorageError(f"cannot write {run.lock_file}: {error.strerror}") from error
-    try:
+        ),
+    ):
         yield
-    finally:
-        lock.release()
 
 
 def is_held(run: RunDirectory) -> bool:

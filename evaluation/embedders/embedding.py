@@ -70,8 +70,16 @@ class Images:
 
     def pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return both splits as (n, C·H·W) in [0, 1]."""
-        train, test = (to_unit(torch.tensor(part)).flatten(1).numpy() for part in (self.train, self.test))
-        return train, test
+        return _flat(self.train), self.test_pixels()
+
+    def test_pixels(self) -> NDArray[np.float32]:
+        """Return the test images as (n, C·H·W) in [0, 1]."""
+        return _flat(self.test)
+
+
+def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    flat: NDArray[np.float32] = to_unit(torch.tensor(images)).flatten(1).numpy()
+    return flat
 
 
 class Embedder(Protocol):

@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
-from evaluation.embedders.vae import Vae
+from evaluation.embedders.vae import Vae, latent_means
 from vae.checkpoint import read_config
-from vae.inference import embed
 from vae.models import build_model
 
 
@@ -32,7 +29,4 @@ class Untrained:
         model = build_model(
             config.model, saved.image_shape, seed=config.training.seed, n_classes=saved.n_classes
         ).to(device)
-        train, test = (
-            embed(model, torch.tensor(part).to(device)).cpu().numpy() for part in (images.train, images.test)
-        )
-        yield Embedding(self.keys[0], train, test)
+        yield latent_means(self.keys[0], model, images, device)

@@ -11,6 +11,7 @@ from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
 from vae.checkpoint import load_model
 from vae.errors import UserError
 from vae.inference import embed
+from vae.models import VAE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,12 @@ class Vae:
                 f"the checkpoint {self.checkpoint} takes images of shape {loaded.image_shape} (C, H, W), "
                 f"the dataset has {images.train.shape[1:]}"
             )
-        train, test = (
-            embed(loaded.model, torch.tensor(part).to(device)).cpu().numpy()
-            for part in (images.train, images.test)
-        )
-        yield Embedding(self.keys[0], train, test)
+        yield latent_means(self.keys[0], loaded.model, images, device)
+
+
+def latent_means(key: EmbeddingKey, model: VAE, images: Images, device: str) -> Embedding:
+    """Return the posterior means of both splits; the model lies on that device."""
+    train, test = (
+        embed(model, torch.tensor(part).to(device)).cpu().numpy() for part in (images.train, images.test)
+    )
+    return Embedding(key, train, test)
