@@ -7,12 +7,17 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from evaluation.atlas import MAX_IMAGES as ATLAS_IMAGES
+from evaluation.atlas import write_atlas
 from evaluation.compare import compare_runs
 from evaluation.embedders import METHODS
 from evaluation.evaluate import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
 from evaluation.plan import DEFAULT_FINALISTS, Options
+from evaluation.projector import MAX_IMAGES as PROJECTOR_IMAGES
+from evaluation.projector import write_projector
 from evaluation.protocols import FULL, KnnGrid
 from evaluation.run_directory import RunDirectory
+from evaluation.shown_images import shown_images
 from evaluation.summary import print_summary
 from vae.checkpoint import CONFIG_FILE
 from vae.command_line import Parser, configure_logging, run
@@ -23,8 +28,8 @@ from vae.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["compare"]:
-        return _compare(words[1:])
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
     arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
     options = Options(
@@ -73,6 +78,41 @@ def _compare(words: list[str]) -> int:
     return 0
 
 
+def _projector(words: list[str]) -> int:
+    arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
+    run = _evaluated(arguments.run)
+    shown = shown_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    write_projector(run, shown)
+    _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
+    _say(f"tensorboard --logdir {run.projector_dir}")
+    return 0
+
+
+def _atlas(words: list[str]) -> int:
+    arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
+    run = _evaluated(arguments.run)
+    shown = shown_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    options = write_atlas(run, shown)
+    _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
+    _say(f"embedding-atlas {run.atlas_file} {' '.join(options)}")
+    return 0
+
+
+COMMANDS = {"compare": _compare, "projector": _projector, "atlas": _atlas}
+
+
+def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
+    parser = Parser(prog=f"python -m evaluation {name}", description=what)
+    parser.add_argument("run", type=Path, metavar="RUN", help="an evaluated study or --output")
+    parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
+    return parser.parse_args(words)
+
+
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, soft_wrap=True)
+
+
 def _evaluated(path: Path) -> RunDirectory:
     """Return a study, or what an evaluation of checkpoints or embeddings has left."""
     run = RunDirectory(path)
@@ -90,7 +130,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m evaluation",
         description=__doc__,
-        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B",
+        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B. For other tools: "
+        "python -m evaluation projector RUN (TensorBoard), python -m evaluation atlas RUN (Embedding Atlas).",
     )
     parser.add_argument(
         "run",
