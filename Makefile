@@ -17,10 +17,10 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format lock bench ablation soak clean
+.PHONY: help install data search headline test check format lock bench bench-evaluation ablation soak clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make search DATASET=digits TRIALS=8 MAX_EPOCHS=9 ARGS='--seed 1'    # see $(PYTHON) -m tune search --help"
 
@@ -56,6 +56,9 @@ lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
 
 bench: $(INSTALLED)  ## Measure the time of an epoch
 	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
+
+bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
+	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
 
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
