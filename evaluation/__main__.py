@@ -32,11 +32,14 @@ def main(argv: list[str] | None = None) -> int:
         return COMMANDS[words[0]](words[1:])
     arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
+    if arguments.address is not None and arguments.cpus is not None:
+        raise UserError("--cpus is for a cluster that is started on this machine: leave it or --address out")
     options = Options(
         methods=arguments.methods,
         dims=arguments.dims,
         grid=_grid(arguments.k),
         seed=arguments.seed,
+        address=arguments.address,
         cpus=_positive(arguments.cpus),
     )
     console = Console()
@@ -175,8 +178,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
-        "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"
+        "--address", help="Ray cluster to join: auto or HOST[:PORT] (default: a new one on this machine)"
     )
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of a new one (default: all)")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of what is random (default: %(default)s)"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation import pipeline
 from evaluation.evaluate import evaluate_run
-from evaluation.fanout import cluster
+from evaluation.fanout.session import ray_session
 from evaluation.plan import Options
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, write_table
@@ -25,7 +25,7 @@ MAX_EPOCHS = 3
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
-    with cluster(cpus=2):
+    with ray_session(cpus=2, dashboard=False):
         yield
 
 

@@ -7,10 +7,10 @@ import time
 import pytest
 import ray
 
+from evaluation.fanout import joining
+from evaluation.fanout.joining import check_cluster
+from evaluation.fanout.session import ray_session
 from tests.processes import COMMAND, own_environment
-from tune import joining
-from tune.cluster import ray_session
-from tune.joining import check_cluster
 from vae.errors import UserError
 
 SECONDS = 30
