@@ -1,1 +1,1 @@
-"""Ray's room in this package: the work as Ray tasks, and the start of Ray for all of the project's commands."""
+"""Ray's room here: the evaluation as Ray tasks, and the start of Ray for all of the project's commands."""
