@@ -1,0 +1,38 @@
+"""What the hyperparameters had to do with being among the best, a bar for each."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from evaluation.figures.style import FAINT, INK, MUTED, WINNER
+from evaluation.importance import Importances
+from evaluation.wording import param_name
+
+
+def draw_importance(found: Importances) -> Figure:
+    """Draw the shares, and where chance ends: a bar that does not reach further says nothing, and is grey."""
+    figure = Figure(figsize=(9, 1.3 + 0.36 * len(found.params)))
+    axes = figure.subplots()
+    heights = range(len(found.params))[::-1]
+    end = 1.25 * max(param.share for param in found.params)
+    for height, param in zip(heights, found.params, strict=True):
+        told = param.share > param.chance
+        axes.barh(height, param.share, height=0.62, color=WINNER if told else FAINT)
+        axes.barh(height, min(param.chance, end), height=0.62, fill=False, edgecolor=MUTED, linewidth=0)
+        axes.plot([min(param.chance, end)] * 2, [height - 0.4, height + 0.4], color=INK, linewidth=1.6)
+        axes.text(
+            end * 1.02, height, f"{param.share:.0%}".replace("%", " %"), va="center", color=INK if told else MUTED
+        )
+    axes.set_yticks(heights, [param_name(param.name) for param in found.params])
+    axes.set_xlim(0, end)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("share of the importance of all hyperparameters")
+    axes.set_title(
+        f"What the best {found.n_best} of {found.n_trials} trials have in common", fontweight="bold", pad=18
+    )
+    axes.text(
+        0, 1.015, "a stroke marks what chance would give, in 95 of 100 cases less; grey: no more than chance",
+        transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom",
+    )  # fmt: skip
+    return figure
