@@ -39,6 +39,11 @@ class Importance:
     chance: float
     """The `CHANCE` quantile of what it would have if the same trials were ranked by lot."""
 
+    @property
+    def beats_chance(self) -> bool:
+        """Whether there is anything to be said of it."""
+        return self.share > self.chance
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importances:

@@ -36,6 +36,9 @@ def rung_epochs(max_epochs: int, grace_period: int, reduction_factor: float) -> 
 
 
 def rung_cutoff(values: Iterable[float], reduction_factor: float) -> float:
-    """Return the worst of the best ``1 / reduction_factor`` values, larger is better; one is always among them."""
+    """Return the worst of the best ``1 / reduction_factor`` values, of which there is always one.
+
+    Larger values are better.
+    """
     ranked = sorted(values, reverse=True)
     return ranked[max(1, int(len(ranked) / reduction_factor)) - 1]

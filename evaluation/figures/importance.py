@@ -15,12 +15,18 @@ def draw_importance(found: Importances) -> Figure:
     heights = range(len(found.params))[::-1]
     end = 1.25 * max(param.share for param in found.params)
     for height, param in zip(heights, found.params, strict=True):
-        told = param.share > param.chance
+        told = param.beats_chance
         axes.barh(height, param.share, height=0.62, color=WINNER if told else FAINT)
-        axes.barh(height, min(param.chance, end), height=0.62, fill=False, edgecolor=MUTED, linewidth=0)
-        axes.plot([min(param.chance, end)] * 2, [height - 0.4, height + 0.4], color=INK, linewidth=1.6)
+        if param.chance < end:
+            axes.plot([param.chance] * 2, [height - 0.4, height + 0.4], color=INK, linewidth=1.6)
+        else:  # it lies off the picture
+            axes.plot(end, height, ">", color=INK, markersize=5, clip_on=False)
         axes.text(
-            end * 1.02, height, f"{param.share:.0%}".replace("%", " %"), va="center", color=INK if told else MUTED
+            1.02 * end,
+            height,
+            f"{param.share:.0%}".replace("%", " %"),
+            va="center",
+            color=INK if told else MUTED,
         )
     axes.set_yticks(heights, [param_name(param.name) for param in found.params])
     axes.set_xlim(0, end)
@@ -28,11 +34,11 @@ def draw_importance(found: Importances) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of the importance of all hyperparameters")
-    axes.set_title(
-        f"What the best {found.n_best} of {found.n_trials} trials have in common", fontweight="bold", pad=18
-    )
-    axes.text(
-        0, 1.015, "a stroke marks what chance would give, in 95 of 100 cases less; grey: no more than chance",
-        transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom",
-    )  # fmt: skip
+    if any(param.beats_chance for param in found.params):
+        title = f"What the best {found.n_best} of {found.n_trials} trials have in common"
+    else:
+        title = f"{found.n_trials} trials do not tell any hyperparameter's importance from chance"
+    axes.set_title(title, pad=18)
+    remark = "black: what chance alone stays below in 95 of 100 cases; a grey bar may be chance"
+    axes.text(0, 1.015, remark, transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom")
     return figure

@@ -27,7 +27,7 @@ _ENDS: dict[Fate, dict[str, Any]] = {
 
 
 def draw_learning_curves(results: Results) -> Figure:
-    """Draw the curves; a failed trial without any value is a cross at the foot, at the epoch that it reached."""
+    """Draw the curves; a failed trial without any value is a cross at the foot, at its last epoch."""
     metric = results.objectives[0]
     measured = results.epochs.dropna(subset=[metric]).sort_values("epoch")
     curves = dict(tuple(measured.groupby("trial_id")))
@@ -46,7 +46,12 @@ def draw_learning_curves(results: Results) -> Figure:
         if curve is None:
             if kind is Fate.FAILED:
                 axes.plot(
-                    max(1, trial["epochs"] or 0), 0.02, color=colour, transform=foot, clip_on=False, **_ENDS[kind]
+                    max(1, trial["epochs"] or 0),
+                    0.02,
+                    color=colour,
+                    transform=foot,
+                    clip_on=False,
+                    **_ENDS[kind],
                 )
             continue
         x, y = curve["epoch"], curve[metric]
@@ -57,7 +62,9 @@ def draw_learning_curves(results: Results) -> Figure:
             continue
         axes.plot(x, y, color=colour, **_LINES[kind])
         if end:
-            axes.plot(x.iloc[-1:], y.iloc[-1:], linestyle="", color=colour, zorder=_LINES[kind]["zorder"], **end)
+            axes.plot(
+                x.iloc[-1:], y.iloc[-1:], linestyle="", color=colour, zorder=_LINES[kind]["zorder"], **end
+            )
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC_NAMES.get(metric, metric)} on the validation images")
     axes.margins(x=0.02)
@@ -65,7 +72,9 @@ def draw_learning_curves(results: Results) -> Figure:
     handles = []
     if results.winner is not None:
         handles.append(
-            Line2D([], [], color=WINNER, linewidth=3, marker="o", markersize=7, label=f"winner, {results.winner}")
+            Line2D(
+                [], [], color=WINNER, linewidth=3, marker="o", markersize=7, label=f"winner, {results.winner}"
+            )
         )
     for text in sorted(counts, key=lambda text: (list(Fate).index(kinds[text]), -counts[text])):
         kind = kinds[text]

@@ -41,6 +41,8 @@ class Axis:
 class ParallelCoordinates:
     """The hyperparameters in the space's order, and the objective."""
 
+    names: list[str]
+    """Of the hyperparameters."""
     params: list[Axis]
     objective: Axis
 
@@ -65,10 +67,14 @@ def parallel_coordinates(results: Results) -> ParallelCoordinates | None:
     metric = results.objectives[0]
     objective = Axis(
         METRIC_NAMES.get(metric, metric),
-        [(share(tick), f"{tick:.4g}") for tick in MaxNLocator(6).tick_values(low, high) if low <= tick <= high],
+        [
+            (share(tick), f"{tick:.4g}")
+            for tick in MaxNLocator(6).tick_values(low, high)
+            if low <= tick <= high
+        ],
         [None if value is None else share(value) for value in objectives],
     )
-    return ParallelCoordinates([_param_axis(param) for param in params], objective)
+    return ParallelCoordinates([param.name for param in params], [*map(_param_axis, params)], objective)
 
 
 def _param_axis(param: Searched) -> Axis:
@@ -104,7 +110,7 @@ def _range(param: Searched) -> tuple[list[tuple[float, str]], list[Place]]:
 
 
 def _spread(values: Sequence[Any], centres: dict[Any, float], room: float) -> list[Place]:
-    """Return a place for each value near the centre of its kind, the first uppermost: no line hides another."""
+    """Return a place for each value near the centre of its kind, the first uppermost, none on another."""
     places: list[Place] = [None] * len(values)
     for kind, centre in centres.items():
         rows = [row for row, value in enumerate(values) if value is not None and value == kind]
@@ -115,7 +121,7 @@ def _spread(values: Sequence[Any], centres: dict[Any, float], room: float) -> li
 
 
 def ramp(*, dark: bool = False) -> LinearSegmentedColormap:
-    """Return the colours of objectives, from worst to best: the best stand out, and none is like the winner's."""
+    """Return the colours of objectives, worst to best: the best stand out, and none is like the winner's."""
     shares = np.linspace(0.95, 0.2, 9) if dark else np.linspace(0.3, 1.0, 9)
     colours = [to_hex(colour) for colour in mpl.colormaps["YlGn"](shares)]
     return LinearSegmentedColormap.from_list("objective", colours)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from evaluation.figures.style import FAINT, FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
 from evaluation.fates import Fate
+from evaluation.figures.style import FAINT, FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
 from evaluation.results import METRIC_NAMES, Results
 from evaluation.rungs import rung_cutoff, rung_epochs
 
@@ -22,7 +22,7 @@ class JudgedRung:
     epoch: int
     bracket: int
     trials: pd.DataFrame
-    """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``, the cutoff when a stopped trial came."""
+    """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``: the cutoff that a stopped one met."""
     cutoff: float
     """What it takes to be among the best, now that all who were to come have come."""
 
@@ -152,5 +152,7 @@ def _explain(figure: Figure, results: Results, rungs: list[JudgedRung]) -> None:
     handles = [
         Line2D([], [], linestyle="", label=name, **_STYLES[key]) for key, name in names.items() if name
     ]
-    handles.append(Line2D([], [], color=INK, linewidth=1, linestyle=_DASHES, label="cutoff among all, at the end"))
+    handles.append(
+        Line2D([], [], color=INK, linewidth=1, linestyle=_DASHES, label="cutoff among all, at the end")
+    )
     figure.legend(handles=handles, loc="outside upper left", ncols=2, fontsize=8.5)

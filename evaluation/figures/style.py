@@ -63,6 +63,9 @@ _RC: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    # Letters as outlines: an SVG looks the same where our font, in which places are measured, is missing.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vae",  # the same figure is the same file
 }
 
 

@@ -4,8 +4,6 @@ import random
 from statistics import mean, median
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tune.stopping import Asha, Hyperband, Median, make_rule
 from vae.errors import UserError
