@@ -32,7 +32,7 @@
   const points = (trial) => trial.places.map((at, axis) => at === null ? null : place(axis, at)).filter((p) => p);
   const colour = (trial) => {
     const at = trial.places[last], ramp = data.ramps[dark.matches ? "dark" : "light"];
-    if (trial.fate === "failed") return data.fates.find((fate) => fate.name === "failed").colour;
+    if (trial.fate === "failed") return "var(--bad)";
     return at === null ? "var(--muted)" : ramp[Math.round(at * (ramp.length - 1))];
   };
 
@@ -55,17 +55,17 @@
     }
     const winner = trials.findIndex((trial) => trial.winner);
     if (winner >= 0) svg.append(lines[winner]);
+    top = draw("g", {}, svg); // the pointed trial, above the others and below the names
     axes.forEach(({ name, ticks }, axis) => {
       const [x1, y1] = place(axis, 0), [x2, y2] = place(axis, 1);
       draw("line", { x1, y1, x2, y2 }, svg);
       draw("text", upright ? { x: x2, y: y2 - 16, class: "name" } : { x: x1, y: y1 - 16, class: "name row" }, svg, name);
       ticks.forEach(([at, text]) => {
         const [x, y] = place(axis, at);
-        const end = x < 30 ? "start" : x > width - 30 ? "end" : "middle";
-        draw("text", upright ? { x: x - 5, y: y + 3, class: "tick" } : { x, y: y + 14, class: "tick", "text-anchor": end }, svg, text);
+        const end = upright || x > width - 30 ? "end" : x < 30 ? "start" : "middle";
+        draw("text", upright ? { x: x - 5, y: y + 3 } : { x, y: y + 14 }, svg, text).style.textAnchor = end;
       });
     });
-    top = draw("g", {}, svg);
     show(pointed);
   };
 
@@ -76,7 +76,7 @@
     lines.forEach((line, j) => { line.style.display = hidden.has(trials[j].fate) ? "none" : ""; });
     status.replaceChildren();
     if (i < 0) {
-      make("span", "muted", status, `${trials.length} trials, each a line from its hyperparameters to its objective: the darker or brighter its green, the better. Point at one to read it, or step through them with the arrow keys.`);
+      make("span", "muted", status, `${trials.length} trials, each a line from its hyperparameters to its objective: the ${dark.matches ? "brighter" : "darker"} its green, the better. Point at one to read it, or step through them with the arrow keys.`);
       return;
     }
     const trial = trials[i];
@@ -119,13 +119,12 @@
     if (seen.length) show(seen[pointed < 0 ? 0 : (seen.indexOf(pointed) + step + seen.length) % seen.length]);
   });
 
-  data.fates.forEach(({ name, colour }) => {
+  data.fates.forEach((name) => {
     const count = trials.filter((trial) => trial.fate === name).length;
     const button = make("button", "", legend);
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
-    make("i", "", button).style.background = colour;
-    button.append(`${name} (${count})`);
+    button.textContent = `${name} (${count})`;
     button.addEventListener("click", () => {
       if (!hidden.delete(name)) hidden.add(name);
       button.setAttribute("aria-pressed", String(!hidden.has(name)));

@@ -7,7 +7,6 @@ from matplotlib.colors import to_hex
 
 from evaluation.fates import Fate, fate, fate_text
 from evaluation.figures.parallel_coordinates import parallel_coordinates, ramp
-from evaluation.figures.style import FATE_COLOURS
 from evaluation.results import Results
 from evaluation.tables import CONFIG_PREFIX
 from evaluation.wording import value_text
@@ -32,7 +31,7 @@ def search_view(results: Results) -> dict[str, Any] | None:
                 "id": trial["trial_id"],
                 "winner": trial["trial_id"] == results.winner,
                 "fate": fate(trial),
-                "told": f"{fate_text(trial)} after {trial['epochs'] or 0} epochs",
+                "told": f"{fate_text(trial)} after {_epochs(trial['epochs'] or 0)}",
                 "places": [
                     None if p is None else round(p, 4) for p in (axis.places[row] for axis in view.axes)
                 ],
@@ -43,16 +42,16 @@ def search_view(results: Results) -> dict[str, Any] | None:
             }
             for row, trial in enumerate(results.trial_rows)
         ],
-        "fates": [
-            {"name": kind, "colour": FATE_COLOURS[kind]}
-            for kind in Fate
-            if any(fate(trial) is kind for trial in results.trial_rows)
-        ],
+        "fates": [kind for kind in Fate if any(fate(trial) is kind for trial in results.trial_rows)],
         "ramps": {
             theme: [to_hex(colour) for colour in ramp(dark=theme == "dark")(shades)]
             for theme in ("light", "dark")
         },
     }
+
+
+def _epochs(n: int) -> str:
+    return "1 epoch" if n == 1 else f"{n} epochs"
 
 
 def _objective(value: float | None, *, shares: bool) -> str:

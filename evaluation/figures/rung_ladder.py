@@ -91,10 +91,8 @@ def draw_rung_ladder(results: Results, rungs: list[JudgedRung]) -> Figure:
         for axes, rung in zip(panels, row, strict=False):
             axes.set_ylim(limits)
             _draw_rung(axes, rung, results)
-            if len(brackets) > 1 and rung is row[0]:
-                axes.annotate(
-                    f"bracket {rung.bracket + 1}", (0, 1.16), xycoords="axes fraction", fontweight="bold"
-                )
+            bracket = f"bracket {rung.bracket + 1}, " if len(brackets) > 1 else ""
+            axes.set_title(f"{bracket}epoch {rung.epoch}", pad=18)
         for unused in panels[len(row) :]:
             unused.remove()
         panels[0].set_ylabel(METRIC_NAMES.get(results.objectives[0], results.objectives[0]))
@@ -123,7 +121,6 @@ def _draw_rung(axes: Axes, rung: JudgedRung, results: Results) -> None:
     ):
         axes.plot(x[chosen], y[chosen], linestyle="", zorder=4, **style)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_title(f"epoch {rung.epoch}", pad=18)
     told = f"{len(trials)} judged, {int((~stopped).sum())} went on"
     axes.text(0, 1.02, told, transform=axes.transAxes, fontsize=8.5, color=MUTED, va="bottom")
 

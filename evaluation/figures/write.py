@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ FIGURES = {
     "further one came, the better it counts. Errors and trials that were cut short are left out.",
     "learning_curves": "Every trial of the search, epoch by epoch, by how it ended.",
     "rung_ladder": "Who was judged at each rung, and who went on. A trial is judged when it comes, among "
-    "those that came before it: the first had another cutoff to reach than the last, which the dashed line shows.",
+    "those that came before it: the first had another cutoff to reach than the last, the dashed line.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }
 """Name of each figure and its caption, in the report's order."""
@@ -100,17 +101,21 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
     for name, draw in drawings.items():
         with house_style():
             try:
-                files = {kind: run.figures_dir / f"{name}.{kind}" for kind in _SAVED}
-                for file in files.values():
-                    file.unlink(missing_ok=True)  # of an older evaluation, with other results
+                for kind in _SAVED:  # of an older evaluation, with other results
+                    (run.figures_dir / f"{name}.{kind}").unlink(missing_ok=True)
                 figure = draw()
                 if figure is not None:
-                    for kind, file in files.items():
-                        with replaced_file(file) as path:
-                            figure.savefig(path, format=kind, **_SAVED[kind])
+                    save_figure(figure, run.figures_dir, name)
             except Exception as error:  # the tables are worth more than a picture of them
                 logger.warning("the figure %s is missing: %s", name, error)
                 logger.debug("the figure %s failed", name, exc_info=True)
+
+
+def save_figure(figure: Figure, directory: Path, name: str) -> None:
+    """Write a figure in both formats; call it in `house_style`, which says how letters are written."""
+    for kind, settings in _SAVED.items():
+        with replaced_file(directory / f"{name}.{kind}") as path:
+            figure.savefig(path, format=kind, **settings)
 
 
 def _learning_curves(results: Results) -> Figure | None:
