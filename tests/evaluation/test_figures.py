@@ -157,12 +157,14 @@ def test_the_front_is_drawn_joined_and_named_and_stopped_trials_are_faint(study)
     assert axes.get_xlabel() == "KNN accuracy on the validation images (higher is better)"
 
 
-def test_names_of_points_cover_neither_each_other_nor_a_point():
-    figure = Figure(figsize=(9, 5))
+@pytest.mark.parametrize("dots_per_inch", [200, 72])  # of a PNG and of an SVG
+def test_names_of_points_cover_neither_each_other_nor_a_point(dots_per_inch):
+    figure = Figure(figsize=(9, 5), dpi=200)
     axes = figure.subplots()
     points = np.array([[0.5, 0.5], [0.5, 0.501], [0.501, 0.5], [0.9, 0.1], [0.99, 0.99]])
     axes.set(xlim=(0, 1), ylim=(0, 1))
     label_points(axes, points, [f"000{i}-fc_conv-10d" for i in range(5)], avoid=np.array([[0.55, 0.5]]))
+    figure.set_dpi(dots_per_inch)
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line to the point
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

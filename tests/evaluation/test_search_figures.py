@@ -190,7 +190,7 @@ def test_a_bar_that_does_not_beat_chance_is_grey():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["KL weight", "batch"]
     assert axes.get_title() == "What the best 10 of 40 trials have in common"
     (stroke, beyond) = axes.lines
-    assert stroke.get_xdata() == [0.2, 0.2]
+    assert list(stroke.get_xdata()) == [0.2, 0.2]
     assert beyond.get_marker() == ">"
 
 
