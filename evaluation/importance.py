@@ -26,7 +26,7 @@ MIN_TRIALS = 20
 """With fewer, the best quarter has fewer than the five trials that PED-ANOVA asks for."""
 BEST = 0.25
 """What counts as among the best: this share of the trials."""
-N_SHUFFLES = 200
+N_SHUFFLES = 100
 CHANCE = 0.95
 
 

@@ -9,7 +9,7 @@ from evaluation.wording import param_name
 
 
 def draw_importance(found: Importances) -> Figure:
-    """Draw the shares, and where chance ends: a bar that does not reach further says nothing, and is grey."""
+    """Draw the shares, and where chance ends: a bar that does not reach further is grey and has no number."""
     figure = Figure(figsize=(9, 1.3 + 0.36 * len(found.params)))
     axes = figure.subplots()
     heights = range(len(found.params))[::-1]
@@ -21,13 +21,8 @@ def draw_importance(found: Importances) -> Figure:
             axes.plot([param.chance] * 2, [height - 0.4, height + 0.4], color=INK, linewidth=1.6)
         else:  # it lies off the picture
             axes.plot(end, height, ">", color=INK, markersize=5, clip_on=False)
-        axes.text(
-            1.02 * end,
-            height,
-            f"{param.share:.0%}".replace("%", " %"),
-            va="center",
-            color=INK if told else MUTED,
-        )
+        if told:
+            axes.text(1.02 * end, height, f"{param.share:.0%}".replace("%", " %"), va="center", color=INK)
     axes.set_yticks(heights, [param_name(param.name) for param in found.params])
     axes.set_xlim(0, end)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

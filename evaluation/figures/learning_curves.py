@@ -58,7 +58,8 @@ def draw_learning_curves(results: Results) -> Figure:
         if trial["trial_id"] == results.winner:
             axes.plot(x, y, color="white", linewidth=4.5, zorder=4)
             axes.plot(x, y, color=WINNER, linewidth=3, zorder=5)
-            axes.plot(x.iloc[-1:], y.iloc[-1:], "o", color=WINNER, markersize=7, zorder=5)
+            best = x == trial["best_epoch"]
+            axes.plot(x[best], y[best], "o", color=WINNER, markersize=7, zorder=5)
             continue
         axes.plot(x, y, color=colour, **_LINES[kind])
         if end:

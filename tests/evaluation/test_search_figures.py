@@ -61,6 +61,15 @@ def test_each_learning_curve_has_the_colour_of_its_fate(results):
         assert colour in [line.get_color() for line in lines if np.array_equal(line.get_ydata(), curve)]
 
 
+def test_the_winners_dot_is_its_best_epoch(tmp_path):
+    run = write_search(tmp_path / "run")
+    rows = read_table(run.trials_file).to_pylist()
+    write_table([row | {"best_epoch": min(2, row["epochs"])} for row in rows], TRIALS, run.trials_file)
+    lines = draw_learning_curves(Results.read(run)).axes[0].lines
+    (dot,) = [line for line in lines if line.get_color() == WINNER and line.get_marker() == "o"]
+    assert dot.get_xdata().tolist() == [2]
+
+
 def test_a_trial_that_failed_before_its_first_epoch_is_a_cross_at_the_foot(results):
     axes = draw_learning_curves(results).axes[0]
     feet = [line for line in axes.lines if line.get_transform() == axes.get_xaxis_transform()]
@@ -189,6 +198,7 @@ def test_a_bar_that_does_not_beat_chance_is_grey():
     ]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["KL weight", "batch"]
     assert axes.get_title() == "What the best 10 of 40 trials have in common"
+    assert [text.get_text() for text in axes.texts if "%" in text.get_text()] == ["70 %"]
     (stroke, beyond) = axes.lines
     assert list(stroke.get_xdata()) == [0.2, 0.2]
     assert beyond.get_marker() == ">"
