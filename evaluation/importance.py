@@ -121,12 +121,12 @@ def rank(results: Results) -> list[int]:
 
 
 def _optuna_trial(params: list[Searched], row: int, trial: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial with what was drawn for it; constants were not."""
+    """Return a trial with where its values came from; PED-ANOVA itself passes over constants."""
     values = {param.name: param.values[row] for param in params}
     drawn: dict[str, BaseDistribution] = {}
     for param in params:
         branch = next((branch for branch in param.branches if branch.applies(trial)), None)
-        if branch is not None and branch.free and values[param.name] in branch:
+        if branch is not None and values[param.name] in branch:
             drawn[param.name] = _distribution(branch)
     return create_trial(
         state=TrialState.COMPLETE,

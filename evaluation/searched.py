@@ -43,11 +43,6 @@ class Branch:
             for name, values in self.when.items()
         )
 
-    @property
-    def free(self) -> bool:
-        """Whether there is anything to choose."""
-        return self.low < self.high if self.choices is None else len(self.choices) > 1
-
     def __contains__(self, value: Any) -> bool:
         if value is None or self.choices is not None:
             return value in (self.choices or ())

@@ -95,7 +95,10 @@ async def _touch(run, width):
         await page.evaluate("document.querySelector('#search-view .explorer-legend button').click()")
         hidden = "document.querySelectorAll('.search-svg > polyline[style*=\"display: none\"]').length"
         assert await page.evaluate(hidden) == (results.trials["status"] == "completed").sum()
+        await page.mouse("mouseMoved", x, y)
+        assert not (await page.evaluate(STATUS)).startswith(winner["id"])
         await page.evaluate("document.querySelector('.search-svg').focus()")
+        await _press(page, "Escape")
         await _press(page, "ArrowRight")
         first_left = next(trial for trial in given["trials"] if trial["fate"] != "completed")
         assert (await page.evaluate(STATUS)).startswith(first_left["id"])
