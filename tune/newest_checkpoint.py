@@ -1,7 +1,7 @@
 """A Tune callback that keeps of each trial the newest checkpoint.
 
-With ``num_to_keep``, Tune would write a snapshot of the whole search after each checkpoint. It is for a way to
-restore that this project does not use, and takes longer with every trial.
+With ``num_to_keep``, Tune would write a snapshot of the whole search after each checkpoint. It serves a way
+to restore that this project does not use, and takes longer with every trial.
 """
 
 import shutil
