@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import secrets
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
+from tune.joining import check_cluster
 from vae.errors import ClusterError, UserError
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -21,8 +21,6 @@ PACKAGES = ("vae", "evaluation", "tune")
 # Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
 GPUS_PER_TRIAL = 0.25
 CPUS_PER_TRIAL = 1.0
-
-CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterat
     Raises
     ------
     UserError
-        No cluster answers at the address.
+        There is no cluster at the address that this process can join.
     ClusterError
         None starts on this machine.
     """
@@ -55,8 +53,8 @@ def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterat
         yield None
         return
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded
-    _protect_token()
     address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
+    _protect_token(make=address is None)
     if address is None:
         # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
@@ -74,13 +72,12 @@ def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterat
                 "less busy; Ray's own logs say more"
             ) from error
     else:
-        address = address if ":" in address or address == "auto" else f"{address}:6379"
         # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        found = check_cluster(address)
         try:
-            _check_port(address)
             context = ray.init(
-                address,
+                found,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 # Other nodes have the dependencies, not necessarily this source.
@@ -88,20 +85,12 @@ def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterat
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); start one with "
-                "`ray start --head`, or leave --address out to run on this machine"
+                f"the Ray cluster at '{address}' cannot be joined ({str(error).splitlines()[0]})"
             ) from error
     try:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
-
-
-def _check_port(address: str) -> None:
-    """Raise an OSError in seconds if nobody listens there; Ray would try for a minute and more."""
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def trial_resources(
@@ -141,12 +130,15 @@ def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:
     return int(fit) if fit != float("inf") else 0
 
 
-def _protect_token() -> None:
-    """Keep Ray's token, the only lock on its ports, from being read by others; Ray makes it mode 0644."""
+def _protect_token(*, make: bool) -> None:
+    """Keep Ray's token, the only lock on its ports, from being read by others; Ray makes it mode 0644.
+
+    If there is none, ``make`` one; another cluster would not know it.
+    """
     with contextlib.suppress(OSError):
         TOKEN.parent.mkdir(mode=0o700, exist_ok=True)
         if TOKEN.exists():
             TOKEN.chmod(0o600)
-        elif "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        elif make and "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
             with open(os.open(TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
