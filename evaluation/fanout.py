@@ -149,4 +149,4 @@ def _own_cores_only() -> Iterator[None]:
 
 
 def _device() -> str:
-    return "cuda" if ray.get_gpu_ids() else "cpu"
+    return "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"

@@ -1,6 +1,7 @@
 """What runs in a worker: train one VAE, report each epoch with a checkpoint, go on after a failure."""
 
 import gc
+import logging
 import math
 import random
 import shutil
@@ -28,6 +29,8 @@ from vae.data import ImageSet
 from vae.inference import embed
 from vae.models import VAE, count_parameters
 from vae.training import EpochEnd, train
+
+logger = logging.getLogger(__name__)
 
 N_NEIGHBORS = 10
 CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeError
@@ -59,7 +62,7 @@ def train_trial(
 ) -> None:
     """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`."""
     params = config["params"]
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
         reporter = _Reporter(Path(directory), data, device, objective, collapse)
@@ -183,6 +186,16 @@ class ValidationKnn:
 
 def _rows(images: ImageSet, index: np.ndarray) -> ImageSet:
     return images.subset(torch.tensor(index, device=images.images.device))
+
+
+def trial_device() -> torch.device:
+    """Return where this trial trains: on the GPU that Ray gave it, unless torch cannot use that one."""
+    if not ray.get_gpu_ids():
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    logger.warning("Ray counts GPUs on this node, but torch can use none; training on the CPU")
+    return torch.device("cpu")
 
 
 def reset_process(seed: int, n_threads: int) -> None:
