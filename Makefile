@@ -17,10 +17,10 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format lock bench ablation soak clean
+.PHONY: help install data search headline test check format lock bench ablation soak cluster-test clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make search DATASET=digits TRIALS=8 MAX_EPOCHS=9 ARGS='--seed 1'    # see $(PYTHON) -m tune search --help"
 
@@ -62,6 +62,9 @@ ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 
 soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments, check each
 	$(PYTHON) -m tests.soak $(ARGS)
+
+cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `ray up`; as root
+	$(PYTHON) -m tests.cluster
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
