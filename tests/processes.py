@@ -28,7 +28,7 @@ def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, *quick],
         cwd=cwd,
-        env=own_environment(),
+        env=own_environment() | {"TUNE_GLOBAL_CHECKPOINT_S": "0.5"},  # what Tune logs is soon on disk
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
