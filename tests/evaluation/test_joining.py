@@ -17,7 +17,7 @@ SECONDS = 30
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from tune.joining import check_cluster
+from evaluation.fanout.joining import check_cluster
 try:
     check_cluster(sys.argv[2])
 except Exception as error:
