@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from vae.config import Config
 from vae.data import load_dataset
 from vae.models import build_model
 
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
 MAX_EPOCHS = 3
 
 
@@ -27,6 +31,22 @@ def ray_cluster() -> Iterator[None]:
     """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
     with cluster(cpus=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator["S3Server"]:
+    from tests.s3_server import s3_server  # moto takes a second to import
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: "S3Server") -> Iterator["S3Server"]:
+    """An S3 server with one bucket, without faults."""
+    _s3_server.requests.clear()
+    yield _s3_server
+    _s3_server.serve()
 
 
 def write_study(path: Path) -> RunDirectory:
