@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,9 @@ def uri(request, tmp_path) -> str:
 def there(uri: str) -> dict[str, bytes]:
     """Return what another machine finds under a URI."""
     remote = Remote(uri)
-    return {
-        Path(info.path)
-        .relative_to(remote.at(remote.directory))
-        .as_posix(): remote.filesystem.open_input_file(info.path).read()
-        for info in remote.list(remote.directory, recursive=True)
-        if info.is_file
-    }
+    files = [info for info in remote.list(remote.directory, recursive=True) if info.is_file]
+    names = [info.path.removeprefix(remote.at(remote.directory) + "/") for info in files]
+    return {name: remote.read(remote.directory / name) for name in names}
 
 
 def write(run: RunDirectory, **files: str) -> None:
@@ -122,8 +119,7 @@ def test_a_fetched_file_tells_when_it_was_written_there(uri):
     os.utime(run.study_file, (1000, 1000))
     run.push()
     written = RunDirectory.at(uri).study_file.stat().st_mtime
-    assert abs(written - Path(__file__).stat().st_atime) >= 0
-    assert written > 1000
+    assert abs(written - time.time()) < 60
 
 
 def test_nothing_under_a_uri_is_no_run_directory(uri):
@@ -191,6 +187,7 @@ def test_who_was_declared_dead_writes_no_more(uri):
 
 LEAVE = """
 import sys
+import time
 from evaluation.run_directory import RunDirectory
 run = RunDirectory.at(sys.argv[1])
 (run.path / "study.json").write_text("{}")

@@ -69,9 +69,8 @@ def test_a_bucket_that_can_be_written_is_left_as_it_was(s3):
 def test_a_bucket_that_cannot_be_written_is_told_in_one_line_within_30_seconds(s3, fault, says):
     s3.fault = lambda method, path, query: fault
     begun = time.monotonic()
-    with pytest.raises(
-        StorageError, match=f"cannot write s3://bucket/x.*{says}.*choose another --storage"
-    ) as no:
+    told = f"cannot write s3://bucket/x.*{says}.*choose another --storage"
+    with pytest.raises(StorageError, match=told) as no:
         check_writable(s3.uri("x"))
     assert time.monotonic() - begun < 30
     assert "\n" not in str(no.value)
