@@ -2,8 +2,8 @@
 
 What is under the URI is the truth. A command works in a directory of its own, an ordinary run directory
 that is filled from the URI and written back to it, and removed when the command ends, unless something in
-it could not be sent. Hidden files stay here: locks, temporary files, what `evaluation.finished` keeps. So
-does ``ray/``, where the trials write under the URI themselves, from whatever node they are on.
+it could not be sent. Hidden files stay here: locks, temporary files, what `evaluation.finished` keeps. Of
+``ray/`` no more than TensorBoard's logs is sent: trials write their checkpoints under the URI themselves.
 """
 
 import atexit
@@ -22,7 +22,8 @@ from vae.errors import StorageError
 logger = logging.getLogger(__name__)
 
 JOURNAL = "optuna.journal"
-NOT_SENT = "ray"
+RAY = "ray"
+LOGS = "events.out.tfevents."
 REPLACED_WHOLE = ("embeddings", "figures")
 """Folders of which nothing older may stay under the URI."""
 
@@ -99,11 +100,11 @@ class Remote:
                 part.rename(target)
             self._known[target] = _stamp(target)
 
-    def push(self) -> None:
+    def push(self, *, logs: bool = False) -> None:
         """Send what has changed here in the order in which it was written, but the journal first.
 
         So no table under the URI is ahead of the journal, and the record that says how a study has ended is
-        there when the rest is.
+        there when the rest is. TensorBoard's ``logs``, which change all the time, must be asked for.
 
         Raises
         ------
@@ -115,7 +116,7 @@ class Remote:
                 f"another process has taken over {self.uri}, as this one was not heard of for too long; "
                 f"what it did not send is in {self.directory}"
             )
-        changed = self._changed()
+        changed = self._changed(logs=logs)
         try:
             for path in sorted(changed, key=lambda path: (path.name != JOURNAL, changed[path][1])):
                 self._send(path)
@@ -161,9 +162,9 @@ class Remote:
                 case fs.FileType.File:
                     self.filesystem.delete_file(self.at(path))
 
-    def _changed(self) -> dict[Path, tuple[int, int]]:
+    def _changed(self, *, logs: bool = False) -> dict[Path, tuple[int, int]]:
         """Return the files here that are not as they were when they were last the same as under the URI."""
-        stamps = {path: _stamp(path) for path in _files(self.directory)}
+        stamps = {path: _stamp(path) for path in _files(self.directory, logs=logs)}
         return {path: stamp for path, stamp in stamps.items() if self._known.get(path) != stamp}
 
     def _send(self, path: Path) -> None:
@@ -182,13 +183,15 @@ class Remote:
             shutil.rmtree(self.directory.parent, ignore_errors=True)
 
 
-def _files(directory: Path) -> Iterator[Path]:
-    """Yield the files that belong under the URI."""
+def _files(directory: Path, *, logs: bool) -> Iterator[Path]:
+    """Yield the files that belong under the URI; of Ray's folder no more than TensorBoard's."""
     for root, folders, names in os.walk(directory):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if Path(root) == directory and NOT_SENT in folders:
-            folders.remove(NOT_SENT)
-        yield from (Path(root, name) for name in names if not name.startswith("."))
+        if Path(root) == directory and not logs and RAY in folders:
+            folders.remove(RAY)
+        of_ray = Path(root).is_relative_to(directory / RAY)
+        wanted = LOGS if of_ray else ""
+        yield from (Path(root, n) for n in names if n.startswith(wanted) and not n.startswith("."))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -79,10 +79,13 @@ class RunDirectory:
             for path in paths:
                 self.remote.fetch(path)
 
-    def push(self) -> None:
-        """Make sure that what has been written is where others look for it: send it, if that is a URI."""
+    def push(self, *, logs: bool = False) -> None:
+        """Make sure that what has been written is where others look for it: send it, if that is a URI.
+
+        TensorBoard's logs, which change all the time, only if they are asked for.
+        """
         if self.remote:
-            self.remote.push()
+            self.remote.push(logs=logs)
 
     @property
     def study_file(self) -> Path:

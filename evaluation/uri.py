@@ -14,8 +14,8 @@ from vae.errors import StorageError, UserError
 ATOMIC = ("s3", "gcs", "abfs")
 """Filesystems that have no folders, and on which a file is not there before all of it is."""
 
-S3_ATTEMPTS, S3_PATIENCE = 4, 12
-"""Attempts for each request, with pauses that double up to 20 s: about 20 s at most; up to three minutes."""
+S3_ATTEMPTS, S3_PATIENCE = 6, 13
+"""Attempts for each request, with pauses from 50 ms that double: 20 s if nothing answers; some minutes."""
 
 
 def is_uri(address: str | Path) -> bool:
@@ -99,11 +99,12 @@ def patient(filesystem: fs.FileSystem) -> fs.FileSystem:
 class RetriedS3(fs.S3FileSystem):
     """S3 with a number of attempts for each request, also where a worker has unpickled it.
 
-    pyarrow's own counts only pauses, so that a server that says nothing holds it up for two minutes.
+    pyarrow's own way counts only pauses, so that a server that says nothing holds it up for two minutes. That
+    which it calls standard has a store of 100 retries, never filled up, and then gives up at once.
     """
 
     def __init__(self, attempts: int, **options: Any) -> None:
-        super().__init__(**options, retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts))
+        super().__init__(**options, retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts))
         self._attempts = attempts
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -36,21 +36,16 @@ def check_shared(run: RunDirectory) -> None:
     ClusterError
         A node does not answer.
     """
-    nodes = {
-        node["NodeID"]: node["NodeManagerHostname"]
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
-    }
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     if run.remote or len(nodes) < 2:
         return
     look = ray.remote(_sees).options(num_cpus=0, max_retries=0)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=run.path) as marker:
-        asked = {
-            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                marker.name
-            ): name
-            for node, name in nodes.items()
-        }
+        asked: dict[Any, str] = {}
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = look.options(scheduling_strategy=there).remote(marker.name)
+            asked[answer] = node["NodeManagerHostname"]
         done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_WITHIN_S)
         for answer in done:
             try:

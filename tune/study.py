@@ -60,9 +60,6 @@ logger = logging.getLogger(__name__)
 # A worker that was killed or lost its node comes back from its last checkpoint; a bad config fails thrice.
 MAX_FAILURES = 2
 
-SYNC_EVERY_S = 300
-"""Between the moments at which Tune sends all its logs to a URI; nothing but TensorBoard reads them."""
-
 FINISHED = "completed"
 """The status of a study of which nothing is left to do."""
 
@@ -89,6 +86,7 @@ class Study:
     def end(self, status: str) -> None:
         """Say how this session ended."""
         self.record["sessions"][-1] |= {"finished_at": _now(), "status": status}
+        self.run.push(logs=True)
         self.save(status=status, finished_at=_now())
 
     @property
@@ -321,8 +319,6 @@ def _tuner(
         return None
     plan, remote = study.plan, study.run.remote
     directory = new_session_dir(study.run)
-    if remote:
-        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(SYNC_EVERY_S))
     trainable = with_parameters(
         train_trial,
         data=study.data,
@@ -344,8 +340,7 @@ def _tuner(
         ),
         run_config=RunConfig(
             name=directory.name,
-            storage_path=remote.at(directory.parent) if remote else str(directory.parent),
-            storage_filesystem=remote.filesystem if remote else None,
+            storage_path=str(directory.parent),
             callbacks=callbacks,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
