@@ -39,7 +39,7 @@ def check_shared(run: RunDirectory) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     if run.remote or len(nodes) < 2:
         return
-    look = ray.remote(_sees).options(num_cpus=0, max_retries=0)
+    look: Any = ray.remote(num_cpus=0, max_retries=0)(_sees)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=run.path) as marker:
         asked: dict[Any, str] = {}
         for node in nodes:
