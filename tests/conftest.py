@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,6 +136,19 @@ def write_study(path: Path) -> RunDirectory:
 def study(tmp_path: Path) -> RunDirectory:
     """A finished search, not evaluated yet."""
     return write_study(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture
+def study_uri(s3: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same as another machine has left it under a URI; what is fetched goes to ``tmp_path / "here"``."""
+    uri = s3.uri(f"{tmp_path.name}/tiny")
+    run = RunDirectory.at(uri)
+    written = write_study(tmp_path / "there" / "tiny")
+    shutil.copytree(written.path, run.path, dirs_exist_ok=True)
+    run.push()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here"))
+    return uri
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from tests.processes import start_tune, wait_for
 from tests.s3_server import ACCESS_DENIED, BUCKET, INTERNAL_ERROR, SLOW_DOWN
 from tests.soak import soak_round
 from tests.tune.conftest import SMALL_SPACE, open_journal
+from tune.__main__ import main as tune_main
 from tune.lock import driver_lock, is_held
 from vae.errors import UserError
 
@@ -78,6 +79,17 @@ def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_
     assert sorted(epochs) == sorted(expected)
     assert [trial.state.name for trial in open_journal(run.path).trials] == ["COMPLETE"] * N_TRIALS
     assert not is_held(run)
+
+
+def test_the_status_of_a_study_under_a_uri_takes_its_tables_alone(study_uri, tmp_path, capsys):
+    tune_main(["status", study_uri])
+    assert "tiny: completed, 1 stopped early, 3 completed, 1 failed of 5" in capsys.readouterr().out
+    assert not list((tmp_path / "here").glob("*/tiny/checkpoints"))
+
+
+def test_nothing_under_a_uri_cannot_be_resumed(study_uri):
+    with pytest.raises(UserError, match="no run directory at s3://bucket/.*/none"):
+        tune_main(["resume", study_uri.replace("tiny", "none")])
 
 
 def test_a_bucket_that_is_not_there_ends_a_search_before_it_begins(s3, tmp_path):
