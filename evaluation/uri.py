@@ -14,8 +14,8 @@ from vae.errors import StorageError, UserError
 ATOMIC = ("s3", "gcs", "abfs")
 """Filesystems that have no folders, and on which a file is not there before all of it is."""
 
-S3_ATTEMPTS, S3_PATIENCE = 6, 13
-"""Attempts for each request, with pauses from 50 ms that double: 20 s if nothing answers; some minutes."""
+S3_ATTEMPTS, S3_PATIENCE = 5, 13
+"""Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
 
 
 def is_uri(address: str | Path) -> bool:
