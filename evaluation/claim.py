@@ -52,7 +52,7 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     heart = threading.Thread(target=_beat, args=(remote, own, told, stop), daemon=True)
     try:
         for other, age_s in _others(remote, own):
-            if age_s < DEAD_AFTER_S and not _died_here(remote.read(other)):
+            if age_s < DEAD_AFTER_S and remote.exists(other) and not _died_here(remote.read(other)):
                 raise UserError(
                     f"{busy} (its last sign of life is {age_s:.0f} s old; after {DEAD_AFTER_S:.0f} s it "
                     "counts as dead)"
@@ -64,7 +64,7 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     finally:
         stop.set()
         if heart.is_alive():
-            heart.join()
+            heart.join(timeout=5)  # it may be trying again for minutes
         with contextlib.suppress(StorageError):
             remote.delete(own)
 

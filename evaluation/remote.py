@@ -125,9 +125,7 @@ class Remote:
                 if folder.name in REPLACED_WHOLE:
                     self._delete_what_is_gone(folder)
         except StorageError:
-            self.filesystem = (
-                self._quick
-            )  # it has been tried for minutes; what comes next need not do that too
+            self.filesystem = self._quick  # the next attempts need not take minutes as well
             raise
         if changed:
             self.be_patient()
@@ -163,7 +161,7 @@ class Remote:
                     self.filesystem.delete_file(self.at(path))
 
     def _changed(self, *, logs: bool = False) -> dict[Path, tuple[int, int]]:
-        """Return the files here that are not as they were when they were last the same as under the URI."""
+        """Return the files that have changed since they were the same here and under the URI."""
         stamps = {path: _stamp(path) for path in _files(self.directory, logs=logs)}
         return {path: stamp for path, stamp in stamps.items() if self._known.get(path) != stamp}
 

@@ -111,6 +111,7 @@ def test_fetching_again_brings_what_is_new_and_keeps_what_was_changed_here(uri):
     other.remote.fetch(other.path, again=True)
     assert other.study_file.read_text() == "22"
     assert other.evaluation_file.read_text() == "333"
+    other.push()
 
 
 def test_a_fetched_file_tells_when_it_was_written_there(uri):
@@ -183,6 +184,7 @@ def test_who_was_declared_dead_writes_no_more(uri):
     with pytest.raises(StorageError, match="another process has taken over .* what it did not send is in"):
         run.push()
     assert there(uri) == {}
+    run.study_file.unlink()
 
 
 LEAVE = """
