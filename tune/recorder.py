@@ -59,6 +59,7 @@ class Recorder(Callback):
         self._clock = clock
         self._written_at = -math.inf
         self._changed = False
+        self._complaint = ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks with the experiment; nothing reads that.
@@ -74,7 +75,9 @@ class Recorder(Callback):
                 self.write()
             except StorageError as error:  # a full disk may be freed before the end, where it counts
                 self._written_at = self._clock()
-                logger.warning("%s", error)
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    logger.warning("%s", error)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         row = self._row(trial)
