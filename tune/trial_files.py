@@ -46,8 +46,11 @@ class TrialCheckpoint:
 def new_session_dir(run: RunDirectory) -> Path:
     """Return where Tune keeps what it does next; it is not there yet."""
     later = (run.ray_dir / f"session-{number}" for number in count(2))
-    exists = run.remote.exists if run.remote else Path.exists
-    return next(path for path in chain([run.ray_dir], later) if not exists(path))
+    return next(path for path in chain([run.ray_dir], later) if not _is_taken(run, path))
+
+
+def _is_taken(run: RunDirectory, path: Path) -> bool:
+    return path.exists() or (run.remote is not None and run.remote.exists(path))
 
 
 def write_history(directory: Path, history: list[dict[str, Any]]) -> None:
