@@ -17,10 +17,11 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format lock bench ablation soak clean
+.PHONY: help install data search headline test check format lock bench bench-evaluation bench-scale ablation soak \
+	cluster-test clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make search DATASET=digits TRIALS=8 MAX_EPOCHS=9 ARGS='--seed 1'    # see $(PYTHON) -m tune search --help"
 
@@ -57,11 +58,20 @@ lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
 bench: $(INSTALLED)  ## Measure the time of an epoch
 	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
 
+bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
+	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
+
+bench-scale: $(INSTALLED)  ## Measure what a search of 1,000 trials itself costs
+	RAY_AUTH_MODE=token $(PYTHON) -m tests.benchmarks.scale $(ARGS)
+
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
 
 soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments, check each
 	$(PYTHON) -m tests.soak $(ARGS)
+
+cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `ray up`; as root
+	$(PYTHON) -m tests.cluster
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -7,12 +7,17 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from evaluation.atlas import MAX_IMAGES as ATLAS_IMAGES
+from evaluation.atlas import write_atlas
 from evaluation.compare import compare_runs
 from evaluation.embedders import METHODS
 from evaluation.evaluate import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
 from evaluation.plan import DEFAULT_FINALISTS, Options
+from evaluation.projector import MAX_IMAGES as PROJECTOR_IMAGES
+from evaluation.projector import write_projector
 from evaluation.protocols import FULL, KnnGrid
 from evaluation.run_directory import RunDirectory
+from evaluation.shown_images import shown_images
 from evaluation.summary import print_summary
 from evaluation.uri import address, is_uri
 from vae.checkpoint import CONFIG_FILE
@@ -24,15 +29,18 @@ from vae.errors import UserError
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["compare"]:
-        return _compare(words[1:])
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:])
     arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
+    if arguments.address is not None and arguments.cpus is not None:
+        raise UserError("--cpus is for a cluster that is started on this machine: leave it or --address out")
     options = Options(
         methods=arguments.methods,
         dims=arguments.dims,
         grid=_grid(arguments.k),
         seed=arguments.seed,
+        address=arguments.address,
         cpus=_positive(arguments.cpus),
     )
     console = Console()
@@ -74,6 +82,46 @@ def _compare(words: list[str]) -> int:
     return 0
 
 
+def _projector(words: list[str]) -> int:
+    arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
+    run = _evaluated(arguments.run)
+    shown = shown_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    write_projector(run, shown)
+    _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
+    _say(f"tensorboard --logdir {run.projector_dir}")
+    return 0
+
+
+def _atlas(words: list[str]) -> int:
+    arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
+    run = _evaluated(arguments.run)
+    shown = shown_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    options = write_atlas(run, shown)
+    _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
+    _say(f"embedding-atlas {run.atlas_file} {' '.join(options)}")
+    return 0
+
+
+COMMANDS = {"compare": _compare, "projector": _projector, "atlas": _atlas}
+
+
+def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
+    parser = Parser(prog=f"python -m evaluation {name}", description=what)
+    parser.add_argument("run", type=address, metavar="RUN", help="an evaluated study or --output")
+    parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
+    arguments = parser.parse_args(words)
+    if is_uri(arguments.run):
+        raise UserError(
+            f"{name} takes a directory of this machine, got '{arguments.run}'; copy that here first"
+        )
+    return arguments
+
+
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, soft_wrap=True)
+
+
 def _evaluated(place: str | Path) -> RunDirectory:
     """Return a study, or what an evaluation of checkpoints or embeddings has left."""
     run = RunDirectory.at(place)
@@ -93,7 +141,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m evaluation",
         description=__doc__,
-        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B",
+        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B. For other tools: "
+        "python -m evaluation projector RUN (TensorBoard), python -m evaluation atlas RUN (Embedding Atlas).",
     )
     parser.add_argument(
         "run",
@@ -137,8 +186,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
-        "--cpus", type=int, metavar="N", help="CPUs to use (default: those of the cluster or machine)"
+        "--address", help="Ray cluster to join: auto or HOST[:PORT] (default: a new one on this machine)"
     )
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of a new one (default: all)")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of what is random (default: %(default)s)"
     )

@@ -252,17 +252,17 @@ def _events(
     n_rounds = len(planned_rounds(images, options.grid))
     progress = Progress(console, n_embeddings, n_rounds) if console else None
     with progress or nullcontext():
-        for event in (compute or _ray(options.cpus))(images, embedders, options.grid):
+        for event in (compute or _ray(options))(images, embedders, options.grid):
             if progress:
                 progress.show(event)
             yield event
 
 
-def _ray(cpus: int | None) -> Compute:
+def _ray(options: Options) -> Compute:
     # Not at the top of the file: whoever brings another `compute` needs no Ray.
-    from evaluation import fanout
+    from evaluation.fanout import tasks
 
-    return partial(fanout.compute, cpus=cpus)
+    return partial(tasks.compute, address=options.address, cpus=options.cpus)
 
 
 def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:

@@ -1,20 +1,18 @@
 """The part of the report that one can touch: latent spaces side by side, and the image under the pointer."""
 
 import base64
-import io
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
-from PIL import Image
 
 from evaluation.figures.latent_spaces import latent_space_panels
 from evaluation.figures.style import MUTED, class_colours
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
+from evaluation.sprite import sprite, sprite_columns
 from vae.data import Dataset
 
 MAX_IMAGES = 2500
@@ -36,7 +34,6 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
     n = min(MAX_IMAGES, len(test), MAX_PIXEL_VALUES // test.images[0].numel())
     shown = np.sort(np.random.default_rng(0).permutation(len(test))[:n])
     images = test.images[torch.tensor(shown)]
-    columns = math.ceil(math.sqrt(n))
     labelled = test.labels is not None
     votes = None
     if labelled and results.winner_row is not None:
@@ -60,8 +57,8 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
         "classes": list(dataset.class_names) if labelled else [],
         "colours": [to_hex(c) for c in class_colours(len(dataset.class_names))] if labelled else [MUTED],
         "sprite": {
-            "src": "data:image/webp;base64," + base64.b64encode(_sprite(images.numpy(), columns)).decode(),
-            "columns": columns,
+            "src": "data:image/webp;base64," + base64.b64encode(sprite(images.numpy(), "WEBP")).decode(),
+            "columns": sprite_columns(n),
             "width": images.shape[3],
             "height": images.shape[2],
         },
@@ -73,18 +70,3 @@ def _places(points: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[np
     low, high = np.percentile(points, [0.1, 99.9], axis=0)
     shares = (points[shown] - low) / np.maximum(high - low, 1e-9)
     return np.rint(_STEPS * shares.clip(0, 1)).astype(np.int64)
-
-
-def _sprite(images: NDArray[np.uint8], columns: int) -> bytes:
-    """Return all images (n, C, H, W) as one, row by row, WebP."""
-    n, channels, height, width = images.shape
-    rows = math.ceil(n / columns)
-    tiles = np.zeros((rows * columns, channels, height, width), dtype=np.uint8)
-    tiles[:n] = images
-    sheet = tiles.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(rows * height, columns * width, channels)
-    if channels == 2:  # there is no picture of two channels: the first alone
-        sheet = sheet[:, :, :1]
-    file = io.BytesIO()
-    Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(file, "WEBP", quality=82)
-    return file.getvalue()

@@ -59,7 +59,7 @@ class Gap:
 
 Event = Embedded | Scored | Gap
 Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
-"""How an evaluation is carried out: `compute` below or `evaluation.fanout.compute`."""
+"""How an evaluation is carried out: `compute` below or `evaluation.fanout.tasks.compute`."""
 
 
 def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:

@@ -51,14 +51,17 @@ class Options:
         The KNN settings that are scored.
     seed
         Of UMAP, t-SNE and PaCMAP.
+    address
+        Ray cluster to join; one is started on this machine if there is none and this program has none.
     cpus
-        CPUs of the Ray cluster that is started if none is connected.
+        CPUs of the one that is started.
     """
 
     methods: Sequence[str] | None = None
     dims: Sequence[int] | None = None
     grid: KnnGrid = field(default_factory=KnnGrid)
     seed: int = 0
+    address: str | None = None
     cpus: int | None = None
 
     def __post_init__(self) -> None:

@@ -108,9 +108,16 @@ def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
     """Return, in words, the part of the grid that the training set is too small for."""
     classes, counts = np.unique(train_labels, return_counts=True)
     gaps = []
+    if counts.min() < grid.n_folds:
+        gaps.append(
+            f"a class in some of the {grid.n_folds} folds of the cross-validation: the smallest has "
+            f"{counts.min()} images"
+        )
+    if too_large := [size for size in grid.samples_per_class if size is not None and size > counts.min()]:
+        sizes = ", ".join(map(str, too_large))
+        gaps.append(f"{sizes} samples per class: the smallest class has {counts.min()}")
     for size in grid.samples_per_class:
-        if size is not None and size > counts.min():
-            gaps.append(f"{size} samples per class: the smallest class has {counts.min()}")
+        if size in too_large:
             continue
         # The largest fold is the first one: it has the classes' ranks 0, 5, 10, …
         per_class = counts if size is None else np.full(len(classes), size)

@@ -136,6 +136,14 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def projector_dir(self) -> Path:
+        return self.path / "projector"
+
+    @property
+    def atlas_file(self) -> Path:
+        return self.path / "atlas.parquet"
+
+    @property
     def journal_file(self) -> Path:
         return self.path / "optuna.journal"
 

@@ -12,7 +12,7 @@ import pytest
 
 from evaluation import pipeline
 from evaluation.evaluate import evaluate_run
-from evaluation.fanout import cluster
+from evaluation.fanout.session import ray_session
 from evaluation.plan import Options
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, write_table
@@ -30,7 +30,7 @@ MAX_EPOCHS = 3
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
-    with cluster(cpus=2):
+    with ray_session(cpus=2, dashboard=False):
         yield
 
 
@@ -121,7 +121,7 @@ def write_study(path: Path) -> RunDirectory:
         "mode": "max",
         "max_epochs": MAX_EPOCHS,
         "knn_references": 1000,
-        "space": {},
+        "space": {"architecture": {"choice": ["fc", "conv"]}, "latent_dim": {"int": [2, 10]}},
         "versions": {"python": "3.11"},
         "code": {"sha": "0123456789abcdef", "dirty": False},
         "hardware": {"cpu": "a processor", "cpus": 2, "memory_gib": 24.0, "gpus": []},

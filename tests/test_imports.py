@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {"vae": {"vae"}, "evaluation": {"evaluation", "vae"}, "tune": {"tune", "evaluation", "vae"}}
-WITH_RAY = {"evaluation.fanout"}
+WITH_RAY = "evaluation.fanout"
 
 # one fresh process is enough: what no module loads when all are imported, none loads alone
 IMPORT_ALL = """
@@ -42,7 +42,7 @@ def imports(file: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("package", ["vae", "evaluation"])
 def test_importing_any_module_but_the_fan_out_leaves_ray_unloaded(package):
-    modules = [name for file in files(package) if (name := module_name(file)) not in WITH_RAY]
+    modules = [name for file in files(package) if not (name := module_name(file)).startswith(WITH_RAY)]
     assert len(modules) > 5
     command = [sys.executable, "-c", IMPORT_ALL, *modules]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -58,7 +58,7 @@ def test_nothing_points_back(package):
             assert top not in ours - ALLOWED[package], f"{file.relative_to(ROOT)} imports {module}"
 
 
-def test_ray_is_named_in_tune_and_in_one_file_of_evaluation():
+def test_ray_is_named_in_tune_and_in_one_folder_of_evaluation():
     naming = {
         module_name(file)
         for package in ("vae", "evaluation")
@@ -66,7 +66,7 @@ def test_ray_is_named_in_tune_and_in_one_file_of_evaluation():
         for module, _ in imports(file)
         if module.partition(".")[0] == "ray"
     }
-    assert naming <= WITH_RAY
+    assert all(name.startswith(WITH_RAY) for name in naming)
 
 
 def test_rays_tune_is_never_imported_under_the_name_of_our_package():

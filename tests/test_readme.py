@@ -9,6 +9,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from evaluation.results import Results
+
 README = Path(__file__).parents[1] / "README.md"
 HEADING = "## Loading the results"
 STUDY = "runs/NAME"
@@ -43,6 +45,24 @@ def test_every_snippet_runs_and_finds_rows():
             tables = [value for value in names.values() if isinstance(value, pd.DataFrame | pl.DataFrame)]
             assert tables, text
             assert all(len(table) for table in tables), text
+
+
+@pytest.mark.usefixtures("beside_the_study")
+def test_pandas_polars_and_duckdb_give_the_same_comparison(evaluated):
+    answers = []
+    for language, text in snippets()[:3]:
+        if language == "sql":
+            answers.append(duckdb.sql(text).fetchall())
+        else:
+            names: dict[str, object] = {}
+            exec(compile(text, str(README), "exec"), names)
+            best = names["best"]
+            answers.append(
+                best.rows() if isinstance(best, pl.DataFrame) else list(best.itertuples(index=False))
+            )
+    tables = [sorted((method, dim, value) for method, dim, _, value, *_ in rows) for rows in answers]
+    assert len(tables[0]) == len(Results.read(evaluated).keys)
+    assert tables[0] == tables[1] == tables[2]
 
 
 def test_pandas_duckdb_and_polars_are_all_shown():

@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 import ray
 from rich.console import Console
 
+from evaluation.fanout.session import ray_session
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
 from tune import STARTED
 from tune.arguments import make_parser, plan_of
 from tune.budget import TimeBudget
-from tune.cluster import TrialResources, ray_session, trial_resources
+from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
 from tune.plan import Plan

@@ -1,28 +1,14 @@
-"""Ray for the project's commands: starting or joining a cluster, and what its nodes can hold."""
+"""How many trials the nodes of the connected cluster can hold."""
 
-import contextlib
-import logging
-import os
-import secrets
-import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 
-from vae.errors import ClusterError, UserError
-
-SOURCE = Path(__file__).resolve().parent.parent
-TOKEN = Path.home() / ".ray" / "auth_token"
-PACKAGES = ("vae", "evaluation", "tune")
+from vae.errors import UserError
 
 # Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
 GPUS_PER_TRIAL = 0.25
 CPUS_PER_TRIAL = 1.0
-
-CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,72 +22,6 @@ class TrialResources:
     @property
     def n_threads(self) -> int:
         return max(1, int(self.cpus))
-
-
-@contextlib.contextmanager
-def ray_session(address: str | None = None, *, dashboard: bool = True) -> Iterator[str | None]:
-    """Start a local cluster or join the one at ``address``, and leave it at the end; yields its dashboard.
-
-    A local one starts faster without its ``dashboard``, which is ten processes.
-
-    Raises
-    ------
-    UserError
-        No cluster answers at the address.
-    ClusterError
-        None starts on this machine.
-    """
-    if address is None and ray.is_initialized():  # called from a program that has its own
-        yield None
-        return
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded
-    _protect_token()
-    address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
-    if address is None:
-        # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
-        try:
-            context = ray.init(
-                "local",  # not the cluster of somebody else on this machine
-                dashboard_host="127.0.0.1",
-                include_dashboard=dashboard,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except Exception as error:  # Ray raises a plain one when its processes are too slow
-            raise ClusterError(
-                f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is "
-                "less busy; Ray's own logs say more"
-            ) from error
-    else:
-        address = address if ":" in address or address == "auto" else f"{address}:6379"
-        # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        try:
-            _check_port(address)
-            context = ray.init(
-                address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                # Other nodes have the dependencies, not necessarily this source.
-                runtime_env={"py_modules": [str(SOURCE / package) for package in PACKAGES]},
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); start one with "
-                "`ray start --head`, or leave --address out to run on this machine"
-            ) from error
-    try:
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
-    finally:
-        ray.shutdown()
-
-
-def _check_port(address: str) -> None:
-    """Raise an OSError in seconds if nobody listens there; Ray would try for a minute and more."""
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def trial_resources(
@@ -139,14 +59,3 @@ def _fit(node: dict[str, float], cpus: float, gpus: float) -> int:
         by_gpu = int(node.get("GPU", 0) / gpus + 1e-9)
     fit = min(by_cpu, by_gpu)
     return int(fit) if fit != float("inf") else 0
-
-
-def _protect_token() -> None:
-    """Keep Ray's token, the only lock on its ports, from being read by others; Ray makes it mode 0644."""
-    with contextlib.suppress(OSError):
-        TOKEN.parent.mkdir(mode=0o700, exist_ok=True)
-        if TOKEN.exists():
-            TOKEN.chmod(0o600)
-        elif "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            with open(os.open(TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))

@@ -17,7 +17,6 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune import (
     Callback,
-    CheckpointConfig,
     FailureConfig,
     RunConfig,
     TuneConfig,
@@ -36,6 +35,7 @@ from tune.budget import TimeBudget
 from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
 from tune.lock import driver_lock
+from tune.newest_checkpoint import NewestCheckpoint
 from tune.objective import Objective, choose_objectives
 from tune.outcome import COMPLETED, INTERRUPTED
 from tune.plan import Plan
@@ -247,7 +247,7 @@ def run_search(
         resources,
         searcher,
         scheduler,
-        [JsonLoggerCallback(), TBXLoggerCallback(), interruption, recorder, progress],
+        [JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, recorder, progress],
         n_samples=len(unfinished) + plan.trials - n_begun,
     )
     if n_begun:
@@ -343,7 +343,6 @@ def _tuner(
             storage_path=str(directory.parent),
             callbacks=callbacks,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
             verbose=0,
         ),
     )

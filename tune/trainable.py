@@ -1,6 +1,7 @@
 """What runs in a worker: train one VAE, report each epoch with a checkpoint, go on after a failure."""
 
 import gc
+import logging
 import math
 import random
 import shutil
@@ -32,6 +33,8 @@ from vae.data import ImageSet
 from vae.inference import embed
 from vae.models import VAE, count_parameters
 from vae.training import EpochEnd, train
+
+logger = logging.getLogger(__name__)
 
 N_NEIGHBORS = 10
 NO_CLUSTER_STORAGE = "Unable to set up cluster storage"  # Ray misses the file that its driver has written
@@ -69,7 +72,7 @@ def train_trial(
     """
     params = config["params"]
     remote = remote and remote.of_trial(config["trial_id"])
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
         reporter = _Reporter(Path(directory), data, device, objective, collapse, remote)
@@ -215,6 +218,16 @@ class ValidationKnn:
 
 def _rows(images: ImageSet, index: np.ndarray) -> ImageSet:
     return images.subset(torch.tensor(index, device=images.images.device))
+
+
+def trial_device() -> torch.device:
+    """Return where this trial trains: on the GPU that Ray gave it, unless torch cannot use that one."""
+    if not ray.get_gpu_ids():
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    logger.warning("Ray counts GPUs on this node, but torch can use none; training on the CPU")
+    return torch.device("cpu")
 
 
 def reset_process(seed: int, n_threads: int) -> None:

@@ -18,8 +18,9 @@ from evaluation.run_directory import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One view: a title, a remark on how it came to have two dimensions, and the points (n, 2)."""
+    """One view of an embedding: a title, how it came to have two dimensions, and the points (n, 2)."""
 
+    key: EmbeddingKey
     title: str
     remark: str
     points: NDArray[np.float32]
@@ -33,14 +34,14 @@ def panel(title: str, embedding: Embedding, *, winner: bool = False) -> Panel:
     training points.
     """
     if embedding.key.dim == 2:
-        return Panel(title, "2 dimensions", embedding.test, winner)
+        return Panel(embedding.key, title, "2 dimensions", embedding.test, winner)
     if embedding.key.dim == 1:
         flat = np.zeros_like(embedding.test)
-        return Panel(title, "1 dimension", np.hstack([embedding.test, flat]), winner)
+        return Panel(embedding.key, title, "1 dimension", np.hstack([embedding.test, flat]), winner)
     pca = PCA(2, svd_solver="covariance_eigh").fit(embedding.train)
     explained = f"{pca.explained_variance_ratio_.sum():.0%} of the variance"
     remark = f"first 2 principal components of its {embedding.key.dim} dimensions ({explained})"
-    return Panel(title, remark, pca.transform(embedding.test), winner)
+    return Panel(embedding.key, title, remark, pca.transform(embedding.test), winner)
 
 
 def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:

@@ -1,8 +1,5 @@
 """One contract for every method, and what is particular to each."""
 
-import pickle
-import shutil
-import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -214,18 +211,3 @@ def test_methods_and_trials_have_names_for_readers():
     assert label(EmbeddingKey("pca_umap", 2)) == "PCA + UMAP"
     assert label(EmbeddingKey("vae_umap", 2, "0001-fc", 3)) == "VAE + UMAP 0001-fc"
     assert label(EmbeddingKey("of a later version", 2)) == "of a later version"
-
-
-def test_a_vae_that_is_sent_to_another_node_carries_its_checkpoint(vae, tmp_path, monkeypatch):
-    images = Images(*(np.zeros((5, 1, 8, 8), np.uint8), None, np.zeros((2, 1, 8, 8), np.uint8), None))
-    here = next(vae.embeddings(images))
-    local = shutil.copytree(vae.checkpoint, tmp_path / "local")
-    sent = pickle.dumps(Untrained(replace(vae, checkpoint=local)))
-    assert pickle.loads(sent).vae.checkpoint == local
-    shutil.rmtree(local)  # as seen from there
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    arrived = pickle.loads(sent).vae
-    assert arrived.checkpoint.parent == tmp_path
-    np.testing.assert_array_equal(next(arrived.embeddings(images)).train, here.train)
-    assert pickle.loads(sent).vae.checkpoint == arrived.checkpoint
-    assert [path.name for path in tmp_path.iterdir()] == [arrived.checkpoint.name]

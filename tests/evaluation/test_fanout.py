@@ -2,7 +2,7 @@ import pytest
 
 from evaluation import pipeline
 from evaluation.embedders import Images, Pca, Raw
-from evaluation.fanout import compute
+from evaluation.fanout.tasks import compute
 from evaluation.pipeline import Embedded, Gap, Scored
 from evaluation.protocols import KnnGrid
 from tests.evaluation.broken_embedders import KilledOnce, NotANumber, Raising

@@ -61,6 +61,12 @@ def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, monk
     assert "best VAE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("tool", ["projector", "atlas"])
+def test_tools_that_show_a_run_need_it_on_this_machine(tool):
+    with pytest.raises(UserError, match=f"{tool} takes a directory of this machine, got 's3://bucket/run'"):
+        main([tool, "s3://bucket/run"])
+
+
 def test_results_of_bare_checkpoints_do_not_go_to_a_uri(study):
     with pytest.raises(
         UserError, match="--output must be a directory of this machine, got 's3://bucket/out'"

@@ -82,14 +82,22 @@ def test_cells_that_the_training_set_is_too_small_for_are_left_out_and_named():
         (None, 10),
     }  # 10 neighbours of 10 references: on the test set
     assert missing_cells(labels, grid) == [
-        "k = 10, 50 with 5 samples per class: cross-validation has only 8 references",
         "50 samples per class: the smallest class has 20",
+        "k = 10, 50 with 5 samples per class: cross-validation has only 8 references",
         "k = 50 with all images: cross-validation has only 32 references",
     ]
 
 
 def test_nothing_is_missing_from_the_default_grid_on_sixty_thousand_images():
     assert missing_cells(np.repeat(np.arange(10), 6000), KnnGrid()) == []
+
+
+def test_a_class_that_is_too_small_for_the_folds_is_named_once():
+    gaps = missing_cells(np.repeat([0, 1], [60, 3]), KnnGrid(samples_per_class=(50, 100), n_neighbors=(1,)))
+    assert gaps == [
+        "a class in some of the 5 folds of the cross-validation: the smallest has 3 images",
+        "50, 100 samples per class: the smallest class has 3",
+    ]
 
 
 def test_a_fold_without_images_is_named():

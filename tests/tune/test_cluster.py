@@ -1,13 +1,10 @@
-"""How many trials fit, and the token that guards Ray's ports."""
-
-import stat
+"""How many trials fit."""
 
 import pytest
 import ray
 
-from tune import cluster
-from tune.cluster import _fit, _protect_token, ray_session, trial_resources
-from vae.errors import ClusterError, UserError
+from tune.cluster import _fit, trial_resources
+from vae.errors import UserError
 
 
 def node(cpus, gpus=0):
@@ -64,50 +61,3 @@ def test_a_trial_that_no_node_can_hold_is_refused(nodes, cpus, gpus):
     nodes(node(2), node(3))  # five together, but a trial cannot be split
     with pytest.raises(UserError, match=r"a trial needs .* the nodes have 2 CPUs and 0 GPUs, 3 CPUs"):
         trial_resources(cpus, gpus, None, 1)
-
-
-def test_rays_token_is_private(tmp_path, monkeypatch):
-    token = tmp_path / ".ray" / "auth_token"
-    monkeypatch.setattr(cluster, "TOKEN", token)
-    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    _protect_token()
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert len(token.read_text()) == 64
-    token.chmod(0o644)
-    kept = token.read_text()
-    _protect_token()
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert token.read_text() == kept
-
-
-def test_an_address_where_nobody_answers_is_refused(monkeypatch):
-    def fail(*arguments, **options):
-        raise ConnectionError("Could not find any running Ray instance.\nMore words.")
-
-    monkeypatch.setattr(ray, "init", fail)
-    words = r"no Ray cluster answers at 'auto' \(Could not find any"
-    with pytest.raises(UserError, match=words) as error, ray_session("auto"):
-        pass
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:head"])
-def test_a_port_that_is_closed_or_none_is_refused_without_asking_ray(monkeypatch, address):
-    monkeypatch.setattr(ray, "init", lambda *arguments, **options: pytest.fail("Ray was asked"))
-    with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'"), ray_session(address):
-        pass
-
-
-def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
-    def time_out(*arguments, **options):
-        raise Exception("The current node timed out during startup.\nThis could happen because …")
-
-    monkeypatch.setattr(ray, "init", time_out)
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("PYTHONPATH", "")
-    with pytest.raises(ClusterError, match="^Ray did not start on this machine") as error, ray_session():
-        pass
-    assert "\n" not in str(error.value)
-    assert error.value.exit_code == 1

@@ -190,3 +190,15 @@ def test_without_labels_another_objective_leads(data, tune):
     assert all("val_knn_accuracy" not in result for result in tune.results)
     best = min(tune.results, key=lambda result: result["val_mse"])
     assert load_model(tune.directory / "checkpoint_2" / "best").epoch == best["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("given", "usable", "device"), [([], True, "cpu"), (["0"], True, "cuda"), (["0"], False, "cpu")]
+)
+def test_a_trial_trains_on_the_gpu_that_it_was_given_if_torch_can_use_it(
+    monkeypatch, caplog, given, usable, device
+):
+    monkeypatch.setattr(trainable.ray, "get_gpu_ids", lambda: given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
+    assert trainable.trial_device() == torch.device(device)
+    assert ("torch can use none" in caplog.text) == (bool(given) and not usable)

@@ -1,7 +1,7 @@
-"""The evaluation as Ray tasks: one per embedder, one per embedding and round. The only file with Ray here."""
+"""The evaluation as Ray tasks: one per embedder, one per embedding and round."""
 
 import logging
-import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,8 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.fanout.checkpoints import Packed, pack, unpack
+from evaluation.fanout.session import ray_session
 from evaluation.pipeline import Embedded, Event, Gap, Scored, not_finite, planned_rounds, reason, score
 from evaluation.protocols import KnnGrid, Round
 
@@ -24,48 +26,20 @@ MAX_RETRIES = 3
 """Of a task whose process was killed; an exception would only come again."""
 
 
-@contextmanager
-def cluster(cpus: int | None = None) -> Iterator[None]:
-    """Use the Ray cluster that is connected or running, else start one here and stop it afterwards.
-
-    Parameters
-    ----------
-    cpus
-        Start a cluster with so many CPUs, whatever else is running.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    os.environ.setdefault(
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
-    )  # under `uv run`, workers would be launched through uv
-    source = str(Path(__file__).resolve().parents[1])
-    local: dict[str, Any] = {} if cpus is None else {"address": "local", "num_cpus": cpus}
-    ray.init(
-        **local,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        # Not installed, run from its folder: the workers must find the packages too.
-        runtime_env={
-            "env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, [source, os.getenv("PYTHONPATH")]))}
-        },
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 def compute(
-    images: Images, embedders: Sequence[Embedder], grid: KnnGrid, *, cpus: int | None = None
+    images: Images,
+    embedders: Sequence[Embedder],
+    grid: KnnGrid,
+    *,
+    address: str | None = None,
+    cpus: int | None = None,
 ) -> Iterator[Event]:
-    """Embed and score on a Ray cluster; see `cluster` for which.
+    """Embed and score on a Ray cluster; see `ray_session` for which.
 
-    The images lie once in the object store. The scoring of an embedding starts as soon as it is there. A
-    killed task is tried again; one that fails is a `Gap` and the rest goes on.
+    The images lie once in the object store of each node. The scoring of an embedding starts as soon as it is
+    there. A killed task is tried again; one that fails is a `Gap` and the rest goes on.
     """
-    with cluster(cpus):
+    with ray_session(address, cpus=cpus, dashboard=False):
         yield from _run_tasks(images, embedders, grid)
 
 
@@ -87,7 +61,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
             num_returns="streaming",
             runtime_env=threads,
         )
-        embedding[task.remote(embedder, images_ref)] = list(embedder.keys)
+        embedding[task.remote(embedder, pack(embedder), images_ref)] = list(embedder.keys)
     scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
     while embedding or scoring:
         pending: list[Any] = [*embedding, *scoring]
@@ -131,9 +105,9 @@ def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
 
 
-def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
-    with _own_cores_only():
-        yield from embedder.embeddings(images, _device())
+def _embed(embedder: Embedder, checkpoints: Packed, images: Images) -> Iterator[Embedding]:
+    with _own_cores_only(), tempfile.TemporaryDirectory() as directory:
+        yield from unpack(embedder, checkpoints, Path(directory)).embeddings(images, _device())
 
 
 def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:
@@ -149,4 +123,4 @@ def _own_cores_only() -> Iterator[None]:
 
 
 def _device() -> str:
-    return "cuda" if ray.get_gpu_ids() else "cpu"
+    return "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"

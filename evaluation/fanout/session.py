@@ -1,0 +1,104 @@
+"""Ray for the project's commands: start a cluster on this machine, or join one."""
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+from evaluation.fanout.joining import check_cluster
+from vae.errors import ClusterError, UserError
+
+SOURCE = Path(__file__).resolve().parents[2]
+PACKAGES = ("vae", "evaluation", "tune")
+"""All of the project: what any of its workers may import."""
+TOKEN = Path.home() / ".ray" / "auth_token"
+
+
+@contextlib.contextmanager
+def ray_session(
+    address: str | None = None, *, cpus: int | None = None, dashboard: bool = True
+) -> Iterator[str | None]:
+    """Start a local cluster or join the one at ``address``, and leave it at the end; yields its dashboard.
+
+    Parameters
+    ----------
+    address
+        `auto`, a host, or host:port. Without it a program's own connection to Ray is used if there is one.
+    cpus
+        Of a local cluster; those of the machine by default.
+    dashboard
+        Of a local cluster, which starts faster without these ten processes.
+
+    Raises
+    ------
+    UserError
+        There is no cluster at the address that this process can join.
+    ClusterError
+        None starts on this machine.
+    """
+    if address is None and ray.is_initialized():  # called from a program that has its own
+        yield None
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded
+    if cpus is None:
+        address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
+    _protect_token(make=address is None)
+    if address is None:
+        # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
+        os.environ.setdefault(
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
+        )  # `uv run` would launch workers through uv
+        try:
+            context = ray.init(
+                "local",  # not the cluster of somebody else on this machine
+                num_cpus=cpus,
+                dashboard_host="127.0.0.1",
+                include_dashboard=dashboard,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray raises a plain one when its processes are too slow
+            raise ClusterError(
+                f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is "
+                "less busy; Ray's own logs say more"
+            ) from error
+    else:
+        # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        found = check_cluster(address)
+        try:
+            context = ray.init(
+                found,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                # Other nodes have the dependencies, not necessarily this source.
+                runtime_env={"py_modules": [str(SOURCE / package) for package in PACKAGES]},
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"the Ray cluster at '{address}' cannot be joined ({str(error).splitlines()[0]})"
+            ) from error
+    try:
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
+    finally:
+        ray.shutdown()
+
+
+def _protect_token(*, make: bool) -> None:
+    """Keep Ray's token, the only lock on its ports, from being read by others; Ray makes it mode 0644.
+
+    If there is none, ``make`` one; another cluster would not know it.
+    """
+    with contextlib.suppress(OSError):
+        TOKEN.parent.mkdir(mode=0o700, exist_ok=True)
+        if TOKEN.exists():
+            TOKEN.chmod(0o600)
+        elif make and "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            with open(os.open(TOKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))

@@ -1,0 +1,68 @@
+"""The embeddings of an evaluation for TensorBoard's projector: points, classes and the images themselves."""
+
+import csv
+import io
+import shutil
+
+import numpy as np
+
+from evaluation.embedders import label
+from evaluation.embedding_files import read_embedding
+from evaluation.results import Results
+from evaluation.run_directory import RunDirectory
+from evaluation.shown_images import ShownImages
+from evaluation.sprite import sprite
+from vae.atomic import replaced_file, write_text
+from vae.errors import StorageError
+
+MAX_IMAGES = 5000
+"""The projector becomes slow beyond; their sprite stays below the 8192 pixels that browsers take."""
+
+TENSORS_SUFFIX, METADATA_FILE, SPRITE_FILE = ".tsv", "metadata.tsv", "sprite.png"
+CONFIG_FILE = "projector_config.pbtxt"
+
+
+def write_projector(run: RunDirectory, shown: ShownImages) -> None:
+    """Write ``projector/`` anew, for ``tensorboard --logdir``.
+
+    Raises
+    ------
+    StorageError
+        A file cannot be read or written.
+    """
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    results = Results.read(run)
+    config = ProjectorConfig()
+    try:
+        shutil.rmtree(run.projector_dir, ignore_errors=True)
+        run.projector_dir.mkdir(parents=True)
+        _write_metadata(run, shown, results)
+        if shown.images is not None:
+            with replaced_file(run.projector_dir / SPRITE_FILE) as path:
+                path.write_bytes(sprite(shown.images, "PNG"))
+        for key in shown.keys:
+            points = read_embedding(run.embeddings_dir, key).test[shown.index]
+            file = f"{key.name}-{key.dim}d{TENSORS_SUFFIX}"
+            with replaced_file(run.projector_dir / file) as path:
+                np.savetxt(path, points, fmt="%.5g", delimiter="\t")
+            entry = config.embeddings.add()
+            entry.tensor_name, entry.tensor_path = f"{label(key)} {key.dim}-d", file
+            entry.metadata_path = METADATA_FILE
+            if shown.images is not None:
+                entry.sprite.image_path = SPRITE_FILE
+                entry.sprite.single_image_dim.extend([shown.images.shape[3], shown.images.shape[2]])
+        write_text(str(config), run.projector_dir / CONFIG_FILE)
+    except OSError as error:
+        raise StorageError(f"cannot write {run.projector_dir}: {error.strerror}") from error
+
+
+def _write_metadata(run: RunDirectory, shown: ShownImages, results: Results) -> None:
+    columns = {"index": shown.index.tolist()} | shown.columns(results)
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    # A single column has no heading there.
+    if len(columns) > 1:
+        writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_text(text.getvalue(), run.projector_dir / METADATA_FILE)

@@ -1,0 +1,92 @@
+"""A cluster that cannot be joined is one clear line, soon, and leaves nothing behind."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import ray
+
+from evaluation.fanout import joining
+from evaluation.fanout.joining import check_cluster
+from evaluation.fanout.session import ray_session
+from tests.processes import COMMAND, own_environment
+from vae.errors import UserError
+
+SECONDS = 30
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:head", "no-such-host.invalid"])
+def test_an_address_where_nobody_answers_is_refused_without_asking_ray(monkeypatch, address):
+    monkeypatch.setattr(ray, "init", lambda *arguments, **options: pytest.fail("Ray was asked"))
+    with (
+        pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'") as error,
+        ray_session(address),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def test_auto_without_a_cluster_is_refused(monkeypatch):
+    def fail(address):
+        raise ConnectionError("Could not find any running Ray instance.\nMore words.")
+
+    monkeypatch.setattr(joining, "canonicalize_bootstrap_address_or_die", fail)
+    with pytest.raises(UserError, match=r"answers at 'auto' \(Could not find any") as error:
+        check_cluster("auto")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def address(ray_cluster):
+    return ray.get_runtime_context().gcs_address
+
+
+@pytest.mark.ray
+def test_a_cluster_that_can_be_joined_is_found(address):
+    assert check_cluster(address) == address
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("versions", [("2.1.0", "3.11.9"), (ray.__version__, "3.9.1")])
+def test_other_versions_than_the_clusters_are_refused(address, monkeypatch, versions):
+    theirs = joining.compute_version_info()
+    monkeypatch.setattr(joining, "compute_version_info", lambda: versions)
+    with pytest.raises(UserError) as error:
+        check_cluster(address)
+    for version in (*versions, *theirs):
+        assert version in str(error.value)
+
+
+@pytest.mark.ray
+def test_a_machine_that_is_not_a_node_is_refused(address, monkeypatch):
+    monkeypatch.setattr(joining, "find_node_ids", list)
+    with pytest.raises(UserError, match=f"not a node of the cluster at '{address}'"):
+        check_cluster(address)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "refuses a caller without a token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "refuses the token of this user"),
+    ],
+    ids=["missing", "wrong"],
+)
+def test_without_the_token_a_search_ends_in_one_line(address, tmp_path, variables, words):
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "search", "--dataset", "digits", "--address", address],
+        cwd=tmp_path,
+        env=own_environment() | {"HOME": str(tmp_path)} | variables,
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: the Ray cluster at '{address}' {words}")
+    assert len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - begun < SECONDS
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / ".ray" / "auth_token").exists()

@@ -1,0 +1,41 @@
+"""The start of Ray on this machine, and the token that guards its ports."""
+
+import stat
+
+import pytest
+import ray
+
+from evaluation.fanout import session
+from evaluation.fanout.session import _protect_token, ray_session
+from vae.errors import ClusterError
+
+
+def test_rays_token_is_private(tmp_path, monkeypatch):
+    token = tmp_path / ".ray" / "auth_token"
+    monkeypatch.setattr(session, "TOKEN", token)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    _protect_token(make=False)
+    assert not token.exists()
+    _protect_token(make=True)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert len(token.read_text()) == 64
+    token.chmod(0o644)
+    kept = token.read_text()
+    _protect_token(make=True)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert token.read_text() == kept
+
+
+def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
+    def time_out(*arguments, **options):
+        raise Exception("The current node timed out during startup.\nThis could happen because …")
+
+    monkeypatch.setattr(ray, "init", time_out)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(ClusterError, match="^Ray did not start on this machine") as error, ray_session():
+        pass
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 1
