@@ -19,6 +19,7 @@ from evaluation.protocols import FULL, KnnGrid
 from evaluation.run_directory import RunDirectory
 from evaluation.shown_images import shown_images
 from evaluation.summary import print_summary
+from evaluation.uri import address, is_uri
 from vae.checkpoint import CONFIG_FILE
 from vae.command_line import Parser, configure_logging, run
 from vae.data import load_dataset
@@ -43,13 +44,13 @@ def main(argv: list[str] | None = None) -> int:
         cpus=_positive(arguments.cpus),
     )
     console = Console()
-    path: Path = arguments.run
-    if path.suffix == ".parquet":
+    path = arguments.run
+    if isinstance(path, Path) and path.suffix == ".parquet":
         if arguments.output is None or arguments.dataset is not None:
             raise UserError(f"{path} is an embedding: give a directory with --output, and no --dataset")
         output = _new_output(arguments.output)
         evaluate_own_embedding(path, output, options=options, console=console)
-    elif checkpoints := _checkpoints(path):
+    elif isinstance(path, Path) and (checkpoints := _checkpoints(path)):
         if arguments.dataset is None or arguments.output is None:
             what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
             raise UserError(f"{path} {what}: name the images with --dataset and a directory with --output")
@@ -73,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compare(words: list[str]) -> int:
     parser = Parser(prog="python -m evaluation compare", description="Two studies side by side.")
-    parser.add_argument("first", type=Path, metavar="RUN_A", help="an evaluated study or --output")
-    parser.add_argument("second", type=Path, metavar="RUN_B", help="another, of the same images")
+    parser.add_argument("first", type=address, metavar="RUN_A", help="an evaluated study or --output")
+    parser.add_argument("second", type=address, metavar="RUN_B", help="another, of the same images")
     arguments = parser.parse_args(words)
     first, second = (_evaluated(path) for path in (arguments.first, arguments.second))
     compare_runs(first, second, Console())
@@ -106,24 +107,31 @@ COMMANDS = {"compare": _compare, "projector": _projector, "atlas": _atlas}
 
 def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
     parser = Parser(prog=f"python -m evaluation {name}", description=what)
-    parser.add_argument("run", type=Path, metavar="RUN", help="an evaluated study or --output")
+    parser.add_argument("run", type=address, metavar="RUN", help="an evaluated study or --output")
     parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if is_uri(arguments.run):
+        raise UserError(
+            f"{name} takes a directory of this machine, got '{arguments.run}'; copy that here first"
+        )
+    return arguments
 
 
 def _say(text: str) -> None:
     Console().print(text, highlight=False, soft_wrap=True)
 
 
-def _evaluated(path: Path) -> RunDirectory:
+def _evaluated(place: str | Path) -> RunDirectory:
     """Return a study, or what an evaluation of checkpoints or embeddings has left."""
-    run = RunDirectory(path)
-    return run if run.evaluation_file.is_file() else RunDirectory.open(path)
+    run = RunDirectory.at(place)
+    return run if run.evaluation_file.is_file() else RunDirectory.open(place)
 
 
-def _new_output(path: Path) -> RunDirectory:
-    output = RunDirectory(path)
+def _new_output(path: str | Path) -> RunDirectory:
+    if is_uri(path):
+        raise UserError(f"--output must be a directory of this machine, got '{path}'")
+    output = RunDirectory(Path(path))
     if output.study_file.exists():
         raise UserError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
     return output
@@ -138,10 +146,10 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "run",
-        type=Path,
+        type=address,
         metavar="RUN",
-        help="run directory of a study, directory of a checkpoint, folder of such directories, or Parquet "
-        "file with an embedding of your own in the columns embedding, label and perhaps split",
+        help="run directory of a study or its URI, directory of a checkpoint, folder of such directories, or "
+        "Parquet file with an embedding of your own in the columns embedding, label and perhaps split",
     )
     parser.add_argument(
         "--methods",
@@ -174,7 +182,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--dataset", help="images of checkpoints: fmnist, mnist, digits or a path")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="where the results of checkpoints or embeddings go"
+        "--output", type=address, metavar="DIR", help="where the results of checkpoints or embeddings go"
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(

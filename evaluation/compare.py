@@ -38,17 +38,19 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
     for run in (first, second):
         found = Results.read(run)
         if not found.scored:
-            raise UserError(f"{run.path} has no scores yet; say `python -m evaluation {run.path}`")
+            raise UserError(f"{run.address} has no scores yet; say `python -m evaluation {run.address}`")
         results.append(found)
     images = [_fingerprint(found) for found in results]
     if images[0] != images[1]:
         raise UserError(
-            f"{first.path} and {second.path} are of different images, with fingerprints {images[0]} and "
-            f"{images[1]}, so their accuracies cannot be compared"
+            f"{first.address} and {second.address} are of different images, with fingerprints {images[0]} "
+            f"and {images[1]}, so their accuracies cannot be compared"
         )
     both = pairs(*results)
     if not both:
-        raise UserError(f"{first.path} and {second.path} have no embedding in common and no best VAE each")
+        raise UserError(
+            f"{first.address} and {second.address} have no embedding in common and no best VAE each"
+        )
     for letter, found in zip("AB", results, strict=True):
         best = found.winner_row
         vae = f", best VAE {best.key.trial_id} with {best.key.dim} dimensions" if best else ""

@@ -139,9 +139,10 @@ def _evaluate(
         finalists=[vae.trial_id for vae in vaes],
         training_seeds={vae.trial_id: vae.training_seed for vae in vaes},
         trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
-        checkpoints={vae.trial_id: str(vae.checkpoint) for vae in vaes},
+        checkpoints={vae.trial_id: run.location(vae.checkpoint) for vae in vaes},
     )
     write_report(run, dataset)
+    run.push()
 
 
 def evaluate_own_embedding(
@@ -195,9 +196,9 @@ def _carry_out(
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
-    busy = f"another evaluation of {run.path} is under way; wait for it"
+    busy = f"another evaluation of {run.address} is under way; wait for it"
     with ExitStack() as at_end:
-        at_end.enter_context(exclusive(run.evaluation_lock_file, lambda: busy))
+        at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
         entries = find_entries(
             run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
         )
@@ -237,6 +238,7 @@ def _carry_out(
             "gaps": gaps,
         }
         write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
+        run.push()
 
 
 def _events(

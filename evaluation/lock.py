@@ -6,12 +6,16 @@ from pathlib import Path
 
 import filelock
 
+from evaluation.claim import claimed
+from evaluation.run_directory import RunDirectory
 from vae.errors import StorageError, UserError
 
 
 @contextmanager
-def exclusive(file: Path, busy: Callable[[], str]) -> Iterator[None]:
-    """Hold a lock file; the system frees that of a holder that died.
+def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterator[None]:
+    """Hold a lock file of a run; the system frees that of a holder that died.
+
+    Under a URI, where there are no locks, `claimed` does what is possible.
 
     Raises
     ------
@@ -28,6 +32,10 @@ def exclusive(file: Path, busy: Callable[[], str]) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"cannot write {file}: {error.strerror}") from error
     try:
-        yield
+        if run.remote is None:
+            yield
+        else:
+            with claimed(run.remote, file, busy()):
+                yield
     finally:
         lock.release()

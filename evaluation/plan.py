@@ -104,10 +104,12 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     done.sort(key=lambda trial: (not trial.get("pareto"), sign * trial["objective"]))
     if not done:
         raise UserError(
-            f"none of the {len(trials)} trials in {run.path} ran its full budget and left a checkpoint; "
+            f"none of the {len(trials)} trials in {run.address} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )
-    return [trial["trial_id"] for trial in done[:n]]
+    finalists = [trial["trial_id"] for trial in done[:n]]
+    run.fetch(*(run.checkpoint_dir(trial_id) for trial_id in finalists))
+    return finalists
 
 
 def rank_finalists(trial_ids: Sequence[str], finalist_seeds: pd.DataFrame, mode: str) -> list[str]:

@@ -5,34 +5,87 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.remote import Remote
+from evaluation.uri import is_uri
 from vae.errors import StorageError, UserError
 
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """One study on disk; see the README for what each file holds."""
+    """One study on disk; see the README for what each file holds.
+
+    Of one under a URI, ``path`` is this command's own directory for it, which `fetch` fills and `push` sends.
+    """
 
     path: Path
+    remote: Remote | None = None
 
     def __post_init__(self) -> None:
         # Ray's workers and trials have other working directories.
         object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
 
     @classmethod
-    def open(cls, path: str | Path) -> "RunDirectory":
+    def at(cls, address: str | Path) -> "RunDirectory":
+        """Return the run directory at a path, or under a URI with its tables and records, if it is there.
+
+        Raises
+        ------
+        UserError
+            The URI is none that pyarrow knows.
+        StorageError
+            What is under it cannot be read.
+        """
+        if not is_uri(address):
+            return cls(Path(address))
+        remote = Remote(str(address))
+        run = cls(remote.directory, remote)
+        run.fetch(run.path)
+        return run
+
+    @classmethod
+    def open(cls, address: str | Path) -> "RunDirectory":
         """Return an existing run directory.
 
         Raises
         ------
         UserError
-            There is nothing at ``path``, or what is there is not a run directory.
+            There is nothing at ``address``, or what is there is not a run directory.
+        StorageError
+            What is under a URI cannot be read.
         """
-        run = cls(Path(path))
-        if not run.path.exists():
-            raise UserError(f"no run directory at {path}; `python -m tune search` makes one")
-        if not run.study_file.is_file():
-            raise UserError(f"{path} is not a run directory: it has no {run.study_file.name}")
-        return run
+        run = cls.at(address)
+        if run.study_file.is_file():
+            return run
+        if run.exists():
+            raise UserError(f"{address} is not a run directory: it has no {run.study_file.name}")
+        raise UserError(f"no run directory at {address}; `python -m tune search` makes one")
+
+    def exists(self) -> bool:
+        """Whether there is anything at its address."""
+        return self.remote.exists(self.path) if self.remote else self.path.exists()
+
+    @property
+    def address(self) -> str:
+        """What a person calls it: its path or its URI."""
+        return str(self.location(self.path))
+
+    def location(self, path: Path) -> str:
+        """Return the path of something in it or, of a run under a URI, its URI."""
+        return str(path) if self.remote is None else self.remote.uri_of(path)
+
+    def fetch(self, *paths: Path) -> None:
+        """Make sure that folders of it are here: of a run under a URI, copy what is not."""
+        if self.remote:
+            for path in paths:
+                self.remote.fetch(path)
+
+    def push(self, *, logs: bool = False) -> None:
+        """Make sure that what has been written is where others look for it: send it, if that is a URI.
+
+        TensorBoard's logs, which change all the time, only if they are asked for.
+        """
+        if self.remote:
+            self.remote.push(logs=logs)
 
     @property
     def study_file(self) -> Path:

@@ -56,7 +56,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         ("figures", run.figures_dir),
     ):
         if path.exists():
-            console.print(f"{name:<11}{path}", highlight=False, soft_wrap=True)
+            console.print(f"{name:<11}{run.location(path)}", highlight=False, soft_wrap=True)
 
 
 def comparison_table(results: Results) -> Table:

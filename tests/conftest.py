@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +21,9 @@ from vae.config import Config
 from vae.data import load_dataset
 from vae.models import build_model
 
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
 MAX_EPOCHS = 3
 
 
@@ -27,6 +32,22 @@ def ray_cluster() -> Iterator[None]:
     """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
     with ray_session(cpus=2, dashboard=False):
         yield
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator["S3Server"]:
+    from tests.s3_server import s3_server  # moto takes a second to import
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: "S3Server") -> Iterator["S3Server"]:
+    """An S3 server with one bucket, without faults."""
+    _s3_server.requests.clear()
+    yield _s3_server
+    _s3_server.serve()
 
 
 def write_study(path: Path) -> RunDirectory:
@@ -115,6 +136,19 @@ def write_study(path: Path) -> RunDirectory:
 def study(tmp_path: Path) -> RunDirectory:
     """A finished search, not evaluated yet."""
     return write_study(tmp_path / "runs" / "tiny")
+
+
+@pytest.fixture
+def study_uri(s3: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same as another machine has left it under a URI; what is fetched goes to ``tmp_path / "here"``."""
+    uri = s3.uri(f"{tmp_path.name}/tiny")
+    run = RunDirectory.at(uri)
+    written = write_study(tmp_path / "there" / "tiny")
+    shutil.copytree(written.path, run.path, dirs_exist_ok=True)
+    run.push()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here"))
+    return uri
 
 
 @pytest.fixture(scope="session")

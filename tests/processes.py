@@ -19,7 +19,7 @@ run(main)
 """
 
 
-def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start_tune(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """Start `python -m tune …` from another directory; its workers must find the packages all the same.
 
     Without the dashboard, ten processes that would only slow down what is tested.
@@ -28,7 +28,8 @@ def start_tune(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, *quick],
         cwd=cwd,
-        env=own_environment() | {"TUNE_GLOBAL_CHECKPOINT_S": "0.5"},  # what Tune logs is soon on disk
+        # What Tune logs is soon on disk.
+        env=own_environment() | {"TUNE_GLOBAL_CHECKPOINT_S": "0.5"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ import yaml
 from evaluation.run_directory import RunDirectory
 from evaluation.rungs import rung_epochs
 from evaluation.tables import read_table
+from evaluation.uri import join
 from tests.processes import STATES, start_tune
 from tune import journal
 from tune.trial_data import TrialData
@@ -54,8 +55,10 @@ class Kill:
     epochs: int
 
 
-def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
+def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None = None) -> list[Kill]:
     """Carry one search through some kills to its end and check it; returns what was done to it.
+
+    With a URI as ``storage``, each process finds nothing of what the one before had on this machine.
 
     Raises
     ------
@@ -64,7 +67,11 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
     """
     rng = random.Random(seed)
     (directory / "space.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False))
-    run = RunDirectory(directory / "runs" / "soak")
+    address = str(directory / "runs" / "soak") if storage is None else str(join(storage, "soak"))
+
+    def look() -> RunDirectory:
+        return RunDirectory.at(address)
+
     options = {
         "--dataset": "digits",
         "--space": "space.yaml",
@@ -73,17 +80,22 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
         "--max-epochs": MAX_EPOCHS,
         "--grace-period": GRACE_PERIOD,
         "--seed": seed,
+        "--storage": storage or "runs",
     }
     command = ["search", *(str(word) for pair in options.items() for word in pair), "--no-evaluate"]
     kills, finished = [], {}
-    for _ in range(n_kills):
-        process = start_tune(*command, cwd=directory)
+    for number in range(n_kills):
+        own = directory / f"machine-{number}"
+        own.mkdir()
+        # Ray's sockets have no room for a long path.
+        process = start_tune(*command, cwd=directory, TMPDIR=str(own), RAY_TMPDIR="/tmp")
         begun = time.monotonic()
         # From the first moments, in which nothing is written yet, to the middle of the trials.
-        while process.poll() is None and not run.journal_file.exists():
+        while process.poll() is None and not look().journal_file.exists():
             time.sleep(0.05)
-        n_lines = _lines(run) + rng.randint(0, LINES // n_kills)
-        while process.poll() is None and _lines(run) < n_lines:
+        assert process.poll() is None, process.communicate()
+        n_lines = _lines(look()) + rng.randint(0, LINES // n_kills)
+        while process.poll() is None and _lines(look()) < n_lines:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
         if process.poll() is not None:
@@ -96,17 +108,20 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2) -> list[Kill]:
                 time.sleep(0.01)
             _kill(process, "driver", rng)
         process.wait()
+        _forget(own)
         after_s = time.monotonic() - begun
-        told = journal.open_study(run.journal_file, "soak").trials
+        told = journal.open_study(look().journal_file, "soak").trials
         for number, completed_at in finished.items():
             assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
         finished = {t.number: t.datetime_complete for t in told if t.state.is_finished()}
         kills.append(Kill(victim, after_s, len(told), sum(len(t.intermediate_values) for t in told)))
-        command = ["resume", str(run.path)]
-    process = start_tune("resume", str(run.path), cwd=directory)
+        command = ["resume", address]
+    process = start_tune("resume", address, cwd=directory)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     assert "Traceback" not in err, err
+    run = look()
+    run.fetch(run.checkpoints_dir)
     told = journal.open_study(run.journal_file, "soak").trials
     for number, completed_at in finished.items():
         assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
@@ -164,6 +179,13 @@ def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]
     assert losses == [r["val_loss"] for _, r in sorted(curves[row["trial_id"]].items())]
 
 
+def _forget(machine: Path) -> None:
+    """Delete what a dead driver has left, but for the lock that tells at once that it is dead."""
+    for path in machine.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            path.unlink(missing_ok=True)
+
+
 def _lines(run: RunDirectory) -> int:
     return run.journal_file.read_bytes().count(b"\n")
 
@@ -187,11 +209,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    parser.add_argument("--storage", help="URI under which each round has a folder")
     arguments = parser.parse_args()
     for seed in range(arguments.seed, arguments.seed + arguments.rounds):
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
-            kills = soak_round(Path(directory), seed)
+            storage = arguments.storage and str(join(arguments.storage, Path(directory).name))
+            kills = soak_round(Path(directory), seed, storage=storage)
         done = "; ".join(f"{k.victim} at {k.after_s:.1f} s, {k.epochs} epochs in" for k in kills)
         print(
             f"{datetime.now():%X} round {seed}: right, {time.monotonic() - begun:.0f} s ({done})", flush=True

@@ -57,7 +57,10 @@ def resume(arguments: argparse.Namespace) -> int:
             "of its own, such as 30m, to go on"
         )
         return 0
-    with old_study(run, time_budget_s=arguments.time_budget or _budget_left(run, record)) as study:
+    changes = {"time_budget_s": arguments.time_budget or _budget_left(run, record)}
+    if arguments.data_dir is not None:
+        changes["data_dir"] = arguments.data_dir
+    with old_study(run, **changes) as study:
         return _carry_out(study, arguments)
 
 
@@ -80,7 +83,7 @@ def extend(arguments: argparse.Namespace) -> int:
         "max_epochs": max_epochs,
         "time_budget_s": arguments.time_budget,
     }
-    for name in ("finalists", "finalist_seeds"):
+    for name in ("finalists", "finalist_seeds", "data_dir"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     with old_study(run, **changes) as study:
@@ -111,8 +114,9 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
                 run_search(study, console, interruption, budget)
         if study.n_lost and interruption.reason is None:
             raise ClusterError(
-                f"{study.n_lost} trials lost their workers again and again; see {study.run.ray_dir}, "
-                f"`python -m tune resume {study.run.path}` goes on"
+                f"{study.n_lost} trials lost their workers again and again; see "
+                f"{study.run.location(study.run.ray_dir)}, `python -m tune resume {study.run.address}` "
+                "goes on"
             )
         _print_best(study, console)
         if interruption.reason == INTERRUPTED or study.best is None or not plan.evaluate:
@@ -120,17 +124,20 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if interruption.reason == INTERRUPTED:
             study.end("interrupted")
             console.print(
-                f"interrupted; what was done is in {study.run.path}, "
-                f"`python -m tune resume {study.run.path}` goes on"
+                f"interrupted; what was done is in {study.run.address}, "
+                f"`python -m tune resume {study.run.address}` goes on"
             )
             return INTERRUPTED_CODE
         if study.best is not None and plan.evaluate:
             _evaluate(study, console, budget)
         study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)
         if study.best is None:
-            console.print(f"no trial trained its full budget, see {study.run.trials_file}", style="red")
+            console.print(
+                f"no trial trained its full budget, see {study.run.location(study.run.trials_file)}",
+                style="red",
+            )
             return 1
-        console.print(f"everything is in {study.run.path}")
+        console.print(f"everything is in {study.run.address}")
     return 0
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from evaluation.uri import address
 from tune.objective import MODES
 from tune.plan import Plan
 from tune.samplers import SAMPLERS
 from tune.space_file import DEFAULT_SPACE, load_space
 from tune.stopping import SCHEDULERS
 from vae.command_line import Parser
-from vae.errors import UserError
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
@@ -25,15 +25,11 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     StorageError
         The space file cannot be read.
     """
-    if "://" in arguments.storage:
-        raise UserError(
-            f"--storage must be a local directory, got '{arguments.storage}'; object stores do not work yet"
-        )
     return Plan(
         dataset=arguments.dataset,
         data_dir=arguments.data_dir,
         name=arguments.name,
-        storage=Path(arguments.storage).expanduser(),
+        storage=arguments.storage,
         trials=arguments.trials,
         max_epochs=arguments.max_epochs,
         grace_period=arguments.grace_period or max(1, arguments.max_epochs // 4),
@@ -78,7 +74,7 @@ def make_parser() -> Parser:
         "Pareto front, weak trials are stopped by the first",
     )
     what.add_argument(
-        "--warm-start", type=Path, metavar="RUN", help="try the best configurations of another study first"
+        "--warm-start", type=address, metavar="RUN", help="try the best configurations of another study first"
     )
     what.add_argument(
         "--seed", type=_whole(0), default=0, help="seed of splits, proposals and trials (%(default)s)"
@@ -125,7 +121,12 @@ def make_parser() -> Parser:
     how.add_argument("--no-evaluate", action="store_true", help="stop after the search")
     where = find.add_argument_group("where")
     where.add_argument("--name", help="name of the run (<dataset>-<time>)")
-    where.add_argument("--storage", default="runs", help="directory of all runs (%(default)s)")
+    where.add_argument(
+        "--storage",
+        type=address,
+        default="runs",
+        help="directory of all runs, or a URI such as s3://bucket/prefix (%(default)s)",
+    )
     where.add_argument(
         "--address", help="Ray cluster to join: auto or HOST[:PORT] (a new one on this machine)"
     )
@@ -148,14 +149,17 @@ def make_parser() -> Parser:
     more.add_argument("--finalists", type=_whole(1), help="best trials that are evaluated")
     more.add_argument("--finalist-seeds", type=_whole(0), help="fresh seeds for each finalist")
     for command in (go_on, more):
-        command.add_argument("run", type=Path, help="directory of the run")
+        command.add_argument("run", type=address, help="directory or URI of the run")
         command.add_argument(
             "--time-budget", type=duration, help="end within for example 30m, evaluation included"
         )
         command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
+        command.add_argument(
+            "--data-dir", type=Path, help="where data sets are kept, if not where the search found its own"
+        )
 
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
-    show.add_argument("run", type=Path, help="directory of the run")
+    show.add_argument("run", type=address, help="directory or URI of the run")
     for command in (find, go_on, more):
         command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")
     for command in (find, go_on, more, show):

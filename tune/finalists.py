@@ -114,6 +114,7 @@ def retrain_finalists(
             row = _collect(run, ready, under_way.pop(ready))
             rows[row["trial_id"], row["seed"]] = row
             write_table(list(rows.values()), FINALIST_SEEDS, run.finalist_seeds_file)
+            run.push()
             progress.show(row, objective)
     return 0
 

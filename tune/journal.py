@@ -2,6 +2,9 @@
 
 Each proposal, each epoch's objective and each end is on disk before the search goes on, so the journal is the
 memory of a search: a killed one is continued from it. A trial that waits to be continued is WAITING.
+
+Of a study under a URI it is sent there before a trial starts, and with the tables; epochs that it lacks there
+come back from the trials' own checkpoints, see `tune.resume`.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from evaluation.claim import is_claimed
 from evaluation.lock import exclusive
 from evaluation.run_directory import RunDirectory
 from vae.errors import StorageError, UserError
@@ -21,10 +22,11 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
         The directory cannot be written.
     """
     with exclusive(
+        run,
         run.lock_file,
         lambda: (
-            f"another process is at work on {run.path}{_holder(run)}; wait for it, or watch it with "
-            f"`python -m tune status {run.path}`"
+            f"another process is at work on {run.address}{_holder(run)}; wait for it, or watch it with "
+            f"`python -m tune status {run.address}`"
         ),
     ):
         yield
@@ -32,6 +34,8 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
 
 def is_held(run: RunDirectory) -> bool:
     """Whether a driver is at work on a run directory."""
+    if run.remote is not None:
+        return is_claimed(run.remote, run.lock_file)
     try:
         with driver_lock(run):
             return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from evaluation.uri import address
 from tune.samplers import check_sampler
 from tune.space import Space
 from tune.space_file import parse_space
@@ -19,7 +20,7 @@ class Plan:
     dataset: str
     data_dir: Path | None
     name: str | None
-    storage: Path
+    storage: str | Path
     trials: int
     max_epochs: int
     grace_period: int
@@ -30,7 +31,7 @@ class Plan:
     objectives: tuple[str, ...] | None
     sampler: str
     seed: int
-    warm_start: Path | None
+    warm_start: str | Path | None
     finalists: int
     finalist_seeds: int
     evaluate: bool
@@ -75,7 +76,7 @@ class Plan:
         values = dict(record["arguments"])
         try:
             for name in ("data_dir", "storage", "warm_start"):
-                values[name] = None if values[name] is None else Path(values[name])
+                values[name] = None if values[name] is None else address(values[name])
             values["objectives"] = tuple(record["objective"])
             return cls(**values, space=parse_space(record["space"]))
         except (KeyError, TypeError) as error:

@@ -17,9 +17,10 @@ from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read
 from tune.objective import Objective, pareto_front
 from tune.outcome import COMPLETED, INTERRUPTED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
 from tune.scheduler import TIME_ATTR
-from tune.trial_files import keep_best
+from tune.shared_storage import NotShared
+from tune.trial_files import CheckpointUnreachable, keep_best
 from vae.config import Config
-from vae.errors import StorageError
+from vae.errors import StorageError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Recorder(Callback):
         """Called with Ray's trial id at the end of a trial: an error is known here first."""
         self.cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None
         """What the scheduler knows: the rung of a trial's last decision, and the cutoff there."""
+        self.failure: UserError | None = None
+        """Why the search could not go on; of what a callback raises, Tune keeps no more than a traceback."""
         self.trials: dict[str, dict[str, Any]] = {}
         self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self._running: dict[str, Trial] = {}  # those of Ray that have not ended
@@ -59,6 +62,7 @@ class Recorder(Callback):
         self._written_at = -math.inf
         self._write_seconds = 0.0
         self._changed = self._urgent = False
+        self._complaint = ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks with the experiment; nothing reads that.
@@ -75,11 +79,18 @@ class Recorder(Callback):
                 self.write()
             except StorageError as error:  # a full disk may be freed before the end, where it counts
                 self._written_at = self._clock()
-                logger.warning("%s", error)
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    logger.warning("%s", error)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         row = self._row(trial)
         self._change(row, status=RUNNING, started_at=row["started_at"] or _now())
+        try:
+            self.run.push()  # what was proposed must be known there before a checkpoint of it is
+        except StorageError as error:
+            self.failure = error
+            raise
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -113,6 +124,13 @@ class Recorder(Callback):
         if trial.run_metadata.num_failures <= trial.max_failures:
             # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
             logger.warning("%s lost its worker before it began; it goes on later", row["trial_id"])
+            self._end(trial, cut_short(INTERRUPTED))
+            return
+        if isinstance(error, NotShared):
+            self.failure = error
+            raise error
+        if isinstance(error, CheckpointUnreachable):
+            logger.warning("%s: %s; it goes on later", row["trial_id"], error)
             self._end(trial, cut_short(INTERRUPTED))
             return
         self._change(row, error=_one_line(error))
@@ -152,6 +170,7 @@ class Recorder(Callback):
         epochs = [row for by_epoch in self.epochs.values() for _, row in sorted(by_epoch.items())]
         write_table(epochs, EPOCHS, self.run.epochs_file)
         write_table(list(self.trials.values()), TRIALS, self.run.trials_file)
+        self.run.push()
         self._written_at = self._clock()
         self._write_seconds = self._written_at - begun
         self._changed = self._urgent = False
@@ -218,11 +237,16 @@ class Recorder(Callback):
         """Record how a trial ended and keep the model of its best epoch."""
         row = self.trials[trial_id]
         self._change(row, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
+        self.keep(trial_id)
+
+    def keep(self, trial_id: str) -> None:
+        """Keep the model of a trial's best epoch, if there is one and it can be written."""
+        row = self.trials[trial_id]
         try:
             if keep_best(self.run, trial_id, row["best_epoch"]):
                 kept = self.run.checkpoint_dir(trial_id).relative_to(self.run.path)
                 self._change(row, checkpoint=kept.as_posix())
-        except OSError as error:
+        except (OSError, StorageError) as error:
             logger.warning("cannot keep the checkpoint of %s: %s", trial_id, error)
 
     def _mark_pareto(self) -> None:

@@ -65,9 +65,10 @@ class Resumption:
         trial_id = trial.user_attrs.get(journal.TRIAL_ID) or trial_name(trial.number, sampled)
         params = trial_params(sampled, trial.number, max_epochs=self.max_epochs, seed=self.seed)
         row = self.recorder.open(trial_id, trial.number, params)
-        checkpoint = newest_checkpoint(self.run, trial_id)
-        history = checkpoint.history if checkpoint else []
         known = self.recorder.epochs.get(trial_id, {})
+        told = trial.state.is_finished() and journal.curve(trial).keys() <= known.keys()
+        checkpoint = None if told else newest_checkpoint(self.run, trial_id)
+        history = checkpoint.history if checkpoint else []
         for result in history:
             if result["epoch"] not in known:
                 self.recorder.record_epoch(trial_id, result)
@@ -83,17 +84,25 @@ class Resumption:
             self._settle_row(row, outcome, self.study._storage.get_trial(trial._trial_id))
             return None
         self.recorder.reopen(trial_id, self.max_epochs)
-        path = checkpoint.path if checkpoint else None
-        return Unfinished(trial.number, trial_id, trial._trial_id, params, path)
+        left = checkpoint.location if checkpoint else None
+        return Unfinished(trial.number, trial_id, trial._trial_id, params, left)
 
     def _catch_up(self, trial: FrozenTrial, trial_id: str, history: list[dict[str, Any]]) -> Outcome | None:
-        """Store the epochs that the journal has missed, and judge them as if they had just been reported."""
+        """Store the epochs that the journal has missed, and judge the last as if it had just been reported.
+
+        Those before it were judged, or the trial would not have gone on: a journal under a URI may be older.
+        """
         outcome, known = journal.announced(trial), journal.curve(trial)
         for result in history:
             epoch, values = result["epoch"], objective_values(result, self.objectives)
             if epoch in known or values is None:
                 continue
             journal.record_epoch(self.study, trial._trial_id, epoch, values)
+            if result is not history[-1]:
+                restore_rule(
+                    self.scheduler, [self.study._storage.get_trial(trial._trial_id)], self.objectives[0]
+                )
+                continue
             judged = outcome is None and epoch < self.max_epochs
             if judged and self.scheduler.judge(trial_id, trial.number, epoch, values[0]):
                 outcome = Outcome(STOPPED_EARLY, RUNG)
@@ -103,6 +112,8 @@ class Resumption:
 
     def _settle_row(self, row: dict[str, Any], outcome: Outcome, trial: FrozenTrial) -> None:
         if (row["status"], row["stop_reason"]) == (outcome.status, outcome.stop_reason):
+            if row["checkpoint"] is None and row["best_epoch"] is not None:
+                self.recorder.keep(row["trial_id"])  # it could not be written then
             return
         if outcome.stop_reason == RUNG and journal.CUTOFF in trial.user_attrs:
             row["rung"], row["cutoff"] = trial.user_attrs[journal.CUTOFF]

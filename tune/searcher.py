@@ -48,7 +48,8 @@ class Unfinished:
     trial_id: str
     optuna_id: int
     params: dict[str, Any]
-    checkpoint: Path | None
+    checkpoint: str | None
+    """Where it lies, see `tune.trial_files.TrialCheckpoint`."""
 
 
 class OptunaSearcher(Searcher):
@@ -165,14 +166,12 @@ def objective_values(result: Mapping[str, Any], objectives: Sequence[Objective])
     return tuple(finite) if len(finite) == len(values) else None
 
 
-def _ray_config(
-    number: int, trial_id: str, params: dict[str, Any], checkpoint: Path | None
-) -> dict[str, Any]:
+def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
     return {
         "trial_id": trial_id,
         "number": number,
         "params": params,
-        "resume_from": None if checkpoint is None else str(checkpoint),
+        "resume_from": checkpoint,
     }
 
 

@@ -31,7 +31,7 @@ def print_status(run: RunDirectory, console: Console) -> None:
     )
     state = study["status"]
     if state == "running" and not is_held(run):
-        state = f"killed (`python -m tune resume {run.path}` goes on)"
+        state = f"killed (`python -m tune resume {run.address}` goes on)"
     console.print(f"{study['name']}: {state}, {summary} of {study['arguments']['trials']}")
     console.print(
         trial_table(rows, objective, max_epochs=study["max_epochs"], best=best, width=console.width)

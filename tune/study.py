@@ -29,6 +29,7 @@ from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
 from evaluation.run_directory import RunDirectory
+from evaluation.uri import check_writable, is_uri, join
 from tune import journal
 from tune.budget import TimeBudget
 from tune.cluster import TrialResources, trial_resources
@@ -41,9 +42,11 @@ from tune.plan import Plan
 from tune.progress import Progress
 from tune.provenance import code_version, hardware, versions
 from tune.recorder import Recorder
+from tune.remote_checkpoints import RemoteCheckpoints
 from tune.resume import Resumption, restore_rule
 from tune.scheduler import EarlyStopping
 from tune.searcher import OptunaSearcher
+from tune.shared_storage import check_shared
 from tune.trainable import Collapse, train_trial
 from tune.trial_data import TrialData
 from tune.trial_files import new_session_dir
@@ -78,10 +81,12 @@ class Study:
         """Update the record and write `study.json` so that a reader never sees half of it."""
         self.record |= changes
         write_text(json.dumps(self.record, indent=2) + "\n", self.run.study_file)
+        self.run.push()
 
     def end(self, status: str) -> None:
         """Say how this session ended."""
         self.record["sessions"][-1] |= {"finished_at": _now(), "status": status}
+        self.run.push(logs=True)
         self.save(status=status, finished_at=_now())
 
     @property
@@ -108,6 +113,8 @@ def new_study(plan: Plan) -> Iterator[Study]:
     """
     searched = plan.space.searched
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
+    if is_uri(plan.storage):
+        check_writable(str(plan.storage))
     dataset = load_dataset(plan.dataset, plan.data_dir)
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
@@ -119,12 +126,22 @@ def new_study(plan: Plan) -> Iterator[Study]:
     run, made = _new_directory(plan.storage, name)
     study = Study(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
-        with driver_lock(run), _at_work(study):
+        with driver_lock(run), _removed_unless_started(study), _at_work(study):
             yield study
     finally:
         if not study.started:
             shutil.rmtree(run.path, ignore_errors=True)
             _remove(made)
+
+
+@contextmanager
+def _removed_unless_started(study: Study) -> Iterator[None]:
+    """Leave nothing of a study without trials under a URI, as long as it is certain that it is ours."""
+    try:
+        yield
+    finally:
+        if study.run.remote and not study.started:
+            study.run.remote.delete(study.run.path)
 
 
 @contextmanager
@@ -139,9 +156,13 @@ def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
         A file of the run directory cannot be read.
     """
     with driver_lock(run):
+        if run.remote:  # what the last driver has written until it let go
+            run.remote.fetch(run.path, again=True)
         record = run.read_study()
         plan = replace(Plan.of_record(record), **changes)
         described = record["dataset"]
+        if changes.get("data_dir"):
+            described["data_dir"] = str(changes["data_dir"].expanduser().absolute())
         data_dir = None if described["data_dir"] is None else Path(described["data_dir"])
         dataset = load_dataset(described["path"], data_dir)
         if dataset.fingerprint != described["fingerprint"]:
@@ -192,6 +213,7 @@ def run_search(
     """
     plan, run, objective = study.plan, study.run, study.objectives[0]
     resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+    check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
     recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)
     optuna_study = _open_journal(study, scheduler)
@@ -254,7 +276,12 @@ def run_search(
         at_end.callback(searcher.close)
         if tuner is not None:
             with interruption.catching_signals(), progress:
-                tuner.fit()
+                try:
+                    tuner.fit()
+                except Exception:
+                    if recorder.failure:
+                        raise recorder.failure from None
+                    raise
 
 
 def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
@@ -290,7 +317,7 @@ def _tuner(
     """Return what runs the trials; None if there is none to run."""
     if n_samples < 1:
         return None
-    plan = study.plan
+    plan, remote = study.plan, study.run.remote
     directory = new_session_dir(study.run)
     trainable = with_parameters(
         train_trial,
@@ -298,6 +325,7 @@ def _tuner(
         objective=study.objectives[0],
         n_threads=resources.n_threads,
         collapse=Collapse(plan.min_active_units, after=plan.grace_period),
+        remote=RemoteCheckpoints(remote.filesystem, remote.at(directory)) if remote else None,
     )
     return Tuner(
         with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -320,17 +348,17 @@ def _tuner(
     )
 
 
-def _new_directory(storage: Path, name: str) -> tuple[RunDirectory, list[Path]]:
+def _new_directory(storage: str | Path, name: str) -> tuple[RunDirectory, list[Path]]:
     """Make a run directory; also returns the directories that this took, innermost first."""
     if not name or name != Path(name).name or name.startswith("."):
         raise UserError(f"the name of a run must be a plain directory name, got '{name}'")
-    run = RunDirectory(storage / name)
+    run = RunDirectory.at(join(storage, name))
     made: list[Path] = []
     try:
-        if run.path.exists():
+        if run.exists():
             raise UserError(f"there is a run named '{name}' in {storage} already; choose another --name")
         made = [path for path in (run.path, *run.path.parents) if not path.exists()]
-        run.path.mkdir(parents=True)
+        run.path.mkdir(parents=True, exist_ok=run.remote is not None)
     except OSError as error:
         _remove(made)
         raise StorageError(f"cannot create {run.path}: {error.strerror}; choose another --storage") from error

@@ -5,9 +5,11 @@ import logging
 import math
 import random
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 import ray
 import torch
-from ray.tune import Checkpoint, get_checkpoint, report
+from ray.tune import Checkpoint, get_checkpoint, get_context, report
 
 from evaluation.knn import knn_accuracy
 from tune.objective import Objective
 from tune.outcome import COLLAPSED, NAN, OUT_OF_MEMORY
+from tune.remote_checkpoints import RemoteCheckpoints
 from tune.scheduler import STOP_REASON, TIME_ATTR
+from tune.shared_storage import NotShared
 from tune.trial_data import TrialData
 from tune.trial_files import BEST_DIR, read_history, write_history
 from vae.checkpoint import load_model, save_model
@@ -33,6 +37,7 @@ from vae.training import EpochEnd, train
 logger = logging.getLogger(__name__)
 
 N_NEIGHBORS = 10
+NO_CLUSTER_STORAGE = "Unable to set up cluster storage"  # Ray misses the file that its driver has written
 CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeError
 
 
@@ -59,13 +64,18 @@ def train_trial(
     objective: Objective,
     n_threads: int,
     collapse: Collapse,
+    remote: RemoteCheckpoints | None = None,
 ) -> None:
-    """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`."""
+    """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`.
+
+    Its checkpoints go to ``remote``, where the study lies under a URI.
+    """
     params = config["params"]
+    remote = remote and remote.of_trial(config["trial_id"])
     device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
-        reporter = _Reporter(Path(directory), data, device, objective, collapse)
+        reporter = _Reporter(Path(directory), data, device, objective, collapse, remote)
         try:
             train(
                 Config.from_params(params),
@@ -93,8 +103,10 @@ class _Reporter:
         device: torch.device,
         objective: Objective,
         collapse: Collapse,
+        remote: RemoteCheckpoints | None,
     ) -> None:
         self.directory = directory
+        self.remote = remote
         self.collapse = collapse
         self.n_train = len(data.train_images)
         self.history: list[dict[str, Any]] = []
@@ -107,11 +119,15 @@ class _Reporter:
 
     def take_up(self, left: str | None) -> Path | None:
         """Unpack the checkpoint that Tune restores from, or that an earlier driver has ``left``, if any."""
-        checkpoint = get_checkpoint() or (Checkpoint.from_directory(left) if left else None)
-        if checkpoint is None:
-            return None
-        with checkpoint.as_directory() as source:
-            shutil.copytree(source, self.directory, dirs_exist_ok=True)
+        if self.remote:
+            if not self.remote.load(self.directory, left):
+                return None
+        else:
+            checkpoint = get_checkpoint() or (Checkpoint.from_directory(left) if left else None)
+            if checkpoint is None:
+                return None
+            with checkpoint.as_directory() as source:
+                shutil.copytree(source, self.directory, dirs_exist_ok=True)
         self.history = read_history(self.directory)
         if (self.directory / BEST_DIR).is_dir():
             self.best = load_model(self.directory / BEST_DIR).metrics[self.objective.name]
@@ -152,12 +168,28 @@ class _Reporter:
         end.state.save(self.directory)
         self.history.append(result | {"is_best": is_best})
         write_history(self.directory, self.history)
-        report(result, checkpoint=Checkpoint.from_directory(self.directory))
+        if self.remote:
+            self.remote.save(self.directory, end.epoch)
+            report(result)
+        else:
+            with _on_shared_storage():
+                report(result, checkpoint=Checkpoint.from_directory(self.directory))
         return False
 
     def out_of_memory(self) -> None:
         """Report why the trial ends; there is no epoch to go with it."""
         report({TIME_ATTR: self.epoch, STOP_REASON: OUT_OF_MEMORY, self.objective.name: math.nan})
+
+
+@contextmanager
+def _on_shared_storage() -> Iterator[None]:
+    """Tell of a node that has joined since the driver asked all of them for its directory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if NO_CLUSTER_STORAGE not in str(error):
+            raise
+        raise NotShared.by(socket.gethostname(), get_context().get_trial_dir()) from error
 
 
 class ValidationKnn:

@@ -13,31 +13,44 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from evaluation.remote import Remote
 from evaluation.run_directory import RunDirectory
 from vae.atomic import write_text
-from vae.checkpoint import MODEL_FILE, read_tensors
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_tensors
 from vae.errors import StorageError
 from vae.state import STATE_FILE
 
 BEST_DIR = "best"
 """Inside a checkpoint: the model of the best epoch so far, beside the state of the last."""
 
+CHECKPOINT = "checkpoint_"
+"""How the name of a checkpoint's directory begins."""
+
 HISTORY_FILE = "history.json"
 """Inside a checkpoint: what the trial reported at each epoch, for the case that its driver dies."""
+
+
+class CheckpointUnreachable(StorageError):
+    """A checkpoint could not be written or read where the study lies; its trial is as good as before."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialCheckpoint:
     """A checkpoint that is whole: its state is that of the last epoch in ``history``."""
 
-    path: Path
+    location: str
+    """Its path, of a run under a URI that on its filesystem."""
     history: list[dict[str, Any]]
 
 
 def new_session_dir(run: RunDirectory) -> Path:
     """Return where Tune keeps what it does next; it is not there yet."""
     later = (run.ray_dir / f"session-{number}" for number in count(2))
-    return next(path for path in chain([run.ray_dir], later) if not path.exists())
+    return next(path for path in chain([run.ray_dir], later) if not _is_taken(run, path))
+
+
+def _is_taken(run: RunDirectory, path: Path) -> bool:
+    return path.exists() or (run.remote is not None and run.remote.exists(path))
 
 
 def write_history(directory: Path, history: list[dict[str, Any]]) -> None:
@@ -59,7 +72,11 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 
 def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | None:
     """Return the whole checkpoint of the latest epoch of a trial; one may be half written."""
-    found = [checkpoint for path in _checkpoint_dirs(run, trial_id) if (checkpoint := _whole(path))]
+    found = [
+        TrialCheckpoint(run.remote.at(path) if run.remote else str(path), history)
+        for path in _checkpoint_dirs(run, trial_id)
+        if (history := whole_history(path)) is not None
+    ]
     return max(found, key=lambda checkpoint: len(checkpoint.history), default=None)
 
 
@@ -70,6 +87,8 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     the newest checkpoint yet; so they are taken from where the trial put them, and looked into.
     """
     target = run.checkpoint_dir(trial_id)
+    if run.remote:
+        return _keep_best_there(run, run.remote, trial_id, epoch)
     if _model_epoch(target) == epoch is not None:
         return True
     for checkpoint in _checkpoint_dirs(run, trial_id):
@@ -85,12 +104,43 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     return False
 
 
+def _keep_best_there(run: RunDirectory, remote: Remote, trial_id: str, epoch: int | None) -> bool:
+    """Do the same under a URI, where what is whole can be told from its history, without fetching models."""
+    target = run.checkpoint_dir(trial_id)
+    for checkpoint in _remote_checkpoint_dirs(run, remote, trial_id):
+        names = {info.base_name for info in remote.list(checkpoint / BEST_DIR)}
+        if not {CONFIG_FILE, MODEL_FILE} <= names or not remote.exists(checkpoint / HISTORY_FILE):
+            continue
+        if epoch is not None and _best_epoch(json.loads(remote.read(checkpoint / HISTORY_FILE))) == epoch:
+            for name in (CONFIG_FILE, MODEL_FILE):
+                remote.copy(checkpoint / BEST_DIR / name, target / name)
+            return True
+    run.fetch(target)
+    return _model_epoch(target) == epoch is not None
+
+
+def _remote_checkpoint_dirs(run: RunDirectory, remote: Remote, trial_id: str) -> Iterator[Path]:
+    sessions = [info.base_name for info in remote.list(run.ray_dir) if info.base_name.startswith("session-")]
+    for session in ["", *sessions]:
+        directory = run.ray_dir / session / trial_id
+        found = [info.base_name for info in remote.list(directory)]
+        yield from (directory / name for name in reversed(found) if name.startswith(CHECKPOINT))
+
+
 def _checkpoint_dirs(run: RunDirectory, trial_id: str) -> Iterator[Path]:
-    for pattern in (f"{trial_id}/checkpoint_*", f"session-*/{trial_id}/checkpoint_*"):
+    """Yield a trial's checkpoints; under a URI copies of them, each gone when the next is asked for."""
+    if run.remote:
+        for path in _remote_checkpoint_dirs(run, run.remote, trial_id):
+            run.fetch(path)
+            yield path
+            shutil.rmtree(path, ignore_errors=True)
+        return
+    for pattern in (f"{trial_id}/{CHECKPOINT}*", f"session-*/{trial_id}/{CHECKPOINT}*"):
         yield from sorted(run.ray_dir.glob(pattern), reverse=True)
 
 
-def _whole(path: Path) -> TrialCheckpoint | None:
+def whole_history(path: Path) -> list[dict[str, Any]] | None:
+    """Return the history of a checkpoint, None if that is half written."""
     try:
         history = read_history(path)
         state_epoch = read_tensors(path / STATE_FILE)[1]["epoch"]
@@ -99,7 +149,7 @@ def _whole(path: Path) -> TrialCheckpoint | None:
     best = _model_epoch(path / BEST_DIR)
     if [row.get("epoch") for row in history] != list(range(1, state_epoch + 1)):
         return None
-    return TrialCheckpoint(path, history) if best == _best_epoch(history) else None
+    return history if best == _best_epoch(history) else None
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> int | None:

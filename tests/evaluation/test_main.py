@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation import evaluate, pipeline
 from evaluation.__main__ import main
 from evaluation.tables import TRIALS, read_table, write_table
 from vae.errors import StorageError, UserError
@@ -41,6 +42,36 @@ def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(stud
     table = read_table(output / "evaluations.parquet").to_pandas()
     assert set(table["trial_id"]) == {path.name for path in study.checkpoints_dir.iterdir()}
     assert set(table.query("metric == 'knn_accuracy'")["n_neighbors"]) == {3, 10}
+
+
+def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+    assert main([study_uri, "--methods", "raw,vae", "--finalists", "1"]) == 0
+    output = capsys.readouterr().out
+    assert "best 0001-conv-10d" in output
+    assert study_uri.replace("/tiny", "/tiny/report.html") in output
+    fetched = {path.parent.name for path in (tmp_path / "here").glob("*/tiny/checkpoints/*/*")}
+    assert fetched == {"0001-conv-10d"}
+    keys = [key.removeprefix(f"{tmp_path.name}/tiny/") for key in s3.keys(f"{tmp_path.name}/tiny")]
+    assert {"evaluations.parquet", "predictions.parquet", "evaluation.json", "report.html"} <= set(keys)
+    assert "embeddings/dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet" in keys
+    assert "figures/accuracy.png" in keys
+    assert not [key for key in keys if key.startswith(".") or "/." in key]
+    main(["compare", study_uri, study_uri])
+    assert "best VAE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tool", ["projector", "atlas"])
+def test_tools_that_show_a_run_need_it_on_this_machine(tool):
+    with pytest.raises(UserError, match=f"{tool} takes a directory of this machine, got 's3://bucket/run'"):
+        main([tool, "s3://bucket/run"])
+
+
+def test_results_of_bare_checkpoints_do_not_go_to_a_uri(study):
+    with pytest.raises(
+        UserError, match="--output must be a directory of this machine, got 's3://bucket/out'"
+    ):
+        main([str(study.checkpoints_dir), "--dataset", "digits", "--output", "s3://bucket/out"])
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def complaint(monkeypatch, capsys, tmp_path):
         ),
         (["--name", "a/b"], "the name of a run must be a plain directory name, got 'a/b'"),
         (["--name", ".."], "the name of a run must be a plain directory name, got '..'"),
-        (["--storage", "s3://bucket/runs"], "--storage must be a local directory, got 's3://bucket/runs'"),
+        (["--storage", "ftp://host/runs"], "cannot use 'ftp://host/runs' as storage: Unrecognized"),
         (["--trails", "3"], "--trails"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import pickle
 import shutil
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tests.tune.conftest import KNN, FakeTrial
 from tune import recorder as module
 from tune.objective import Objective
 from tune.recorder import WRITE_EVERY_S, Recorder
+from tune.trial_files import CheckpointUnreachable
 from vae.checkpoint import load_model, save_model
 from vae.config import Config
 from vae.errors import StorageError
@@ -173,6 +175,30 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     assert "\n" not in row["error"]
 
 
+def test_a_trial_whose_checkpoint_cannot_be_written_goes_on_later(recorder, tmp_path, caplog):
+    trial = make_trial()
+    run_error = CheckpointUnreachable("cannot reach the checkpoints: SLOW_DOWN")
+    (tmp_path / "error.pkl").write_bytes(pickle.dumps(run_error))
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    trial.run_metadata.num_failures = 3
+    recorder.on_trial_start(0, [trial], trial)
+    recorder.on_trial_error(0, [trial], trial)
+    (row,) = recorder.trials.values()
+    assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
+    assert "cannot reach the checkpoints: SLOW_DOWN; it goes on later" in caplog.text
+
+
+def test_what_keeps_a_trial_from_starting_is_remembered(recorder, monkeypatch):
+    def fail(run, **logs):
+        raise StorageError("cannot write s3://bucket/run/optuna.journal")
+
+    monkeypatch.setattr(RunDirectory, "push", fail)
+    trial = make_trial()
+    with pytest.raises(StorageError):
+        recorder.on_trial_start(0, [trial], trial)
+    assert "optuna.journal" in str(recorder.failure)
+
+
 def test_a_trial_that_tune_gives_up_too_early_goes_on_later(recorder, tmp_path):
     told = []
     recorder.settle = lambda ray_id, outcome: told.append(outcome)
@@ -221,13 +247,15 @@ def test_the_tables_are_refreshed_every_few_seconds_and_only_after_a_change(reco
     assert len(written) == 4
 
 
-def test_a_full_disk_stops_the_search_at_its_end_only(recorder, monkeypatch, caplog):
+def test_a_full_disk_stops_the_search_at_its_end_only(recorder, clock, monkeypatch, caplog):
     def fail(*arguments):
         raise StorageError("cannot write trials.parquet: No space left on device")
 
     monkeypatch.setattr(module, "write_table", fail)
     recorder.on_step_end(0, [make_trial()])
-    assert "No space left on device" in caplog.text
+    clock.now += WRITE_EVERY_S
+    recorder.on_step_end(0, [make_trial()])
+    assert caplog.text.count("No space left on device") == 1, "it is said once"
     with pytest.raises(StorageError):
         recorder.finish("interrupted")
 

@@ -1,0 +1,167 @@
+"""The filesystems that a URI can name, by way of pyarrow: what is accepted, how long each is asked again."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from pyarrow import fs
+
+from vae.errors import StorageError, UserError
+
+ATOMIC = ("s3", "gcs", "abfs")
+"""Filesystems that have no folders, and on which a file is not there before all of it is."""
+
+S3_ATTEMPTS, S3_PATIENCE = 5, 13
+"""Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
+
+
+def is_uri(address: str | Path) -> bool:
+    """Whether this is the URI of a filesystem rather than a path."""
+    return "://" in str(address)
+
+
+def address(text: str) -> str | Path:
+    """Return what a person gave as the place of a run: a URI as it is, else a path."""
+    return text if is_uri(text) else Path(text).expanduser()
+
+
+def join(folder: str | Path, place: str) -> str | Path:
+    """Return the address of something in a folder; the options behind a URI's question mark stay there."""
+    if isinstance(folder, Path):
+        return folder / place
+    parts = urlsplit(folder)
+    return urlunsplit(parts._replace(path=str(PurePosixPath(parts.path or "/", place))))
+
+
+def last_part(uri: str) -> str:
+    """Return the name of what a URI leads to."""
+    return urlsplit(uri).path.rstrip("/").rpartition("/")[2]
+
+
+def connect(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the filesystem of a URI and the path there; an answer or an error comes within seconds.
+
+    Raises
+    ------
+    UserError
+        pyarrow knows no such filesystem or option, or the URI holds a password, which would be recorded.
+    StorageError
+        It does not answer.
+    """
+    if urlsplit(uri).password:
+        raise UserError(
+            "a storage URI must hold no password, it would be recorded; set it in the environment"
+        )
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except ValueError as error:
+        raise UserError(
+            f"cannot use '{uri}' as storage: {error}; give a directory or a URI such as s3://bucket/prefix"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"cannot reach {uri}: {told(error)}") from error
+    if not path.strip("/"):
+        raise UserError(f"a storage URI must name a bucket or folder, got '{uri}'")
+    if isinstance(filesystem, fs.S3FileSystem):
+        filesystem = RetriedS3.like(filesystem, S3_ATTEMPTS)
+    return filesystem, path.rstrip("/")
+
+
+def check_writable(uri: str) -> None:
+    """Make sure, within seconds, that something can be written under a URI.
+
+    Raises
+    ------
+    UserError
+        pyarrow knows no such filesystem.
+    StorageError
+        Nothing can be written there.
+    """
+    filesystem, path = connect(uri)
+    probe = f"{path}/.probe-{uuid.uuid4().hex}"
+    try:
+        if filesystem.type_name not in ATOMIC:
+            filesystem.create_dir(path)
+        filesystem.open_output_stream(probe).close()
+        filesystem.delete_file(probe)
+    except OSError as error:
+        raise StorageError(f"cannot write {uri}: {told(error)}; choose another --storage") from error
+
+
+def patient(filesystem: fs.FileSystem) -> fs.FileSystem:
+    """Return the same filesystem for what shall not be lost: it tries again for minutes."""
+    return RetriedS3.like(filesystem, S3_PATIENCE) if isinstance(filesystem, fs.S3FileSystem) else filesystem
+
+
+class RetriedS3(fs.S3FileSystem):
+    """S3 with a number of attempts for each request, also where a worker has unpickled it.
+
+    pyarrow's own way counts only pauses, so that a server that says nothing holds it up for two minutes. That
+    which it calls standard has a store of 100 retries, never filled up, and then gives up at once.
+    """
+
+    def __init__(self, attempts: int, **options: Any) -> None:
+        super().__init__(**options, retry_strategy=fs.AwsDefaultS3RetryStrategy(max_attempts=attempts))
+        self._attempts = attempts
+
+    @classmethod
+    def like(cls, filesystem: fs.S3FileSystem, attempts: int) -> Self:
+        """Return one with the options of another."""
+        return cls._restored(attempts, fs.S3FileSystem.__reduce__(filesystem)[1][0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RetriedS3._restored, (self._attempts, super().__reduce__()[1][0])
+
+    @classmethod
+    def _restored(cls, attempts: int, options: dict[str, Any]) -> Self:
+        # A file of less than 5 MB is then one request, not three.
+        return cls(attempts, **options | {"allow_delayed_open": True})
+
+
+def send_file(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
+    """Write a file, which is not there before all of it is, or raise an `OSError`.
+
+    Not by `pyarrow.fs.copy_files`, which says nothing if S3 has refused the file.
+    """
+    if filesystem.type_name in ATOMIC:
+        _write(content, filesystem, target)
+        return
+    folder, name = str(PurePosixPath(target).parent), PurePosixPath(target).name
+    filesystem.create_dir(folder)
+    _write(content, filesystem, f"{folder}/.{name}")
+    filesystem.move(f"{folder}/.{name}", target)
+
+
+def fetch_folder(filesystem: fs.FileSystem, source: str, target: Path) -> None:
+    """Copy a folder from a filesystem into a new directory here, or raise an `OSError`."""
+    target.mkdir(parents=True)
+    fs.copy_files(source, str(target), source_filesystem=filesystem)
+
+
+def _write(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
+    with filesystem.open_output_stream(target) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Make one line of what a filesystem raises: ``cannot <what>: <its own words>``.
+
+    Raises
+    ------
+    StorageError
+        In place of any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {told(error)}") from error
+
+
+def told(error: OSError) -> str:
+    """Return what a filesystem says, without the wrapping of the AWS library."""
+    text = " ".join(str(error).split())
+    return text.rpartition("AWS Error ")[2].partition(" (Request ID")[0][:300]
