@@ -2,15 +2,14 @@
 
 import copy
 
+import boto3
+import moto
 import pytest
 import yaml
 from ray.autoscaler import tags
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.cluster.local_config import CLUSTER_FILE
-
-moto = pytest.importorskip("moto")
-boto3 = pytest.importorskip("boto3")
 
 REGION = "us-west-2"
 
