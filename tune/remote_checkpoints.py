@@ -1,8 +1,7 @@
 """Checkpoints of a trial under a URI, written by the worker itself and complete or an error.
 
 Ray would copy them with `pyarrow.fs.copy_files`, which does not tell when S3 has refused a file, and a trial
-would go on, and its older checkpoint be deleted, with nothing there. Nor does Tune, which knows nothing of
-these, send its whole directory after each, as it does for ``num_to_keep``.
+would go on, and its older checkpoint be deleted, with nothing there.
 """
 
 import logging
