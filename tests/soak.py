@@ -20,7 +20,7 @@ import yaml
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
-from tests.processes import STATES, start_tune
+from tests.processes import STATES, runs_trials, start_tune
 from tune import journal
 from tune.stopping import rung_epochs
 from tune.trial_data import TrialData
@@ -178,7 +178,7 @@ def _kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> No
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.send_signal(signal.SIGKILL)
         else:
-            workers = [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+            workers = [child for child in children if runs_trials(child)]
             if workers:
                 rng.choice(workers).kill()
 

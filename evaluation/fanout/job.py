@@ -81,6 +81,9 @@ def update_job(message: str, metadata: Mapping[str, str]) -> None:
         # A name that was given to `ray job submit` stays.
         info["metadata"] = {JOB_NAME_METADATA_KEY: submission_id} | (info["metadata"] or {}) | dict(metadata)
         info["message"] = message
+        if global_worker.node is not None and global_worker.node.is_head():
+            # When another job is submitted, Ray takes an entry that it has not made itself for a failed one.
+            info |= {"status": JobStatus.RUNNING.value, "error_type": None, "end_time": None}
         _internal_kv_put(_key(submission_id), json.dumps(info), overwrite=True, namespace=KV_NAMESPACE_JOB)
     log.info("%s", message)
 

@@ -103,12 +103,13 @@ def _on_loopback() -> Iterator[None]:
 
     Ray would do so on macOS and Windows; `_node_ip_address="127.0.0.1"` it replaces by an outside address.
     """
-    usual = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    usual, name = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"  # for this process, for Ray's own
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = usual
+        del os.environ[name]
 
 
 def _protect_token(*, make: bool) -> None:
