@@ -17,8 +17,8 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format lock bench bench-evaluation ablation soak cluster-test \
-	clean
+.PHONY: help install data search headline test check format lock bench bench-evaluation bench-scale ablation soak \
+	cluster-test clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: $(INSTALLED)  ## Measure the time of an epoch
 
 bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
+
+bench-scale: $(INSTALLED)  ## Measure what a search of 1,000 trials itself costs
+	RAY_AUTH_MODE=token $(PYTHON) -m tests.benchmarks.scale $(ARGS)
 
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)

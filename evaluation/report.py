@@ -3,6 +3,7 @@
 import base64
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,29 +13,33 @@ import jinja2
 
 from evaluation.embedders import label
 from evaluation.explorer import explorer
+from evaluation.fates import fate_text
 from evaluation.figures import FIGURES, write_figures
 from evaluation.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
 from evaluation.intervals import Interval
 from evaluation.protocols import FEW, FULL
 from evaluation.results import METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
+from evaluation.search_view import search_view
 from evaluation.tables import CONFIG_PREFIX
-from evaluation.wording import p_value, points
+from evaluation.wording import p_value, param_name, points
 from vae.atomic import write_text
 from vae.data import Dataset
 from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-SHOWN_PARAMS = {
-    "architecture": "architecture",
-    "latent_dim": "latent dim",
-    "reconstruction_loss": "loss",
-    "kl_weight": "KL weight",
-    "learning_rate": "learning rate",
-    "batch_size": "batch",
-}
-"""Hyperparameters that the tables show, and the headings of their columns."""
+SHOWN_PARAMS = (
+    "architecture",
+    "latent_dim",
+    "reconstruction_loss",
+    "kl_weight",
+    "learning_rate",
+    "batch_size",
+)
+"""Hyperparameters that the tables show."""
+SEARCH_FIGURES = ["parallel_coordinates", "importance", "learning_curves", "rung_ladder"]
+"""Figures of the trials, which have a section of their own; the first as one can touch it."""
 
 
 def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
@@ -98,11 +103,13 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         metric_names=METRIC_NAMES,
         validation_setting=validation_setting(results),
         trials=results.trial_rows,
-        shown_params={CONFIG_PREFIX + name: heading for name, heading in SHOWN_PARAMS.items()},
+        shown_params={CONFIG_PREFIX + name: param_name(name) for name in SHOWN_PARAMS},
         fates=fates(results),
         figures=_figures(figures_dir),
         best=max((row.test for row in results.comparison if row.test is not None), default=None),
         explorer=explorer,
+        search_view=search_view(results),
+        search_figures=SEARCH_FIGURES,
         few=FEW,
         full=FULL,
         label=label,
@@ -124,14 +131,8 @@ def front_rows(results: Results) -> list[dict[str, Any]]:
 
 def fates(results: Results) -> dict[str, int]:
     """Return how many trials ended in which way, the most frequent first."""
-    reasons = {"rung": "not good enough at a rung", "oom": "out of memory", "time_budget": "time was up"}
-    counts: dict[str, int] = {}
-    for row in results.trial_rows:
-        fate = row["status"].replace("_", " ")
-        if row["stop_reason"]:
-            fate += f": {reasons.get(row['stop_reason'], row['stop_reason'])}"
-        counts[fate] = counts.get(fate, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+    counts = Counter(fate_text(row) for row in results.trial_rows)
+    return dict(counts.most_common())
 
 
 def duration(seconds: float | None) -> str:

@@ -1,4 +1,17 @@
-"""How the terminal and the report write the figures that both show."""
+"""How the terminal, the figures and the report write what several of them show."""
+
+from typing import Any
+
+import numpy as np
+
+_PARAM_NAMES = {
+    "latent_dim": "latent dim",
+    "reconstruction_loss": "loss",
+    "kl_weight": "KL weight",
+    "kl_warmup_epochs": "KL warm-up",
+    "batch_size": "batch",
+    "ssim_window": "SSIM window",
+}
 
 
 def points(share: float) -> str:
@@ -9,3 +22,21 @@ def points(share: float) -> str:
 def p_value(p: float) -> str:
     """Return a p-value as papers give it."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def param_name(name: str) -> str:
+    """Return a hyperparameter as a heading has it."""
+    return _PARAM_NAMES.get(name, name.replace("_", " "))
+
+
+def value_text(value: Any) -> str:
+    """Return the value of a hyperparameter; None where another one switches it off."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(map(value_text, value)) or "–"
+    return str(value)

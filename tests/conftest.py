@@ -100,7 +100,7 @@ def write_study(path: Path) -> RunDirectory:
         "mode": "max",
         "max_epochs": MAX_EPOCHS,
         "knn_references": 1000,
-        "space": {},
+        "space": {"architecture": {"choice": ["fc", "conv"]}, "latent_dim": {"int": [2, 10]}},
         "versions": {"python": "3.11"},
         "code": {"sha": "0123456789abcdef", "dirty": False},
         "hardware": {"cpu": "a processor", "cpus": 2, "memory_gib": 24.0, "gpus": []},

@@ -33,7 +33,8 @@ def start_tune(
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, *quick],
         cwd=cwd,
-        env=own_environment() | environment,
+        # What Tune logs is soon on disk.
+        env=own_environment() | {"TUNE_GLOBAL_CHECKPOINT_S": "0.5"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,10 +19,10 @@ import torch
 import yaml
 
 from evaluation.run_directory import RunDirectory
+from evaluation.rungs import rung_epochs
 from evaluation.tables import read_table
 from tests.processes import STATES, runs_trials, start_tune
 from tune import journal
-from tune.stopping import rung_epochs
 from tune.trial_data import TrialData
 from vae.checkpoint import load_model
 from vae.data import load_dataset

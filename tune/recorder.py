@@ -24,6 +24,8 @@ from vae.errors import StorageError
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 3.0
+WRITING_SHARE = 0.05
+"""Of the driver's time at most: the tables of a thousand trials take a while."""
 _EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
 
 
@@ -55,7 +57,8 @@ class Recorder(Callback):
         self._known = 0
         self._clock = clock
         self._written_at = -math.inf
-        self._changed = False
+        self._write_seconds = 0.0
+        self._changed = self._urgent = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks with the experiment; nothing reads that.
@@ -66,7 +69,8 @@ class Recorder(Callback):
             self._known = len(trials)
             for trial in trials:
                 self._row(trial)
-        if self._changed and self._clock() - self._written_at >= WRITE_EVERY_S:
+        pause = max(0.0 if self._urgent else WRITE_EVERY_S, self._write_seconds / WRITING_SHARE)
+        if self._changed and self._clock() - self._written_at >= pause:
             try:
                 self.write()
             except StorageError as error:  # a full disk may be freed before the end, where it counts
@@ -144,10 +148,13 @@ class Recorder(Callback):
 
     def write(self) -> None:
         """Write both tables now."""
+        begun = self._clock()
         epochs = [row for by_epoch in self.epochs.values() for _, row in sorted(by_epoch.items())]
         write_table(epochs, EPOCHS, self.run.epochs_file)
         write_table(list(self.trials.values()), TRIALS, self.run.trials_file)
-        self._written_at, self._changed = self._clock(), False
+        self._written_at = self._clock()
+        self._write_seconds = self._written_at - begun
+        self._changed = self._urgent = False
 
     def best(self) -> dict[str, Any] | None:
         """Return the row with the best objective so far, whatever its status."""
@@ -205,7 +212,7 @@ class Recorder(Callback):
         self.end(row["trial_id"], outcome)
         if not outcome.goes_on:
             self.settle(trial.trial_id, outcome)
-        self._written_at = -math.inf  # an end is worth a write at once
+        self._urgent = True  # an end is worth a write at once
 
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Record how a trial ended and keep the model of its best epoch."""

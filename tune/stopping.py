@@ -4,44 +4,15 @@ A rule knows nothing of Ray: the search, its continuation after a crash and a si
 value handed to a rule is such that larger is better.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+from evaluation.rungs import rung_cutoff, rung_epochs
 from vae.errors import UserError
 
 SCHEDULERS = ("asha", "hyperband", "median", "none")
-
-
-def rung_epochs(max_epochs: int, grace_period: int, reduction_factor: float) -> tuple[int, ...]:
-    """Return the epochs at which trials are judged: ``grace_period * reduction_factor**k < max_epochs``.
-
-    Raises
-    ------
-    UserError
-        A value is out of range, or no rung lies below the full budget, so that nothing could ever be stopped.
-    """
-    if max_epochs < 2:
-        raise UserError(
-            f"max_epochs must be >= 2, got {max_epochs}: weak trials are stopped before the last epoch"
-        )
-    if grace_period < 1:
-        raise UserError(f"grace_period must be >= 1, got {grace_period}")
-    if not 1 < reduction_factor < math.inf:
-        raise UserError(f"reduction_factor must be > 1, got {reduction_factor:g}")
-    if grace_period >= max_epochs:
-        raise UserError(
-            f"grace_period must be < max_epochs, got {grace_period} and {max_epochs}: nothing can be stopped"
-        )
-    rungs: list[int] = []
-    epoch = float(grace_period)
-    while round(epoch) < max_epochs:  # multiplied step by step: logarithms miss rungs (27, 1, 3) by rounding
-        if not rungs or round(epoch) > rungs[-1]:
-            rungs.append(round(epoch))
-        epoch *= reduction_factor
-    return tuple(rungs)
 
 
 @dataclass(slots=True)
@@ -53,8 +24,7 @@ class Rung:
 
     def cutoff(self, reduction_factor: float) -> float:
         """Return the worst of the best ``1 / reduction_factor`` values, of which there is always one."""
-        goes_on = max(1, int(len(self.values) / reduction_factor))
-        return sorted(self.values.values(), reverse=True)[goes_on - 1]
+        return rung_cutoff(self.values.values(), reduction_factor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune import (
     Callback,
-    CheckpointConfig,
     FailureConfig,
     RunConfig,
     TuneConfig,
@@ -37,6 +36,7 @@ from tune.interruption import Interruption
 from tune.job import JobEntry
 from tune.lock import driver_lock
 from tune.metrics import Exporter
+from tune.newest_checkpoint import NewestCheckpoint
 from tune.objective import Objective, choose_objectives
 from tune.outcome import COMPLETED, INTERRUPTED
 from tune.plan import Plan
@@ -230,7 +230,7 @@ def run_search(
         searcher,
         scheduler,
         [
-            *(JsonLoggerCallback(), TBXLoggerCallback(), interruption),
+            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption),
             *(recorder, progress, job, Exporter(recorder)),
         ],
         n_samples=len(unfinished) + plan.trials - n_begun,
@@ -324,7 +324,6 @@ def _tuner(
             storage_path=str(directory.parent),
             callbacks=callbacks,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
             verbose=0,
         ),
     )

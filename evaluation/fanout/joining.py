@@ -1,15 +1,18 @@
 """Is there a cluster at an address that this process may and can join? Ray itself takes minutes to say no."""
 
 import json
-import os
 import socket
 
+import grpc
 from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray._private.grpc_utils import init_grpc_channel
 from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
 from ray._private.services import canonicalize_bootstrap_address_or_die, find_node_ids
 from ray._private.utils import compute_version_info
-from ray._raylet import GcsClient
-from ray.exceptions import AuthenticationError, RayError
+from ray.core.generated.gcs_service_pb2 import InternalKVGetRequest  # type: ignore[attr-defined]
+from ray.core.generated.gcs_service_pb2_grpc import InternalKVGcsServiceStub
+from ray.exceptions import AuthenticationError
 
 from vae.errors import UserError
 
@@ -32,22 +35,23 @@ def check_cluster(address: str) -> str:
     """
     try:
         found = _resolve(address)
-        metadata = _metadata(found)
+        theirs = _versions(found)
     except AuthenticationError as error:
+        token = "the token of this user" if is_token_auth_enabled() else "a caller without a token"
         raise UserError(
-            f"the Ray cluster at '{address}' refuses {_token()}; copy ~/.ray/auth_token from its head node"
+            f"the Ray cluster at '{address}' refuses {token}; copy ~/.ray/auth_token from its head node"
         ) from error
-    except (OSError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, ValueError, grpc.RpcError) as error:
+        reason = (error.details() if isinstance(error, grpc.Call) else str(error)) or type(error).__name__
         raise UserError(
-            f"no Ray cluster answers at '{address}' ({str(error).splitlines()[0]}); start one with "
+            f"no Ray cluster answers at '{address}' ({reason.splitlines()[0]}); start one with "
             "`ray start --head`, or leave --address out to run on this machine"
         ) from error
-    ray_version, python_version = compute_version_info()
-    theirs = (metadata["ray_version"], metadata["python_version"])
-    if theirs != (ray_version, python_version):
+    ours = compute_version_info()
+    if theirs != ours:
         raise UserError(
-            f"the cluster at '{address}' runs Ray {theirs[0]} on Python {theirs[1]}, this is Ray "
-            f"{ray_version} on Python {python_version}; all nodes need requirements.lock and one Python"
+            f"the cluster at '{address}' runs Ray {theirs[0]} on Python {theirs[1]}, this is Ray {ours[0]} "
+            f"on Python {ours[1]}; all nodes need requirements.lock and one Python"
         )
     if not find_node_ids():
         raise UserError(
@@ -58,6 +62,7 @@ def check_cluster(address: str) -> str:
 
 
 def _resolve(address: str) -> str:
+    """Return host:port; somebody listens there."""
     if address == "auto":
         address = canonicalize_bootstrap_address_or_die("auto")
     elif ":" not in address:
@@ -67,16 +72,18 @@ def _resolve(address: str) -> str:
     return address
 
 
-def _metadata(address: str) -> dict[str, str]:
-    """Return the versions that the cluster was started with."""
-    text = GcsClient(address=address).internal_kv_get(
-        CLUSTER_METADATA_KEY, namespace=KV_NAMESPACE_CLUSTER, timeout=TIMEOUT_S
-    )
-    metadata: dict[str, str] = json.loads(text)
-    return metadata
+def _versions(address: str) -> tuple[str, str]:
+    """Return the versions of Ray and Python that the cluster was started with.
 
-
-def _token() -> str:
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return "a caller without a token"
-    return "the token of this user"
+    Asked by gRPC: Ray's own client prints its failures, and ends the process if there is no token at all.
+    """
+    request = InternalKVGetRequest(namespace=KV_NAMESPACE_CLUSTER, key=CLUSTER_METADATA_KEY)
+    with init_grpc_channel(address) as channel:
+        try:
+            reply = InternalKVGcsServiceStub(channel).InternalKVGet(request, timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            if isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                raise AuthenticationError(error.details() or "") from error
+            raise
+    metadata = json.loads(reply.value)
+    return metadata["ray_version"], metadata["python_version"]

@@ -38,7 +38,7 @@ def draw_accuracy(results: Results) -> Figure:
         _draw(by_k, chosen.set_index("n_neighbors")["value"], line)
     ks = sorted(results.knn["n_neighbors"].unique())
     by_k.set_xscale("log")
-    by_k.set_xticks(ks, [str(k) for k in ks])
+    by_k.set_xticks(ks, [f"{k:.0f}" for k in ks])
     by_k.set_title("Against the number of neighbours")
     by_k.set_xlabel("neighbours k (all training images, distance weights)")
     by_k.set_ylabel("KNN accuracy on the test set")

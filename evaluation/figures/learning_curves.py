@@ -1,63 +1,85 @@
-"""The objective of every trial, epoch by epoch: full-budget trials in colour, the others grey."""
+"""The objective of every trial, epoch by epoch, coloured by how the trial ended."""
 
-import pandas as pd
-from matplotlib.axes import Axes
+from collections import Counter
+from typing import Any
+
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from evaluation.figures.style import FAINT, MUTED, WINNER, class_colours
+from evaluation.fates import Fate, fate, fate_text
+from evaluation.figures.style import FATE_COLOURS, WINNER, limits_without_outliers
 from evaluation.results import METRIC_NAMES, Results
+
+_LINES: dict[Fate, dict[str, Any]] = {
+    Fate.COMPLETED: {"linewidth": 1.4, "alpha": 0.85, "zorder": 3},
+    Fate.STOPPED: {"linewidth": 0.8, "alpha": 0.55, "zorder": 2},
+    Fate.FAILED: {"linewidth": 1.2, "zorder": 3.5},
+    Fate.CUT_SHORT: {"linewidth": 1.2, "linestyle": (0, (4, 2)), "zorder": 3.2},
+    Fate.OPEN: {"linewidth": 1.2, "linestyle": (0, (1, 1.5)), "zorder": 3.2},
+}
+_ENDS: dict[Fate, dict[str, Any]] = {
+    Fate.STOPPED: {"marker": "o", "markersize": 3.5},
+    Fate.FAILED: {"marker": "x", "markersize": 6.5, "markeredgewidth": 1.8},
+    Fate.CUT_SHORT: {"marker": "|", "markersize": 8},
+    Fate.OPEN: {"marker": ">", "markersize": 4},
+}
 
 
 def draw_learning_curves(results: Results) -> Figure:
-    """Draw the curves; the colour of a full-budget trial is its architecture."""
+    """Draw the curves; a failed trial without any value is a cross at the foot, at its last epoch."""
     metric = results.objectives[0]
-    trials = results.ranked_trials.set_index("trial_id")
+    measured = results.epochs.dropna(subset=[metric]).sort_values("epoch")
+    curves = dict(tuple(measured.groupby("trial_id")))
     figure = Figure(figsize=(9, 4.6))
     axes = figure.subplots()
-    completed = trials.index[trials["status"] == "completed"]
-    architectures = sorted(trials.loc[completed, "config_architecture"].dropna().unique())
-    # Not the first colour: it would look like the winner's.
-    colours = dict(zip(architectures, class_colours(10)[1:], strict=False))
-    named: set[str] = set()
-    measured = results.epochs.dropna(subset=[metric]).sort_values("epoch")
-    for trial_id, trial in trials.iterrows():
-        epochs = measured[measured["trial_id"] == trial_id]
-        if epochs.empty:
+    axes.set_ylim(limits_without_outliers(measured[metric], results.mode))
+    foot = axes.get_xaxis_transform()
+    counts: Counter[str] = Counter()
+    kinds: dict[str, Fate] = {}
+    for trial in results.trial_rows:
+        kind, text, curve = fate(trial), fate_text(trial), curves.get(trial["trial_id"])
+        if trial["trial_id"] != results.winner:
+            counts[text] += 1
+            kinds[text] = kind
+        colour, end = FATE_COLOURS[kind], _ENDS.get(kind)
+        if curve is None:
+            if kind is Fate.FAILED:
+                axes.plot(
+                    max(1, trial["epochs"] or 0),
+                    0.02,
+                    color=colour,
+                    transform=foot,
+                    clip_on=False,
+                    **_ENDS[kind],
+                )
             continue
-        x, y = epochs["epoch"], epochs[metric]
-        if trial_id == results.winner:
-            axes.plot(x, y, color="white", linewidth=6, zorder=4)
-            axes.plot(x, y, color=WINNER, linewidth=3, zorder=5, label=f"winner, {results.winner}")
-            axes.plot(x.iloc[-1:], y.iloc[-1:], "o", color=WINNER, markersize=7, zorder=5)
-        elif trial["status"] == "completed":
-            name = str(trial["config_architecture"])
-            label = None if name in named else f"full budget, {name}"
-            named.add(name)
-            axes.plot(x, y, color=colours[name], linewidth=1.4, alpha=0.85, zorder=3, label=label)
-        else:
-            label = None if "stopped" in named else "stopped early or failed"
-            named.add("stopped")
-            axes.plot(x, y, color=FAINT, linewidth=1, zorder=2, label=label)
-            axes.plot(x.iloc[-1:], y.iloc[-1:], "o", color=MUTED, markersize=3.5, zorder=2)
+        x, y = curve["epoch"], curve[metric]
+        if trial["trial_id"] == results.winner:
+            axes.plot(x, y, color="white", linewidth=4.5, zorder=4)
+            axes.plot(x, y, color=WINNER, linewidth=3, zorder=5)
+            best = x == trial["best_epoch"]
+            axes.plot(x[best], y[best], "o", color=WINNER, markersize=7, zorder=5)
+            continue
+        axes.plot(x, y, color=colour, **_LINES[kind])
+        if end:
+            axes.plot(
+                x.iloc[-1:], y.iloc[-1:], linestyle="", color=colour, zorder=_LINES[kind]["zorder"], **end
+            )
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC_NAMES.get(metric, metric)} on the validation images")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _ignore_outliers(axes, results.epochs[metric].dropna())
-    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    names = sorted(handles, key=lambda name: (not name.startswith("winner"), name))
-    axes.legend(
-        [handles[name] for name in names], names, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9
-    )
+    handles = []
+    if results.winner is not None:
+        handles.append(
+            Line2D(
+                [], [], color=WINNER, linewidth=3, marker="o", markersize=7, label=f"winner, {results.winner}"
+            )
+        )
+    for text in sorted(counts, key=lambda text: (list(Fate).index(kinds[text]), -counts[text])):
+        kind = kinds[text]
+        style = {key: value for key, value in _LINES[kind].items() if key != "zorder"} | _ENDS.get(kind, {})
+        handles.append(Line2D([], [], color=FATE_COLOURS[kind], label=f"{text} ({counts[text]})", **style))
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure
-
-
-def _ignore_outliers(axes: Axes, values: pd.Series) -> None:
-    """Keep one hopeless trial from flattening all the others."""
-    if len(values) < 10:
-        return
-    low, high = values.quantile([0.03, 1.0])
-    margin = 0.06 * (high - low)
-    if margin > 0 and values.min() < low - 3 * margin:
-        axes.set_ylim(low - margin, high + margin)

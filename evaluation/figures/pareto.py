@@ -117,8 +117,12 @@ def label_points(
         axes.annotate(
             name,
             xy=(point[0], point[1]),
-            xytext=((box.x0 if left else box.x1), (box.y0 + box.y1) / 2),
-            textcoords="figure pixels",
+            # In points: an SVG has other pixels than those that were measured.
+            xytext=(
+                ((box.x0 if left else box.x1) - dot[0]) / pixel,
+                ((box.y0 + box.y1) / 2 - dot[1]) / pixel,
+            ),
+            textcoords="offset points",
             ha="left" if left else "right",
             va="center",
             fontsize=_FONT_POINTS,

@@ -7,6 +7,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from evaluation.fates import Fate
 
 DOTS_PER_INCH = 200
 
@@ -26,6 +29,13 @@ METHOD_COLOURS = {
     "ensemble": "#c0359a",
 }
 WINNER = METHOD_COLOURS["vae"]
+FATE_COLOURS = {
+    Fate.COMPLETED: "#1a9a8a",
+    Fate.STOPPED: MUTED,
+    Fate.FAILED: "#d1383d",
+    Fate.CUT_SHORT: "#d9822b",
+    Fate.OPEN: "#2f8fd0",
+}
 
 _CLASS_COLOURS = (
     "#3b7dd8", "#f28e2b", "#e0474c", "#4caf50", "#a463c9", "#e8c130", "#2b3040", "#18bccb", "#a0714f",
@@ -53,6 +63,9 @@ _RC: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    # Letters as outlines: an SVG looks the same where our font, in which places are measured, is missing.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vae",  # the same figure is the same file
 }
 
 
@@ -68,6 +81,20 @@ def class_colours(n: int) -> list[Any]:
     if n <= len(_CLASS_COLOURS):
         return list(_CLASS_COLOURS[:n])
     return list(mpl.colormaps["gist_rainbow"](np.linspace(0, 1, n)))
+
+
+def limits_without_outliers(values: ArrayLike, mode: str) -> tuple[float, float]:
+    """Return limits for objectives that the few worst do not stretch: they would flatten all others."""
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    low, high = known.min(), known.max()
+    if len(known) >= 10:
+        near, far = (np.quantile(known, 0.97), high) if mode == "min" else (np.quantile(known, 0.03), low)
+        spread = near - low if mode == "min" else high - near
+        if abs(far - near) > 0.2 * spread:
+            low, high = (low, near) if mode == "min" else (near, high)
+    margin = 0.06 * (high - low) or 1e-3
+    return float(low - margin), float(high + margin)
 
 
 def label_line_ends(axes: Axes, ends: list[tuple[float, str, str, bool]], *, gap: float = 0.052) -> None:

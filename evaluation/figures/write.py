@@ -1,22 +1,28 @@
-"""Draw every figure that the files of a run directory allow, and write them as PNG."""
+"""Draw every figure that the files of a run directory allow, and write them as PNG and as SVG."""
 
 import logging
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
 from evaluation.figures.finalist_models import BestVae, best_vae, models_by_loss
+from evaluation.figures.importance import draw_importance
 from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import draw_latent_spaces, latent_space_panels
 from evaluation.figures.learning_curves import draw_learning_curves
+from evaluation.figures.parallel_coordinates import draw_parallel_coordinates, parallel_coordinates
 from evaluation.figures.pareto import draw_pareto
 from evaluation.figures.reconstructions import draw_reconstructions
+from evaluation.figures.rung_ladder import draw_rung_ladder, judged_rungs
 from evaluation.figures.samples import draw_samples
 from evaluation.figures.style import house_style
 from evaluation.figures.traversals import draw_traversals
+from evaluation.importance import importances
 from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from vae.atomic import replaced_file
@@ -36,10 +42,27 @@ FIGURES = {
     "accuracy": "KNN accuracy on the sealed test set.",
     "confusion": "Test images of each class, and what their nearest training images in the best VAE's latent "
     "space take them for.",
-    "learning_curves": "Every trial of the search, epoch by epoch.",
+    "parallel_coordinates": "Every trial as a line from its hyperparameters to its objective, better is up; "
+    "those that were stopped early are faint.",
+    "importance": "How much each hyperparameter decides whether a trial is among the best quarter: Optuna's "
+    "PED-ANOVA, based on the trials that completed, were stopped at a rung, diverged or collapsed. The "
+    "further one came, the better it counts. Errors and trials that were cut short are left out.",
+    "learning_curves": "Every trial of the search, epoch by epoch, by how it ended. The winner's dot is its "
+    "best epoch, by which trials are ranked and whose checkpoint is kept.",
+    "rung_ladder": "Who was judged at each rung, and who went on. A trial is judged when it comes, among "
+    "those that came before it: the first had another cutoff to reach than the last, the dashed line.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }
 """Name of each figure and its caption, in the report's order."""
+
+
+_SAVED: dict[str, dict[str, Any]] = {
+    "png": {},
+    # What is drawn in pixels has fewer of them here: a paper shows the figure smaller, and a file of latent
+    # spaces stays below 1 MB. No date: the same figure is the same file.
+    "svg": {"dpi": 120, "metadata": {"Date": None}},
+}
+"""The formats, and how each is saved."""
 
 
 def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None = None) -> None:
@@ -70,21 +93,30 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
         "traversals": lambda: of_best(draw_traversals),
         "accuracy": lambda: draw_accuracy(results) if results.scored else None,
         "confusion": lambda: draw_confusion(results, dataset.class_names) if dataset is not None else None,
+        "parallel_coordinates": lambda: _parallel_coordinates(results),
+        "importance": lambda: draw_importance(found) if (found := importances(results)) else None,
         "learning_curves": lambda: _learning_curves(results),
+        "rung_ladder": lambda: draw_rung_ladder(results, rungs) if (rungs := judged_rungs(results)) else None,
         "pareto": lambda: _pareto(results),
     }
     for name, draw in drawings.items():
         with house_style():
             try:
-                file = run.figures_dir / f"{name}.png"
-                file.unlink(missing_ok=True)  # of an older evaluation, with other results
+                for kind in _SAVED:  # of an older evaluation, with other results
+                    (run.figures_dir / f"{name}.{kind}").unlink(missing_ok=True)
                 figure = draw()
                 if figure is not None:
-                    with replaced_file(file) as path:
-                        figure.savefig(path)
+                    save_figure(figure, run.figures_dir, name)
             except Exception as error:  # the tables are worth more than a picture of them
                 logger.warning("the figure %s is missing: %s", name, error)
                 logger.debug("the figure %s failed", name, exc_info=True)
+
+
+def save_figure(figure: Figure, directory: Path, name: str) -> None:
+    """Write a figure in both formats; call it in `house_style`, which says how letters are written."""
+    for kind, settings in _SAVED.items():
+        with replaced_file(directory / f"{name}.{kind}") as path:
+            figure.savefig(path, format=kind, **settings)
 
 
 def _learning_curves(results: Results) -> Figure | None:
@@ -92,6 +124,11 @@ def _learning_curves(results: Results) -> Figure | None:
     if metric not in results.epochs or not results.epochs[metric].notna().any():
         return None
     return draw_learning_curves(results)
+
+
+def _parallel_coordinates(results: Results) -> Figure | None:
+    view = parallel_coordinates(results)
+    return None if view is None else draw_parallel_coordinates(results, view)
 
 
 def _pareto(results: Results) -> Figure | None:

@@ -20,6 +20,11 @@ BRIDGE = "10.77.0.1"
 """The address of the client; no packet of this network leaves the namespace."""
 SSH_PORT = 22
 SSHD_CONFIG = "PermitRootLogin yes\nUsePAM no\nStrictModes no\nSubsystem sftp /usr/lib/openssh/sftp-server\n"
+PATIENCE = (
+    "RAY_health_check_period_ms=2000 RAY_health_check_timeout_ms=4000 RAY_health_check_failure_threshold=4 "
+    "RAY_gcs_rpc_server_reconnect_timeout_s=30 AUTOSCALER_HEARTBEAT_TIMEOUT_S=15"
+)
+"""How long Ray waits for a host that does not answer; about a third of what it does by itself."""
 # The namespaces must be there before the cable can be put in, so this waits for it.
 START = """
 mount -t proc proc {view}/proc
@@ -48,6 +53,10 @@ class Host:
     name: str
     address: str
     view: Path
+
+    @property
+    def home(self) -> Path:
+        return self.view / HOME.relative_to("/")
 
     @property
     def port(self) -> str:
@@ -79,7 +88,10 @@ class Hosts:
         self.shared = directory / "shared"
         self.shared.mkdir()
         self.client = self._new("client", BRIDGE)
-        shutil.copy(directory / "key", self.client.view / HOME.relative_to("/") / ".ssh" / "id_ed25519")
+        shutil.copy(directory / "key", self.client.home / ".ssh" / "id_ed25519")
+        self.checkout = _overlay(
+            ROOT, directory / "client" / "checkout", self.client.view / ROOT.relative_to("/")
+        )
         call("mount", "-t", "proc", "proc", self.client.view / "proc")
         self.machines = [
             self._new(name, f"{BRIDGE[:-1]}{number}") for number, name in enumerate(names, start=2)
@@ -119,10 +131,9 @@ class Hosts:
             if (unpacked / source).is_dir():
                 call("cp", "-a", f"{unpacked / source}/.", view / target)
         call("chroot", view, "ldconfig")
-        home = view / HOME.relative_to("/")
-        shutil.copytree("/etc/skel", home)
-        (home / ".ssh").mkdir(mode=0o700)
-        shutil.copy(self.directory / "key.pub", home / ".ssh" / "authorized_keys")
+        shutil.copytree("/etc/skel", host.home)
+        (host.home / ".ssh").mkdir(mode=0o700)
+        shutil.copy(self.directory / "key.pub", host.home / ".ssh" / "authorized_keys")
         passwd = [line.split(":") for line in (view / "etc/passwd").read_text().splitlines()]
         kept = [":".join(line) for line in passwd if line[0] not in ("root", "sshd")]
         kept += [f"root:x:0:0:root:{HOME}:/bin/bash", "sshd:x:105:65534::/run/sshd:/usr/sbin/nologin"]
@@ -130,6 +141,8 @@ class Hosts:
         (view / "etc/hosts").write_text(f"127.0.0.1 localhost\n{address} {name}\n")
         (view / "etc/ssh/sshd_config").write_text(SSHD_CONFIG)
         (view / "run/sshd").mkdir()
+        python = Path(os.path.realpath(sys.executable)).parent  # perhaps not the one that Debian has
+        (view / "etc/profile.d/test.sh").write_text(f"export PATH={python}:$PATH {PATIENCE}\n")
         host_key = view / "etc/ssh/ssh_host_ed25519_key"
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key)
         shared = view / SHARED.relative_to("/")
@@ -149,7 +162,7 @@ def _overlay(lower: Path, changes: Path, target: Path) -> Path:
 
 def _hide_checkout(host: Host) -> None:
     """A host has the code that it was sent, not the one on the client's disk."""
-    for directory in {ROOT, Path(sys.prefix)}:
+    for directory in (Path(sys.prefix), ROOT):  # the first may be inside the second
         call("mount", "-t", "tmpfs", "tmpfs", host.view / directory.relative_to("/"))
 
 

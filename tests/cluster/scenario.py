@@ -19,7 +19,7 @@ from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
 from tests import soak
 from tests.cluster import steps
-from tests.cluster.hosts import HOME, SHARED, Host, Hosts
+from tests.cluster.hosts import SHARED, Host, Hosts
 from tests.cluster.local_config import cloud_config, on_premises, with_worker_options
 
 BEGUN = time.monotonic()
@@ -30,12 +30,14 @@ NAME = "soak"
 SEED = 0
 WORKER_OPTIONS = "--num-cpus=1 --num-gpus=1"
 """One trial at a time, and a GPU that only Ray's books know."""
+N_LATER = 4
+"""Trials of the study that are added when the lost host is back."""
 SEARCH = (
-    f"--dataset digits --space my.yaml --trials {soak.N_TRIALS} --max-epochs {soak.MAX_EPOCHS} "
+    f"--dataset digits --space my.yaml --trials {soak.N_TRIALS - N_LATER} --max-epochs {soak.MAX_EPOCHS} "
     f"--grace-period {soak.GRACE_PERIOD} --seed {SEED} --no-evaluate"
 )
-LINES_BEFORE_THE_CUT = 40
-"""Of the journal: some trials have ended, most are still to come."""
+LINES_BEFORE_THE_CUT = 30
+"""Of the journal: some epochs are in, most are still to come."""
 GONE = ("raylet", "gcs_server")
 
 
@@ -57,8 +59,7 @@ class Cluster:
             },
         )
         config = with_worker_options(config, WORKER_OPTIONS)
-        self.home = hosts.client.view / HOME.relative_to("/")
-        (self.home / "cluster.yaml").write_text(yaml.safe_dump(config))
+        (hosts.checkout / "cluster.yaml").write_text(yaml.safe_dump(config))
         self.run_directory = RunDirectory(hosts.shared / "runs" / NAME)
 
     def say(self, what: str) -> None:
@@ -67,20 +68,19 @@ class Cluster:
     def start(self, step: str) -> subprocess.Popen[str]:
         """Start a command of the README, with the names of this test."""
         command = step.replace("s3://BUCKET/vae-search", f"{SHARED}/runs").replace("NAME", NAME)
-        command = command.replace("my.yaml", f"{HOME}/my.yaml", 1).replace(" runs/", f" {HOME}/runs/")
-        command = command.replace("cluster.yaml", f"{HOME}/cluster.yaml").replace(".venv/bin/", "")
+        command = command.replace(".venv/bin/", "")  # on the PATH
         return self.hosts.run(command, RAY_UP_enable_autoscaler_v2="0")
 
     def do(self, step: str) -> str:
         """Run a command of the README to its end and return what it prints."""
         process = self.start(step)
         out, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, f"{step} failed:\n{out}"
+        assert process.returncode == 0, "\n".join([step, *out.splitlines()[-LOG_LINES:]])
         return out
 
     @property
     def token(self) -> str:
-        return (self.home / ".ray" / "auth_token").read_text()
+        return (self.hosts.client.home / ".ray" / "auth_token").read_text()
 
     def ask(self, path: str, token: str | None = None, data: bytes | None = None) -> tuple[int, Any]:
         """Send a request through the tunnel; returns status and answer."""
@@ -100,8 +100,11 @@ class Cluster:
         rows = answer["data"]["result"]["result"]
         return {row["node_ip"] for row in rows if row["state"] == "ALIVE" and not row["is_head_node"]}
 
-    def job(self) -> str:
-        return str(self.ask(f"/api/jobs/{NAME}", self.token)[1]["status"])
+    def job(self, name: str = NAME) -> str:
+        return str(self.ask(f"/api/jobs/{name}", self.token)[1]["status"])
+
+    def ended(self, name: str = NAME) -> bool:
+        return self.job(name) not in ("PENDING", "RUNNING")
 
     def wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -123,25 +126,36 @@ def play(cluster: Cluster) -> None:
     cluster.say("the head is up")
     tunnel = cluster.start(steps.DASHBOARD)
     cluster.wait(lambda: answers(cluster), "the dashboard answers through the tunnel", 30)
+    stranger = cluster.hosts.run(
+        f"python -m tune search --dataset digits --address {head.address}", HOME="/tmp"
+    )
     check_locks(cluster, head)
-    cluster.say("nobody gets in without the token")
     cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, "both workers have joined", 120)
-    cluster.say(cluster.do(steps.STATUS).strip())
+    check_stranger(stranger)
+    cluster.say("nobody got in without the token")
+    cluster.wait(lambda: "0.0/2.0 GPU" in cluster.do(steps.STATUS), "`ray status` knows their GPUs", 30)
 
-    (cluster.home / "my.yaml").write_text(yaml.safe_dump(soak.SPACE, sort_keys=False))
+    (cluster.hosts.checkout / "my.yaml").write_text(yaml.safe_dump(soak.SPACE, sort_keys=False))
     cluster.do(steps.SEND)
     cluster.do(f'{steps.SUBMIT[:-1]} {SEARCH}"')
-    cluster.wait(lambda: cluster.lines() >= LINES_BEFORE_THE_CUT, "the search is under way", 120)
+    cluster.wait(
+        lambda: cluster.lines() >= LINES_BEFORE_THE_CUT or cluster.ended(), "the search is under way", 240
+    )
+    assert not cluster.ended()
     lost.cut_off()
     cluster.say(f"{lost.name} is cut off")
     cluster.wait(lambda: cluster.nodes() == {kept.address}, "the cluster has noticed", 120)
     lost.reconnect()
     cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, f"{lost.name} is back", 120)
-    cluster.wait(lambda: cluster.job() not in ("PENDING", "RUNNING"), "the job has ended", 200)
+    cluster.wait(cluster.ended, "the search has ended", 200)
     assert cluster.job() == "SUCCEEDED"
+    cluster.do(steps.EXTEND)
+    cluster.wait(lambda: cluster.ended("more"), "more trials have been added", 200)
+    assert cluster.job("more") == "SUCCEEDED"
 
+    assert f"{soak.N_TRIALS - N_LATER}/{soak.N_TRIALS - N_LATER} trials" in cluster.do(steps.LOGS)
     cluster.do(steps.FETCH)
-    home = RunDirectory(cluster.home / "runs" / NAME)
+    home = RunDirectory(cluster.hosts.checkout / "runs" / NAME)
     soak.check(home)
     check_nodes(home, kept, lost)
     cluster.say("every invariant holds for what was brought home")
@@ -173,9 +187,18 @@ def check_locks(cluster: Cluster, head: Host) -> None:
         raise AssertionError("the dashboard can be reached without SSH")
 
 
+def check_stranger(stranger: subprocess.Popen[str]) -> None:
+    """A search that was started at the cluster's address without the token has ended in one line."""
+    out, _ = stranger.communicate(timeout=120)
+    assert stranger.returncode == 2, out
+    assert len(out.splitlines()) == 1, out
+    assert "refuses a caller without a token" in out, out
+
+
 def check_nodes(run: RunDirectory, *workers: Host) -> None:
-    """Every worker has ended trials."""
-    nodes = {row["node"] for row in read_table(run.trials_file).to_pylist()}
+    """The host that was lost has trained again: both have a part in the trials that were added."""
+    rows = read_table(run.trials_file).to_pylist()
+    nodes = {row["node"] for row in rows if row["number"] >= soak.N_TRIALS - N_LATER}
     assert nodes == {worker.name for worker in workers}, nodes
 
 
@@ -186,10 +209,8 @@ def left_over() -> list[str]:
 
 def explain(cluster: Cluster) -> None:
     """Print what the head has to say about a failure."""
-    head = cluster.hosts.machines[0]
-    logs = head.view / "tmp/ray/session_latest/logs"
-    for log in (logs / "monitor.log", logs / "monitor.out", logs / f"job-driver-{NAME}.log"):
-        if log.exists():
+    for name in ("monitor.log", "monitor.out", "job-driver-*.log"):
+        for log in cluster.hosts.machines[0].view.glob(f"tmp/ray/session_2*/logs/{name}"):
             print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-LOG_LINES:], sep="\n")
 
 

@@ -1,3 +1,5 @@
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,13 @@ from evaluation.embedders import Embedding, EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.latent_spaces import draw_latent_spaces, panel
-from evaluation.figures.learning_curves import draw_learning_curves
 from evaluation.figures.pareto import draw_pareto, label_points
 from evaluation.figures.reconstructions import examples
-from evaluation.figures.style import FAINT, class_colours, label_line_ends
+from evaluation.figures.style import FAINT, class_colours, house_style, label_line_ends
+from evaluation.figures.write import save_figure
 from evaluation.results import Results
 from tests.evaluation.conftest import BEST, SECOND, add_objective
+from tests.evaluation.searches import write_search
 from vae.data import ImageSet, load_dataset
 
 
@@ -23,15 +26,57 @@ def results(evaluated_once):
     return Results.read(evaluated_once)
 
 
+# With one objective, five trials, and a scheduler that is not on record.
+NOT_DRAWN = {"pareto", "importance", "rung_ladder"}
+
+
+def names(run, kind="png"):
+    return {path.stem for path in run.figures_dir.glob(f"*.{kind}")}
+
+
 def test_every_figure_is_drawn_and_none_is_blank(evaluated_once):
-    assert {path.stem for path in evaluated_once.figures_dir.iterdir()} == set(FIGURES) - {"pareto"}
-    for path in evaluated_once.figures_dir.iterdir():
+    assert names(evaluated_once) == names(evaluated_once, "svg") == set(FIGURES) - NOT_DRAWN
+    for path in evaluated_once.figures_dir.glob("*.png"):
         assert imread(path)[..., :3].std() > 0.02
 
 
-def test_a_search_alone_has_learning_curves(study):
+def test_every_svg_is_small_and_needs_neither_fonts_nor_other_files(evaluated_once):
+    for path in evaluated_once.figures_dir.glob("*.svg"):
+        picture = ElementTree.parse(path)
+        tags = [element.tag.rpartition("}")[2] for element in picture.iter()]
+        assert "text" not in tags
+        assert "path" in tags
+        links = [value for e in picture.iter() for name, value in e.items() if name.endswith("href")]
+        assert all(link.startswith(("#", "data:image/png")) for link in links)
+        assert path.stat().st_size < 1_000_000
+
+
+def test_the_dots_of_ten_thousand_images_are_pixels_inside_the_svg(tmp_path):
+    points = np.random.default_rng(0).normal(size=(10_000, 2)).astype("f4")
+    view = panel("title", Embedding(EmbeddingKey("pca", 2), points, points))
+    with house_style():
+        save_figure(draw_latent_spaces([view] * 3, None, ()), tmp_path, "latent_spaces")
+    svg = (tmp_path / "latent_spaces.svg").read_text()
+    assert svg.count("data:image/png") == 3
+    assert len(svg) < 1_000_000
+
+
+def test_the_same_figure_is_the_same_file(study):
     write_figures(study, Results.read(study))
-    assert [path.stem for path in study.figures_dir.iterdir()] == ["learning_curves"]
+    first = {path.name: path.read_bytes() for path in study.figures_dir.iterdir()}
+    write_figures(study, Results.read(study))
+    assert {path.name: path.read_bytes() for path in study.figures_dir.iterdir()} == first
+
+
+def test_a_search_alone_has_its_own_figures(study):
+    write_figures(study, Results.read(study))
+    assert names(study) == names(study, "svg") == {"learning_curves", "parallel_coordinates"}
+
+
+def test_a_long_search_has_all_of_them(tmp_path):
+    run = write_search(tmp_path / "run")
+    write_figures(run, Results.read(run))
+    assert names(run) == {"parallel_coordinates", "importance", "learning_curves", "rung_ladder"}
 
 
 def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplog):
@@ -39,9 +84,9 @@ def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplo
         path.unlink()
     (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
     write_figures(evaluated, Results.read(evaluated), load_dataset("digits"))
-    without_models = {"latent_spaces", "accuracy", "confusion", "learning_curves"}
-    assert {path.stem for path in evaluated.figures_dir.iterdir()} == without_models
-    for name in set(FIGURES) - without_models - {"pareto"}:
+    without_models = {"latent_spaces", "accuracy", "confusion", "learning_curves", "parallel_coordinates"}
+    assert names(evaluated) == names(evaluated, "svg") == without_models
+    for name in set(FIGURES) - without_models - NOT_DRAWN:
         assert f"the figure {name} is missing" in caplog.text
 
 
@@ -86,12 +131,6 @@ def test_accuracy_has_a_line_for_each_embedding_in_both_panels(results):
     assert winner.get_ydata().tolist() == expected["value"].tolist()
 
 
-def test_learning_curves_tell_the_winner_the_finished_and_the_stopped_apart(results):
-    axes = draw_learning_curves(results).axes[0]
-    names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["winner, 0001-conv-10d", "full budget, fc", "stopped early or failed"]
-
-
 def test_names_beside_lines_do_not_overlap():
     axes = Figure().subplots()
     axes.set_ylim(0, 1)
@@ -118,12 +157,14 @@ def test_the_front_is_drawn_joined_and_named_and_stopped_trials_are_faint(study)
     assert axes.get_xlabel() == "KNN accuracy on the validation images (higher is better)"
 
 
-def test_names_of_points_cover_neither_each_other_nor_a_point():
-    figure = Figure(figsize=(9, 5))
+@pytest.mark.parametrize("dots_per_inch", [200, 72])  # of a PNG and of an SVG
+def test_names_of_points_cover_neither_each_other_nor_a_point(dots_per_inch):
+    figure = Figure(figsize=(9, 5), dpi=200)
     axes = figure.subplots()
     points = np.array([[0.5, 0.5], [0.5, 0.501], [0.501, 0.5], [0.9, 0.1], [0.99, 0.99]])
     axes.set(xlim=(0, 1), ylim=(0, 1))
     label_points(axes, points, [f"000{i}-fc_conv-10d" for i in range(5)], avoid=np.array([[0.55, 0.5]]))
+    figure.set_dpi(dots_per_inch)
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line to the point
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

@@ -10,10 +10,19 @@ import ray
 from evaluation.fanout import joining
 from evaluation.fanout.joining import check_cluster
 from evaluation.fanout.session import ray_session
-from tests.processes import COMMAND, own_environment
+from tests.processes import COMMAND, SOURCE, own_environment
 from vae.errors import UserError
 
 SECONDS = 30
+CHECK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tune.joining import check_cluster
+try:
+    check_cluster(sys.argv[2])
+except Exception as error:
+    print(error)
+"""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:head", "no-such-host.invalid"])
@@ -70,22 +79,32 @@ def test_a_machine_that_is_not_a_node_is_refused(address, monkeypatch):
     ("variables", "words"),
     [
         ({}, "refuses a caller without a token"),
-        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "refuses the token of this user"),
+        ({"RAY_AUTH_MODE": "token"}, "refuses the token of this user"),
     ],
-    ids=["missing", "wrong"],
+    ids=["not asked for", "asked for"],
 )
-def test_without_the_token_a_search_ends_in_one_line(address, tmp_path, variables, words):
+def test_without_a_token_one_is_refused(address, tmp_path, variables, words):
+    """In a process of its own: Ray's client would end it with a stack trace."""
+    environment = own_environment() | {"HOME": str(tmp_path)} | variables
+    command = [sys.executable, "-c", CHECK, str(SOURCE), address]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"the Ray cluster at '{address}' {words}")
+
+
+@pytest.mark.ray
+def test_with_a_wrong_token_a_search_ends_in_one_line(address, tmp_path):
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "search", "--dataset", "digits", "--address", address],
         cwd=tmp_path,
-        env=own_environment() | {"HOME": str(tmp_path)} | variables,
+        env=own_environment() | {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "0" * 64},
         capture_output=True,
         text=True,
         timeout=2 * SECONDS,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error: the Ray cluster at '{address}' {words}")
+    assert done.stderr.startswith(f"error: the Ray cluster at '{address}' refuses the token of this user")
     assert len(done.stderr.splitlines()) == 1
     assert time.monotonic() - begun < SECONDS
     assert not (tmp_path / "runs").exists()

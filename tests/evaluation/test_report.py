@@ -10,6 +10,7 @@ from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, TRIALS, read_table, write_table
 from tests.evaluation.conftest import BEST, SECOND, add_objective
+from tests.evaluation.searches import write_search
 
 
 class Page(HTMLParser):
@@ -39,8 +40,9 @@ def page(evaluated_once):
 
 
 def test_the_report_needs_no_other_file(page):
-    # The icon and the figures, but for the front of one objective, and the latent spaces: one can touch them.
-    assert len(page.sources) == 1 + len(FIGURES) - 2
+    # The icon and the figures, but for latent spaces and parallel coordinates, which one can touch, the front
+    # of a single objective, and the importance and rungs of five trials that no scheduler judged.
+    assert len(page.sources) == 1 + len(FIGURES) - 5
     assert all(source.startswith("data:") for source in page.sources)
 
 
@@ -98,7 +100,7 @@ def test_a_search_in_which_no_trial_finished_has_its_report(study):
     write_report(study)
     page = Page(study.report_file.read_text())
     assert "No trial ran its full budget" in page.text
-    assert "1 stopped early: not good enough at a rung; 1 failed: nan." in page.text
+    assert "1 stopped at a rung; 1 failed: nan." in page.text
 
 
 def test_a_search_without_any_trial_has_its_report(study):
@@ -113,8 +115,9 @@ def test_names_cannot_smuggle_markup_in(study):
     trials[0] |= {"trial_id": "<script>alert(1)</script>"}
     write_table(trials, TRIALS, study.trials_file)
     html = render_report(Results.read(study), study.figures_dir)
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html  # in tables
+    assert "\\u003cscript\\u003ealert" in html  # in what one can touch
 
 
 def test_an_output_without_a_study_has_its_report(evaluated):
@@ -154,6 +157,20 @@ def test_several_objectives_have_a_section_with_the_front(study):
     assert "SSIM, higher is better" in page.text
     assert "0.5679" in page.text
     assert len(page.sources) == 1 + 2  # icon, learning curves, front
+
+
+def test_the_search_has_a_section_with_what_one_can_touch_and_its_pictures(tmp_path):
+    run = write_search(tmp_path / "run")
+    write_report(run)
+    html = run.report_file.read_text()
+    page = Page(html)
+    assert "<h2>Search</h2>" in html
+    assert "<h2>Figures</h2>" not in html
+    assert 'id="search-view"' in html
+    assert len(page.sources) == 1 + 3  # icon, importance, learning curves, rung ladder
+    assert all(figure in html for figure in (FIGURES["importance"].split(":")[0], FIGURES["rung_ladder"]))
+    assert "31 stopped at a rung; 4 completed; 1 " in page.text
+    assert "1 failed: out of memory" in page.text
 
 
 def test_several_objectives_without_a_finished_trial_have_a_report_too(study):

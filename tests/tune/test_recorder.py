@@ -187,6 +187,23 @@ def test_a_trial_that_tune_gives_up_too_early_goes_on_later(recorder, tmp_path):
     assert told == []
 
 
+def test_writing_the_tables_takes_a_small_share_of_the_time(recorder, clock, monkeypatch):
+    writing = []
+
+    def slow(rows, schema, path):
+        writing.append(1.0)
+        clock.now += 1.0
+
+    monkeypatch.setattr(module, "write_table", slow)
+    for number in range(400):  # a trial ends every half second
+        trial = make_trial(number)
+        report(recorder, trial, metrics(MAX_EPOCHS, 0.5))
+        recorder.on_trial_complete(0, [trial], trial)
+        recorder.on_step_end(0, [trial])
+        clock.now += 0.5
+    assert 0.03 < sum(writing) / clock.now < 0.06
+
+
 def test_the_tables_are_refreshed_every_few_seconds_and_only_after_a_change(recorder, clock, monkeypatch):
     written = []
     monkeypatch.setattr(module, "write_table", lambda rows, schema, path: written.append(path.name))

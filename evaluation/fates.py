@@ -1,0 +1,41 @@
+"""How a trial ended, in a reader's words."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+_REASONS = {"oom": "out of memory"}
+
+
+class Fate(StrEnum):
+    """What becomes of trials; what a figure draws alike."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped at a rung"
+    FAILED = "failed"
+    CUT_SHORT = "cut short"
+    OPEN = "open"
+
+
+def fate(trial: Mapping[str, Any]) -> Fate:
+    """Return what became of a row of `trials`."""
+    match trial["status"], trial["stop_reason"]:
+        case "completed", _:
+            return Fate.COMPLETED
+        case "failed", _:
+            return Fate.FAILED
+        case "stopped_early", "rung":
+            return Fate.STOPPED
+        case "stopped_early", _:
+            return Fate.CUT_SHORT
+    return Fate.OPEN
+
+
+def fate_text(trial: Mapping[str, Any]) -> str:
+    """Return the same with the reason, such as ``failed: nan``."""
+    kind, reason = fate(trial), trial["stop_reason"]
+    if kind is Fate.FAILED and reason:
+        return f"failed: {_REASONS.get(reason, reason)}"
+    if kind is Fate.CUT_SHORT:
+        return "cut short: time was up" if reason == "time_budget" else "interrupted"
+    return str(trial["status"]) if kind is Fate.OPEN else str(kind)

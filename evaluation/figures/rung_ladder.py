@@ -1,0 +1,155 @@
+"""The rungs of ASHA and Hyperband: who was judged where, against which cutoff, and who went on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from evaluation.fates import Fate
+from evaluation.figures.style import FAINT, FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
+from evaluation.results import METRIC_NAMES, Results
+from evaluation.rungs import rung_cutoff, rung_epochs
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRung:
+    """What happened at one epoch, among the trials of one bracket; ASHA has a single one."""
+
+    epoch: int
+    bracket: int
+    trials: pd.DataFrame
+    """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``: the cutoff that a stopped one met."""
+    cutoff: float
+    """What it takes to be among the best, now that all who were to come have come."""
+
+    def beats_cutoff(self, mode: str) -> pd.Series:
+        """Return which trials are at least as good as the last cutoff."""
+        values = self.trials["value"]
+        return values <= self.cutoff if mode == "min" else values >= self.cutoff
+
+
+def judged_rungs(results: Results) -> list[JudgedRung]:
+    """Return the rungs where any trial was judged, by bracket and epoch; none if the scheduler has no rungs.
+
+    A trial is judged by the objective at the rung's own epoch, against those that came before it. What it had
+    to reach is on record for the stopped ones alone; the others reached it.
+    """
+    study = results.study or {}
+    arguments, metric = study.get("arguments", {}), results.objectives[0]
+    if arguments.get("scheduler") not in ("asha", "hyperband") or metric not in results.epochs:
+        return []
+    factor = float(arguments["reduction_factor"])
+    graces = rung_epochs(study["max_epochs"], arguments["grace_period"], factor)
+    if arguments["scheduler"] == "asha":
+        graces = graces[:1]
+    trials = results.trials.assign(bracket=results.trials["number"] % len(graces))
+    # What diverged or collapsed at a rung had ended before it was judged.
+    unjudged = trials["stop_reason"].isin(["nan", "collapsed"])
+    trials["last"] = trials["epochs"].where(~unjudged, trials["epochs"] - 1)
+    values = results.epochs[["trial_id", "epoch", metric]].dropna().rename(columns={metric: "value"})
+    values = values.merge(trials[["trial_id", "number", "bracket", "last", "stop_reason", "rung", "cutoff"]])
+    sign = -1 if results.mode == "min" else 1
+    found = []
+    for bracket, grace in enumerate(graces):
+        for epoch in rung_epochs(study["max_epochs"], grace, factor):
+            here = values.query("bracket == @bracket and epoch == @epoch and last >= @epoch")
+            if here.empty:
+                continue
+            stopped = (here["stop_reason"] == "rung") & (here["rung"] == epoch)
+            table = here[["trial_id", "number", "value"]].assign(
+                stopped=stopped, asked=here["cutoff"].where(stopped)
+            )
+            cutoff = sign * rung_cutoff(sign * here["value"], factor)
+            found.append(JudgedRung(epoch, bracket, table.sort_values("number"), cutoff))
+    return found
+
+
+_UNLUCKY = FATE_COLOURS[Fate.CUT_SHORT]
+_COLUMNS = 4
+_DASHES = (0, (5, 3))
+
+
+def draw_rung_ladder(results: Results, rungs: list[JudgedRung]) -> Figure:
+    """Draw a panel for each rung, a row for each bracket: the trials in the order of their numbers.
+
+    A line goes from each stopped trial to the cutoff that it missed, and across the panel lies what it takes
+    now that all have come. So a trial that had bad luck stands out: stopped, though it is above that line.
+    """
+    brackets = sorted({rung.bracket for rung in rungs})
+    rows = [[rung for rung in rungs if rung.bracket == bracket] for bracket in brackets]
+    if len(rows) == 1:
+        rows = [rungs[start : start + _COLUMNS] for start in range(0, len(rungs), _COLUMNS)]
+    n_columns = max(map(len, rows))
+    figure = Figure(figsize=(max(5.5, 0.8 + 3.2 * n_columns), 0.7 + 3.3 * len(rows)))
+    grid = figure.subplots(len(rows), n_columns, squeeze=False, sharey=True, sharex=True)
+    limits = limits_without_outliers(pd.concat([rung.trials["value"] for rung in rungs]), results.mode)
+    for panels, row in zip(grid, rows, strict=True):
+        for axes, rung in zip(panels, row, strict=False):
+            axes.set_ylim(limits)
+            _draw_rung(axes, rung, results)
+            bracket = f"bracket {rung.bracket + 1}, " if len(brackets) > 1 else ""
+            axes.set_title(f"{bracket}epoch {rung.epoch}", pad=18)
+        for unused in panels[len(row) :]:
+            unused.remove()
+        panels[0].set_ylabel(METRIC_NAMES.get(results.objectives[0], results.objectives[0]))
+    figure.supxlabel("trial, by its number", fontsize=10)
+    _explain(figure, results, rungs)
+    return figure
+
+
+def _draw_rung(axes: Axes, rung: JudgedRung, results: Results) -> None:
+    trials, better = rung.trials, rung.beats_cutoff(results.mode)
+    low, high = axes.get_ylim()
+    x, y = trials["number"], trials["value"].clip(low, high)  # what is far off stands at the edge
+    stopped, winner = trials["stopped"], trials["trial_id"] == results.winner
+    axes.axhline(rung.cutoff, color=INK, linewidth=1, linestyle=_DASHES, zorder=1)
+    for number, value, asked, unlucky in zip(
+        x[stopped], y[stopped], trials["asked"][stopped], better[stopped], strict=True
+    ):
+        colour = _UNLUCKY if unlucky else FAINT
+        axes.plot([number, number], [value, asked], color=colour, linewidth=1, zorder=2)
+        axes.plot(number, asked, "_", color=colour, markersize=7, zorder=2)
+    for chosen, style in (
+        (stopped & ~better, _STYLES["stopped"]),
+        (stopped & better, _STYLES["unlucky"]),
+        (~stopped & ~winner, _STYLES["went on"]),
+        (~stopped & winner, _STYLES["winner"]),
+    ):
+        axes.plot(x[chosen], y[chosen], linestyle="", zorder=4, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    told = f"{len(trials)} judged, {int((~stopped).sum())} went on"
+    axes.text(0, 1.02, told, transform=axes.transAxes, fontsize=8.5, color=MUTED, va="bottom")
+
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "went on": {"marker": "o", "color": FATE_COLOURS[Fate.COMPLETED], "markersize": 5.5},
+    "winner": {"marker": "*", "color": WINNER, "markersize": 13, "markeredgecolor": "white"},
+    "stopped": {
+        "marker": "o",
+        "color": FATE_COLOURS[Fate.STOPPED],
+        "markerfacecolor": "white",
+        "markersize": 5,
+    },
+    "unlucky": {"marker": "o", "color": _UNLUCKY, "markersize": 5.5},
+}
+
+
+def _explain(figure: Figure, results: Results, rungs: list[JudgedRung]) -> None:
+    unlucky = any((rung.trials["stopped"] & rung.beats_cutoff(results.mode)).any() for rung in rungs)
+    names = {
+        "winner": f"winner, {results.winner}" if results.winner else None,
+        "went on": "went on",
+        "stopped": "stopped, and the cutoff it missed",
+        "unlucky": "stopped, but as good as the last cutoff" if unlucky else None,
+    }
+    handles = [
+        Line2D([], [], linestyle="", label=name, **_STYLES[key]) for key, name in names.items() if name
+    ]
+    handles.append(
+        Line2D([], [], color=INK, linewidth=1, linestyle=_DASHES, label="cutoff among all, at the end")
+    )
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, fontsize=8.5)
