@@ -4,9 +4,9 @@ import json
 import re
 import signal
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
     for family in text_string_to_metric_families(fetch(f"http://{node}/metrics")):
         for sample in family.samples:
             seen.metrics.setdefault(sample.name, []).append(sample.labels)
-    if seen.titles and "epoch" not in seen.trial_log:
+    if seen.titles and "epoch 1," not in seen.trial_log:
         node, trial_id = seen.job["driver_node_id"], min(seen.titles)
         file = f"{url}/api/v0/logs/file"
         seen.trial_log = fetch(file, node_id=node, filename=f"trial-run-{trial_id}.log", format="text")
@@ -76,7 +76,7 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
             filename="job-driver-run.log",
             format="text",
         )
-    enough = len(seen.titles) > 2 and "epoch" in seen.trial_log and bool(seen.job_log)
+    enough = len(seen.titles) > 2 and "epoch 1," in seen.trial_log and bool(seen.job_log)
     return enough and "ray_vae_trial_epoch" in seen.metrics
 
 
@@ -96,8 +96,16 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     url = next(line.split()[1] for line in search.stdout if line.startswith("dashboard"))
     watch = start_tune("status", "runs/run", "--watch", cwd=directory)
     seen, process = Seen(), psutil.Process(search.pid)
-    every_second: Callable[[], bool] = lambda: time.sleep(1) or look(url, process, seen)  # type: ignore[func-returns-value]  # noqa: E731
-    wait_for(every_second, search)
+
+    def seen_everything() -> bool:
+        time.sleep(1)
+        try:
+            return look(url, process, seen)
+        except urllib.error.HTTPError as error:  # not everything of Ray's is up from the first moment
+            print(error.url, error.read().decode())
+            return False
+
+    wait_for(seen_everything, search)
     search.send_signal(signal.SIGINT)
     search.communicate(timeout=120)
     seen.watched, errors = watch.communicate(timeout=60)
