@@ -1,11 +1,14 @@
 """The command line in a process of its own, and what its end must have told Optuna."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
 """Optuna's state for each status of a trial that has ended."""
@@ -19,12 +22,14 @@ run(main)
 """
 
 
-def start_tune(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+def start_tune(
+    *arguments: str, cwd: Path, dashboard: bool = False, **environment: str
+) -> subprocess.Popen[str]:
     """Start `python -m tune …` from another directory; its workers must find the packages all the same.
 
-    Without the dashboard, ten processes that would only slow down what is tested.
+    Mostly without the dashboard, ten processes that would only slow down what is tested.
     """
-    quick = [] if arguments[0] == "status" else ["--no-dashboard"]
+    quick = [] if dashboard or arguments[0] == "status" else ["--no-dashboard"]
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, *quick],
         cwd=cwd,
@@ -48,3 +53,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
 def own_environment() -> dict[str, str]:
     """Return the environment without Ray's variables: another test's cluster is not its own."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
+def runs_trials(process: psutil.Process) -> bool:
+    """Whether a process is a worker that trials run in: it is called after them or after their class."""
+    return re.match(r"ray::(Trial\b|\d{4}-)", " ".join(process.cmdline())) is not None

@@ -22,7 +22,7 @@ from evaluation.run_directory import RunDirectory
 from evaluation.rungs import rung_epochs
 from evaluation.tables import read_table
 from evaluation.uri import join
-from tests.processes import STATES, start_tune
+from tests.processes import STATES, runs_trials, start_tune
 from tune import journal
 from tune.trial_data import TrialData
 from vae.checkpoint import load_model
@@ -200,7 +200,7 @@ def _kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> No
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.send_signal(signal.SIGKILL)
         else:
-            workers = [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+            workers = [child for child in children if runs_trials(child)]
             if workers:
                 rng.choice(workers).kill()
 

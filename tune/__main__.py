@@ -1,6 +1,7 @@
 """`python -m tune`: search, resume, extend and status."""
 
 import argparse
+import contextlib
 import time
 from datetime import datetime
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
 from tune.plan import Plan
 from tune.progress import SHOWN_PARAMS, make_console
-from tune.status import print_status
+from tune.status import print_status, watch_status
 from tune.study import FINISHED, MAX_FAILURES, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import configure_logging, run
@@ -91,15 +92,21 @@ def extend(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print the trials of a study."""
-    print_status(RunDirectory.open(arguments.run), make_console())
+    """Print the trials of a study, once or until it ends."""
+    run, console = RunDirectory.open(arguments.run), make_console()
+    if not arguments.watch:
+        print_status(run, console)
+        return 0
+    with contextlib.suppress(KeyboardInterrupt):  # the usual way to leave it
+        watch_status(run, console)
     return 0
 
 
 def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
     """Run what is left of a study: trials, fresh seeds for the finalists, evaluation."""
     console, plan, interruption = make_console(), study.plan, Interruption()
-    with ray_session(arguments.address, dashboard=not arguments.no_dashboard) as dashboard:
+    name, dashboard_wanted = study.record["name"], not arguments.no_dashboard
+    with ray_session(arguments.address, dashboard=dashboard_wanted, job=name) as dashboard:
         console.print(
             f"[bold]{study.record['name']}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
             f"{study.record['dataset']['name']}, by {' and '.join(o.name for o in study.objectives)}"

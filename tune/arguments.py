@@ -160,6 +160,7 @@ def make_parser() -> Parser:
 
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
     show.add_argument("run", type=address, help="directory or URI of the run")
+    show.add_argument("--watch", action="store_true", help="show them until the study ends or Ctrl-C")
     for command in (find, go_on, more):
         command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")
     for command in (find, go_on, more, show):

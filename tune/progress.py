@@ -104,7 +104,8 @@ class Progress(Callback):
             through = RichHandler(
                 console=self.console, show_path=False, show_level=False, markup=False, log_time_format="%X"
             )
-            root.handlers[:] = [through]
+            files = [handler for handler in self._handlers if isinstance(handler, logging.FileHandler)]
+            root.handlers[:] = [through, *files]
         return self
 
     def __exit__(

@@ -1,12 +1,22 @@
 """`python -m tune status RUN`: the trials of a study from its files, while it runs or afterwards."""
 
-from rich.console import Console
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
 from tune.lock import is_held
 from tune.objective import MODES, Objective
-from tune.progress import status_counts, trial_table
+from tune.outcome import RUNNING
+from tune.progress import PRINT_EVERY_S, status_counts, trial_table
+
+LOOK_EVERY_S = 1.0
 
 
 def print_status(run: RunDirectory, console: Console) -> None:
@@ -17,22 +27,76 @@ def print_status(run: RunDirectory, console: Console) -> None:
     StorageError
         A file of the run directory is missing or damaged.
     """
-    study = run.read_study()
-    name = study["objective"][0]
-    objective = Objective(name, MODES[name])
-    rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
-    sign = 1 if objective.mode == "max" else -1
-    rows.sort(key=lambda row: (row["objective"] is None, -sign * (row["objective"] or 0.0), row["number"]))
-    best = objective.best(rows)
-    counts = status_counts(rows)
-    summary = (
-        ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
-        or "no trials yet"
-    )
-    state = study["status"]
-    if state == "running" and not is_held(run):
-        state = f"killed (`python -m tune resume {run.address}` goes on)"
-    console.print(f"{study['name']}: {state}, {summary} of {study['arguments']['trials']}")
-    console.print(
-        trial_table(rows, objective, max_epochs=study["max_epochs"], best=best, width=console.width)
-    )
+    status = _Status.read(run)
+    console.print(status.summary)
+    console.print(status.table(status.rows, console.width))
+
+
+def watch_status(run: RunDirectory, console: Console, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Show the trials of a study until it ends: a live table on a terminal, a line at each change elsewhere.
+
+    Raises
+    ------
+    StorageError
+        A file of the run directory is missing or damaged.
+    """
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while (status := _Status.read(run)).goes_on:
+                live.update(status.view(console), refresh=True)
+                sleep(LOOK_EVERY_S)
+    else:
+        shown = None
+        while (status := _Status.read(run)).goes_on:
+            if status.summary != shown:
+                shown = status.summary
+                console.print(shown)
+            sleep(PRINT_EVERY_S)
+    print_status(run, console)
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """What the files of a study say at one moment; ``rows`` are its trials, best first."""
+
+    summary: str
+    goes_on: bool
+    rows: list[dict[str, Any]]
+    objective: Objective
+    max_epochs: int
+
+    @classmethod
+    def read(cls, run: RunDirectory) -> "_Status":
+        if run.remote:
+            run.remote.fetch(run.path, again=True)
+        study = run.read_study()
+        name = study["objective"][0]
+        objective = Objective(name, MODES[name])
+        rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
+        rows.sort(
+            key=lambda row: (
+                row["objective"] is None,
+                -objective.sign * (row["objective"] or 0.0),
+                row["number"],
+            )
+        )
+        counts = ", ".join(
+            f"{count} {status.replace('_', ' ')}" for status, count in status_counts(rows).items()
+        )
+        state, goes_on = study["status"], study["status"] == "running"
+        if goes_on and not is_held(run):
+            state, goes_on = f"killed (`python -m tune resume {run.address}` goes on)", False
+        summary = f"{study['name']}: {state}, {counts or 'no trials yet'} of {study['arguments']['trials']}"
+        return cls(summary, goes_on, rows, objective, study["max_epochs"])
+
+    def table(self, rows: list[dict[str, Any]], width: int) -> RenderableType:
+        best = self.objective.best(self.rows)
+        return trial_table(rows, self.objective, max_epochs=self.max_epochs, best=best, width=width)
+
+    def view(self, console: Console) -> RenderableType:
+        """Return what fits on the terminal: the trials that run, and as many of the best as there is room."""
+        running = [row for row in self.rows if row["status"] == RUNNING]
+        room = max(console.height - len(running) - 4, 1)
+        best = [row for row in self.rows if row["status"] != RUNNING][:room]
+        rows = [row for row in self.rows if row in running or row in best]
+        return Group(Text(self.summary), self.table(rows, console.width))

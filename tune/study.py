@@ -34,7 +34,9 @@ from tune import journal
 from tune.budget import TimeBudget
 from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
+from tune.job import JobEntry
 from tune.lock import driver_lock
+from tune.metrics import Exporter
 from tune.newest_checkpoint import NewestCheckpoint
 from tune.objective import Objective, choose_objectives
 from tune.outcome import COMPLETED, INTERRUPTED
@@ -48,6 +50,7 @@ from tune.scheduler import EarlyStopping
 from tune.searcher import OptunaSearcher
 from tune.shared_storage import check_shared
 from tune.trainable import Collapse, train_trial
+from tune.trial_actor import trial_actor
 from tune.trial_data import TrialData
 from tune.trial_files import new_session_dir
 from tune.warm_start import warm_start
@@ -241,13 +244,17 @@ def run_search(
     if budget is not None:
         interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values())
     progress = Progress(recorder, n_trials=plan.trials, console=console)
+    job = JobEntry(recorder, study.record)
     n_begun = len(journal.begun(optuna_study))
     tuner = _tuner(
         study,
         resources,
         searcher,
         scheduler,
-        [JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, recorder, progress],
+        [
+            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption),
+            *(recorder, progress, job, Exporter(recorder)),
+        ],
         n_samples=len(unfinished) + plan.trials - n_begun,
     )
     if n_begun:
@@ -272,6 +279,7 @@ def run_search(
     study.started = True
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
         at_end.callback(save)
+        at_end.callback(job.update)
         at_end.callback(lambda: recorder.finish(interruption.reason or INTERRUPTED))
         at_end.callback(searcher.close)
         if tuner is not None:
@@ -327,8 +335,9 @@ def _tuner(
         collapse=Collapse(plan.min_active_units, after=plan.grace_period),
         remote=RemoteCheckpoints(remote.filesystem, remote.at(directory)) if remote else None,
     )
+    trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
     return Tuner(
-        with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        trial_actor(trainable, study.run.path.name),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

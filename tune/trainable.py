@@ -168,6 +168,8 @@ class _Reporter:
         end.state.save(self.directory)
         self.history.append(result | {"is_best": is_best})
         write_history(self.directory, self.history)
+        files = (path for path in self.directory.rglob("*") if path.is_file())
+        result["checkpoint_bytes"] = sum(path.stat().st_size for path in files)
         if self.remote:
             self.remote.save(self.directory, end.epoch)
             report(result)

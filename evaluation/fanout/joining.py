@@ -1,10 +1,12 @@
 """Is there a cluster at an address that this process may and can join? Ray itself takes minutes to say no."""
 
 import json
+import logging
 import socket
 
 import grpc
 from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray._private.grpc_utils import init_grpc_channel
 from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
@@ -15,6 +17,8 @@ from ray.core.generated.gcs_service_pb2_grpc import InternalKVGcsServiceStub
 from ray.exceptions import AuthenticationError
 
 from vae.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 10
 DEFAULT_PORT = 6379
@@ -31,10 +35,12 @@ def check_cluster(address: str) -> str:
     Raises
     ------
     UserError
-        Nobody answers, the token is missing or wrong, the versions differ, or this machine is not a node.
+        Nobody answers, the token is missing, wrong or not wanted, the versions differ, or this machine is
+        not a node.
     """
     try:
         found = _resolve(address)
+        _use_token_as_wanted(address, found)
         theirs = _versions(found)
     except AuthenticationError as error:
         token = "the token of this user" if is_token_auth_enabled() else "a caller without a token"
@@ -72,18 +78,43 @@ def _resolve(address: str) -> str:
     return address
 
 
+def _use_token_as_wanted(address: str, found: str) -> None:
+    """Let Ray send this user's token to a cluster that asks for one; another would lose its workers by it."""
+    try:
+        with grpc.insecure_channel(found) as channel:
+            _ask(channel)
+    except (AuthenticationError, grpc.RpcError):
+        # To a cluster at an address, Ray sends it only when told to, here in the way of `ray status`.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        return
+    if is_token_auth_enabled():
+        raise UserError(
+            f"the Ray cluster at '{address}' asks for no token, but here RAY_AUTH_MODE is token; start the "
+            "cluster with RAY_AUTH_MODE=token too"
+        )
+    logger.warning(
+        "the Ray cluster at '%s' asks for no token: whoever reaches its ports can run programs on it", address
+    )
+
+
 def _versions(address: str) -> tuple[str, str]:
-    """Return the versions of Ray and Python that the cluster was started with.
+    """Return the versions of Ray and Python that the cluster was started with."""
+    with init_grpc_channel(address) as channel:
+        metadata = json.loads(_ask(channel))
+    return metadata["ray_version"], metadata["python_version"]
+
+
+def _ask(channel: grpc.Channel) -> bytes:
+    """Return what a cluster says of itself.
 
     Asked by gRPC: Ray's own client prints its failures, and ends the process if there is no token at all.
     """
     request = InternalKVGetRequest(namespace=KV_NAMESPACE_CLUSTER, key=CLUSTER_METADATA_KEY)
-    with init_grpc_channel(address) as channel:
-        try:
-            reply = InternalKVGcsServiceStub(channel).InternalKVGet(request, timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            if isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                raise AuthenticationError(error.details() or "") from error
-            raise
-    metadata = json.loads(reply.value)
-    return metadata["ray_version"], metadata["python_version"]
+    try:
+        reply = InternalKVGcsServiceStub(channel).InternalKVGet(request, timeout=TIMEOUT_S)
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise AuthenticationError(error.details() or "") from error
+        raise
+    value: bytes = reply.value
+    return value

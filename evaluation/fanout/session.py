@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private import ray_constants
 
+from evaluation.fanout.job import job_config, listed
 from evaluation.fanout.joining import check_cluster
 from vae.errors import ClusterError, UserError
 
@@ -21,7 +22,7 @@ TOKEN = Path.home() / ".ray" / "auth_token"
 
 @contextlib.contextmanager
 def ray_session(
-    address: str | None = None, *, cpus: int | None = None, dashboard: bool = True
+    address: str | None = None, *, cpus: int | None = None, dashboard: bool = True, job: str | None = None
 ) -> Iterator[str | None]:
     """Start a local cluster or join the one at ``address``, and leave it at the end; yields its dashboard.
 
@@ -33,6 +34,8 @@ def ray_session(
         Of a local cluster; those of the machine by default.
     dashboard
         Of a local cluster, which starts faster without these ten processes.
+    job
+        The name of this command among the jobs of a local cluster's dashboard, see `job.py`.
 
     Raises
     ------
@@ -55,22 +58,22 @@ def ray_session(
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
         )  # `uv run` would launch workers through uv
         try:
-            context = ray.init(
-                "local",  # not the cluster of somebody else on this machine
-                num_cpus=cpus,
-                dashboard_host="127.0.0.1",
-                include_dashboard=dashboard,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _on_loopback():
+                context = ray.init(
+                    "local",  # not the cluster of somebody else on this machine
+                    num_cpus=cpus,
+                    dashboard_host="127.0.0.1",
+                    include_dashboard=dashboard,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    job_config=job_config(job),
+                )
         except Exception as error:  # Ray raises a plain one when its processes are too slow
             raise ClusterError(
                 f"Ray did not start on this machine ({str(error).splitlines()[0]}); try again when it is "
                 "less busy; Ray's own logs say more"
             ) from error
     else:
-        # To a cluster at an address, Ray sends its token only when told to, here in the way of `ray status`.
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         found = check_cluster(address)
         try:
             context = ray.init(
@@ -85,9 +88,25 @@ def ray_session(
                 f"the Ray cluster at '{address}' cannot be joined ({str(error).splitlines()[0]})"
             ) from error
     try:
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
+        with listed(job) if job and address is None else contextlib.nullcontext():
+            yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster that starts listen on 127.0.0.1 only: its metrics ports ask for no token.
+
+    Ray would do so on macOS and Windows; `_node_ip_address="127.0.0.1"` it replaces by an outside address.
+    """
+    usual, name = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"  # for this process, for Ray's own
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = usual
+        del os.environ[name]
 
 
 def _protect_token(*, make: bool) -> None:

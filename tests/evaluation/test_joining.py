@@ -109,3 +109,18 @@ def test_with_a_wrong_token_a_search_ends_in_one_line(address, tmp_path):
     assert time.monotonic() - begun < SECONDS
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / ".ray" / "auth_token").exists()
+
+
+@pytest.mark.parametrize("sends_one", [True, False])
+def test_a_cluster_that_asks_for_no_token_is_told_of_and_sent_none(monkeypatch, caplog, sends_one):
+    monkeypatch.setattr(joining, "_ask", lambda channel: b"{}")
+    monkeypatch.setattr(joining, "is_token_auth_enabled", lambda: sends_one)
+    enabled = []
+    monkeypatch.setattr(joining, "maybe_enable_token_auth_if_token_available", lambda **_: enabled.append(1))
+    if sends_one:
+        with pytest.raises(UserError, match="'head:1' asks for no token, but here RAY_AUTH_MODE is token"):
+            joining._use_token_as_wanted("head:1", "192.0.2.2:1")
+    else:
+        joining._use_token_as_wanted("head:1", "192.0.2.2:1")
+        assert "'head:1' asks for no token: whoever reaches its ports" in caplog.text
+    assert not enabled

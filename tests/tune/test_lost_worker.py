@@ -17,13 +17,14 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 import psutil
+from tests.processes import runs_trials
 from ray.tune.execution.tune_controller import TuneController
 reset, killed = TuneController._schedule_trial_reset, []
 
 def kill_and_reset(self, *arguments, **options):
     if not killed:
         children = psutil.Process().children(recursive=True)
-        killed.extend(child for child in children if "ImplicitFunc" in " ".join(child.cmdline()))
+        killed.extend(child for child in children if runs_trials(child))
         for worker in killed:
             worker.kill()
         print(f"killed {len(killed)} workers", flush=True)
