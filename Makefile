@@ -62,7 +62,7 @@ bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
 
 bench-scale: $(INSTALLED)  ## Measure what a search of 1,000 trials itself costs
-	RAY_AUTH_MODE=token $(PYTHON) -m tests.benchmarks.scale $(ARGS)
+	$(PYTHON) -m tests.benchmarks.scale $(ARGS)
 
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
