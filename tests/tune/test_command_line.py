@@ -136,16 +136,12 @@ def test_a_corrupted_data_file_is_an_io_error(complaint, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
 
 
-def test_a_directory_made_for_a_search_that_could_not_start_is_removed(tmp_path, monkeypatch, capsys):
-    def fail(*arguments, **options):
-        raise ConnectionError("nobody there")
-
-    monkeypatch.setattr(ray, "init", fail)
-    storage = tmp_path / "deep" / "runs"
+def test_a_directory_made_for_a_search_that_could_not_start_is_removed(tmp_path, capsys):
+    storage, nobody = tmp_path / "deep" / "runs", "127.0.0.1:1"
     with pytest.raises(SystemExit) as ended:
-        run(lambda _: main(["search", "--dataset", "digits", "--storage", str(storage), "--address", "head"]))
+        run(lambda _: main(["search", "--dataset", "digits", "--storage", str(storage), "--address", nobody]))
     assert ended.value.code == 2
-    assert "no Ray cluster answers at 'head:6379'" in capsys.readouterr().err
+    assert f"no Ray cluster answers at '{nobody}'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
