@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help install data search headline test check format lock bench bench-evaluation bench-scale ablation soak \
-	cluster-test clean
+	cluster-test dashboard-test clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ headline: data  ## The two searches of the headline in BENCHMARKS.md; hours on t
 
 test: data  ## Run all tests
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+dashboard-test: $(INSTALLED)  ## Look at a search through Ray's dashboard and metrics; alone on the machine
+	$(PYTHON) -m pytest -m alone $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint and types
 	$(PYTHON) -m ruff format --check .
