@@ -83,7 +83,7 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
 
 def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
     gaps = evaluated_once.read_evaluation()["gaps"]
-    assert [gap.split(" samples")[0] for gap in gaps] == ["500", "1000", "3000"]
+    assert [gap.split(" samples")[0] for gap in gaps] == ["500, 1000, 3000"]
 
 
 def test_evaluating_again_replaces_the_results(evaluated):

@@ -1,10 +1,10 @@
 """A search seen through Ray's dashboard and its Prometheus endpoint, while it runs."""
 
+import http.client
 import json
 import re
 import signal
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
@@ -101,8 +101,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         time.sleep(1)
         try:
             return look(url, process, seen)
-        except urllib.error.HTTPError as error:  # not everything of Ray's is up from the first moment
-            print(error.url, error.read().decode())
+        except (OSError, http.client.HTTPException) as error:  # not all of Ray is up from the first moment
+            print(error)
             return False
 
     wait_for(seen_everything, search)
