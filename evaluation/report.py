@@ -22,22 +22,13 @@ from evaluation.results import METRIC_NAMES, Results
 from evaluation.run_directory import RunDirectory
 from evaluation.search_view import search_view
 from evaluation.tables import CONFIG_PREFIX
-from evaluation.wording import p_value, param_name, points
+from evaluation.wording import SHOWN_PARAMS, p_value, param_name, points
 from vae.atomic import write_text
 from vae.data import Dataset
 from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-SHOWN_PARAMS = (
-    "architecture",
-    "latent_dim",
-    "reconstruction_loss",
-    "kl_weight",
-    "learning_rate",
-    "batch_size",
-)
-"""Hyperparameters that the tables show."""
 SEARCH_FIGURES = ["parallel_coordinates", "importance", "learning_curves", "rung_ladder"]
 """Figures of the trials, which have a section of their own; the first as one can touch it."""
 

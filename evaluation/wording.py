@@ -4,6 +4,16 @@ from typing import Any
 
 import numpy as np
 
+SHOWN_PARAMS = (
+    "architecture",
+    "latent_dim",
+    "reconstruction_loss",
+    "kl_weight",
+    "learning_rate",
+    "batch_size",
+)
+"""Hyperparameters that the tables of trials show."""
+
 _PARAM_NAMES = {
     "latent_dim": "latent dim",
     "reconstruction_loss": "loss",

@@ -12,6 +12,7 @@ from rich.console import Console
 from evaluation.fanout.session import ray_session
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
+from evaluation.wording import SHOWN_PARAMS
 from tune import STARTED
 from tune.arguments import make_parser, plan_of
 from tune.budget import TimeBudget
@@ -19,7 +20,7 @@ from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
 from tune.plan import Plan
-from tune.progress import SHOWN_PARAMS, make_console
+from tune.progress import make_console
 from tune.status import print_status, watch_status
 from tune.study import FINISHED, MAX_FAILURES, Study, new_study, old_study, run_search
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE

@@ -17,20 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.tables import CONFIG_PREFIX
+from evaluation.wording import SHOWN_PARAMS
 from tune.objective import Objective
 from tune.outcome import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY
 from tune.recorder import Recorder
 
 DRAW_EVERY_S = 0.5
 PRINT_EVERY_S = 5.0
-SHOWN_PARAMS = (
-    "architecture",
-    "latent_dim",
-    "reconstruction_loss",
-    "kl_weight",
-    "learning_rate",
-    "batch_size",
-)
 FILE_WIDTH = 140  # of a table that goes to a file or a pipe
 
 STYLES = {COMPLETED: "green", STOPPED_EARLY: "yellow", FAILED: "red", RUNNING: "cyan", PENDING: "dim"}

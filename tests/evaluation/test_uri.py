@@ -21,7 +21,7 @@ def test_the_options_of_a_uri_stay_behind_the_question_mark():
     uri = "s3://bucket/prefix/?endpoint_override=http://host:9"
     assert join(uri, "run") == "s3://bucket/prefix/run?endpoint_override=http://host:9"
     assert join("s3://bucket", "run") == "s3://bucket/run"
-    assert join("file:///tmp/runs", "a/b.png") == "file:///tmp/runs/a/b.png"
+    assert join("file:///srv/runs", "a/b.png") == "file:///srv/runs/a/b.png"
     assert join(Path("runs"), "run") == Path("runs/run")
     assert last_part(str(join(uri, "run"))) == "run"
 
