@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from evaluation.embedding_files import read_embedding
 from evaluation.figures.latent_spaces import latent_space_panels
 from evaluation.neighbors import find_neighbors
-from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from evaluation.shown_images import ShownImages
 from evaluation.sprite import picture
@@ -33,12 +32,11 @@ def write_atlas(run: RunDirectory, shown: ShownImages) -> list[str]:
     StorageError
         A file cannot be read or written.
     """
-    results = Results.read(run)
-    panels = latent_space_panels(run, results)
+    panels = latent_space_panels(run, shown.results)
     if not panels:
         raise UserError(f"{run.path} has no embedding that is made to be looked at")
     columns: dict[str, pa.Array] = {"index": pa.array(shown.index)}
-    columns |= {name: pa.array(values) for name, values in shown.columns(results).items()}
+    columns |= {name: pa.array(values) for name, values in shown.columns().items()}
     if shown.images is not None:
         files = [_png(image) for image in shown.images]
         columns["image"] = pa.StructArray.from_arrays([pa.array(files, pa.binary())], ["bytes"])
@@ -50,18 +48,17 @@ def write_atlas(run: RunDirectory, shown: ShownImages) -> list[str]:
     options = ["--x", f"{view}_x", "--y", f"{view}_y"]
     if shown.images is not None:
         options += ["--image", "image"]
-    if results.winner_row is not None and results.winner_row.key in shown.keys:
-        columns["neighbors"] = _neighbors(run, shown, results)
+    winner = shown.results.winner_row
+    if winner is not None and winner.key in shown.keys:
+        columns["neighbors"] = _neighbors(read_embedding(run.embeddings_dir, winner.key).test[shown.index])
         options += ["--neighbors", "neighbors"]
     table = pa.table(columns)
     write_table(table, table.schema, run.atlas_file)
     return options
 
 
-def _neighbors(run: RunDirectory, shown: ShownImages, results: Results) -> pa.Array:
-    """Return, as that tool wants them, the rows of the nearest images and their distances; itself first."""
-    assert results.winner_row is not None
-    points = read_embedding(run.embeddings_dir, results.winner_row.key).test[shown.index]
+def _neighbors(points: NDArray[np.float32]) -> pa.Array:
+    """Return, as that tool wants them, the rows of the nearest points (n, dim) and their distances."""
     found = find_neighbors(points, points, min(N_NEIGHBORS + 1, len(points)))
     lists = (pa.array(list(part)) for part in (found.index, found.distance))
     return pa.StructArray.from_arrays(list(lists), ["ids", "distances"])

@@ -8,7 +8,6 @@ import numpy as np
 
 from evaluation.embedders import label
 from evaluation.embedding_files import read_embedding
-from evaluation.results import Results
 from evaluation.run_directory import RunDirectory
 from evaluation.shown_images import ShownImages
 from evaluation.sprite import sprite
@@ -32,12 +31,11 @@ def write_projector(run: RunDirectory, shown: ShownImages) -> None:
     """
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-    results = Results.read(run)
     config = ProjectorConfig()
     try:
         shutil.rmtree(run.projector_dir, ignore_errors=True)
         run.projector_dir.mkdir(parents=True)
-        _write_metadata(run, shown, results)
+        _write_metadata(run, shown)
         if shown.images is not None:
             with replaced_file(run.projector_dir / SPRITE_FILE) as path:
                 path.write_bytes(sprite(shown.images, "PNG"))
@@ -57,8 +55,8 @@ def write_projector(run: RunDirectory, shown: ShownImages) -> None:
         raise StorageError(f"cannot write {run.projector_dir}: {error.strerror}") from error
 
 
-def _write_metadata(run: RunDirectory, shown: ShownImages, results: Results) -> None:
-    columns = {"index": shown.index.tolist()} | shown.columns(results)
+def _write_metadata(run: RunDirectory, shown: ShownImages) -> None:
+    columns = {"index": shown.index.tolist()} | shown.columns()
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     # A single column has no heading there.

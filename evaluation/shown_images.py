@@ -22,22 +22,24 @@ from vae.errors import UserError
 class ShownImages:
     """Rows ``index`` (n,) of the test part, their classes by name and images uint8 (n, C, H, W), or None.
 
-    ``keys`` are the embeddings on disk that hold them.
+    ``results`` are those of the run, ``keys`` the embeddings on disk that hold the images.
     """
 
+    results: Results
     keys: list[EmbeddingKey]
     index: NDArray[np.int64]
     classes: list[str] | None
     images: NDArray[np.uint8] | None
 
-    def columns(self, results: Results) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, list[Any]]:
         """Return the class of each image and what its neighbours in the best VAE's latent space vote for."""
         if self.classes is None:
             return {}
         columns = {"class": self.classes}
-        names = (results.evaluation or {})["dataset"]["class_names"]
-        if results.winner_row is not None:
-            votes = results.votes(results.winner_row.key).set_index("index")["predicted"]
+        names = (self.results.evaluation or {})["dataset"]["class_names"]
+        winner = self.results.winner_row
+        if winner is not None:
+            votes = self.results.votes(winner.key).set_index("index")["predicted"]
             if np.isin(self.index, votes.index).all():
                 columns["predicted"] = [names[vote] for vote in votes.reindex(self.index)]
         return columns
@@ -77,7 +79,7 @@ def shown_images(
     if labels.null_count == 0:
         names = results.evaluation["dataset"]["class_names"]
         classes = [names[label] for label in labels.to_numpy()[index]]
-    return ShownImages(keys, index, classes, _images(results, dataset, data_dir, index))
+    return ShownImages(results, keys, index, classes, _images(results, dataset, data_dir, index))
 
 
 def _images(

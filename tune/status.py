@@ -98,5 +98,6 @@ class _Status:
         running = [row for row in self.rows if row["status"] == RUNNING]
         room = max(console.height - len(running) - 4, 1)
         best = [row for row in self.rows if row["status"] != RUNNING][:room]
-        rows = [row for row in self.rows if row in running or row in best]
+        shown = {row["number"] for row in (*running, *best)}
+        rows = [row for row in self.rows if row["number"] in shown]
         return Group(Text(self.summary), self.table(rows, console.width))
