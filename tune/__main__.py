@@ -21,8 +21,9 @@ from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
 from tune.plan import Plan
 from tune.progress import make_console
+from tune.search import MAX_FAILURES, run_search
 from tune.status import print_status, watch_status
-from tune.study import FINISHED, MAX_FAILURES, Study, new_study, old_study, run_search
+from tune.study import FINISHED, Study, new_study, old_study
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import configure_logging, run
 from vae.config import ModelConfig
