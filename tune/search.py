@@ -1,4 +1,4 @@
-"""The search of a study: take up what an earlier driver has left, then Tune's loop over the trials to come."""
+"""The search of a study: take up what an earlier driver has left, then Tune's loop over what is to come."""
 
 import time
 from contextlib import ExitStack
