@@ -6,9 +6,9 @@ import time
 from datetime import datetime
 from typing import Any, NoReturn
 
-import ray
 from rich.console import Console
 
+from evaluation.fanout.nodes import cluster_nodes
 from evaluation.fanout.session import ray_session
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
@@ -19,7 +19,6 @@ from tune.budget import TimeBudget
 from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
-from tune.plan import Plan
 from tune.progress import make_console
 from tune.search import MAX_FAILURES, run_search
 from tune.status import print_status, watch_status
@@ -160,14 +159,14 @@ def _time_budget(study: Study) -> TimeBudget | None:
         evaluation_s=_evaluation_seconds(study) if plan.evaluate else 0.0,
         finalists=plan.finalists,
         finalist_seeds=plan.finalist_seeds if plan.evaluate else 0,
-        slots=_resources(plan, plan.trials).slots,
     )
     budget.check()
     return budget
 
 
-def _resources(plan: Plan, n_runs: int) -> TrialResources:
-    return trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, n_runs)
+def _resources(study: Study, n_runs: int) -> TrialResources:
+    plan = study.plan
+    return trial_resources(plan.cpus_per_trial, study.gpus_per_trial, plan.max_concurrent, n_runs)
 
 
 def _evaluation_seconds(study: Study) -> float:
@@ -185,7 +184,7 @@ def _evaluation_seconds(study: Study) -> float:
         n_finalists=plan.finalists,
         n_seeds=plan.finalist_seeds,
         latent_dim=max(latent_dims, default=ModelConfig().latent_dim),
-        n_slots=max(1, int(ray.cluster_resources().get("CPU", 1))),
+        n_slots=max(1, cluster_nodes().cpus),
         labelled=data.labelled,
     )
 
@@ -220,7 +219,7 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
             n_seeds=plan.finalist_seeds,
             study_seed=plan.seed,
             max_epochs=plan.max_epochs,
-            resources=_resources(plan, n_runs),
+            resources=_resources(study, n_runs),
             console=console,
             seconds=None if budget is None else budget.left(),
         )

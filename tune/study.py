@@ -54,6 +54,12 @@ class Study:
         self.save(status=status, finished_at=_now())
 
     @property
+    def gpus_per_trial(self) -> float | None:
+        """What was asked for, or else measured, see `tune.placement`; None if neither."""
+        measured: float | None = self.record.get("profile", {}).get("gpus_per_trial")
+        return measured if self.plan.gpus_per_trial is None else self.plan.gpus_per_trial
+
+    @property
     def best(self) -> dict[str, Any] | None:
         """The completed trial with the best first objective."""
         return self.objectives[0].best(row for row in self.trials if row["status"] == COMPLETED)
