@@ -45,7 +45,7 @@ class AutoscalingCluster:
 def autoscaling_cluster(
     node_types: dict[str, dict[str, Any]], *, max_workers: int, idle_seconds: float = 300.0
 ) -> Iterator[AutoscalingCluster]:
-    """Start a head without CPUs, whose autoscaler (the second, as `ray up` has it) starts nodes of these types.
+    """Start a head without CPUs; its autoscaler, version 2 as with `ray up`, starts nodes of these types.
 
     `ray.cluster_utils.AutoscalingCluster` would first stop all of Ray on this machine.
     """

@@ -16,9 +16,9 @@ from evaluation.wording import SHOWN_PARAMS
 from tune import STARTED
 from tune.arguments import make_parser, plan_of
 from tune.budget import TimeBudget
-from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
 from tune.outcome import INTERRUPTED, TIME_BUDGET
+from tune.placement import share_gpus
 from tune.progress import make_console
 from tune.search import MAX_FAILURES, run_search
 from tune.status import print_status, watch_status
@@ -115,6 +115,7 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if dashboard:
             console.print(f"dashboard {dashboard}")
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
+        share_gpus(study, console)
         budget = _time_budget(study)
         run_search(study, console, interruption, budget)
         for _ in range(MAX_FAILURES):
@@ -162,11 +163,6 @@ def _time_budget(study: Study) -> TimeBudget | None:
     )
     budget.check()
     return budget
-
-
-def _resources(study: Study, n_runs: int) -> TrialResources:
-    plan = study.plan
-    return trial_resources(plan.cpus_per_trial, study.gpus_per_trial, plan.max_concurrent, n_runs)
 
 
 def _evaluation_seconds(study: Study) -> float:
@@ -219,7 +215,7 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
             n_seeds=plan.finalist_seeds,
             study_seed=plan.seed,
             max_epochs=plan.max_epochs,
-            resources=_resources(study, n_runs),
+            resources=study.resources(n_runs),
             console=console,
             seconds=None if budget is None else budget.left(),
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from evaluation.fanout.nodes import Nodes, Resources, alive_nodes, cluster_nodes
 from vae.errors import UserError
 
-# Small VAEs leave most of a GPU idle, so four share one. Ray only keeps the books: nothing limits memory.
 GPUS_PER_TRIAL = 0.25
+"""Unless it is measured: small VAEs leave most of a GPU idle. Ray only keeps the books of it."""
 CPUS_PER_TRIAL = 1.0
 
 
@@ -30,9 +30,16 @@ class TrialResources:
 
 
 def trial_resources(
-    cpus: float | None, gpus: float | None, max_concurrent: int | None, n_trials: int
+    cpus: float | None,
+    gpus: float | None,
+    max_concurrent: int | None,
+    n_trials: int,
+    *,
+    gpu_share: float = GPUS_PER_TRIAL,
 ) -> TrialResources:
     """Fit trials into the connected cluster; None takes what the cluster has or could have.
+
+    ``gpu_share`` is what a trial then gets of a GPU.
 
     Raises
     ------
@@ -44,7 +51,7 @@ def trial_resources(
     nodes = cluster_nodes()
     cpus = CPUS_PER_TRIAL if cpus is None else cpus
     if gpus is None:
-        gpus = GPUS_PER_TRIAL if nodes.gpus else 0.0
+        gpus = gpu_share if nodes.gpus else 0.0
     slots = nodes.largest(lambda node: _fit(node, cpus, gpus))
     if slots == 0:
         raise UserError(

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from tune import journal
 from tune.budget import TimeBudget
-from tune.cluster import TrialResources, trial_resources
+from tune.cluster import TrialResources
 from tune.interruption import Interruption
 from tune.job import JobEntry
 from tune.metrics import Exporter
@@ -51,7 +51,7 @@ def run_search(
     What an earlier driver has left is continued first.
     """
     plan, run, objective = study.plan, study.run, study.objectives[0]
-    resources = trial_resources(plan.cpus_per_trial, study.gpus_per_trial, plan.max_concurrent, plan.trials)
+    resources = study.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
     recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)

@@ -46,7 +46,7 @@ def test_a_trial_that_no_node_could_ever_hold_is_refused_at_once(cluster, tmp_pa
 
 
 def test_nodes_are_started_for_trials_and_run_them(cluster, tmp_path):
-    budget = ("--trials", "4", "--max-epochs", "40", "--grace-period", "39")
+    budget = ("--trials", "4", "--max-epochs", "25", "--scheduler", "none")
     code, out, err = search(cluster, tmp_path, *budget)
     assert code == 0, (out, err)
     assert "room for 0 trials at once; the autoscaler starts more of them, for up to 2" in out
