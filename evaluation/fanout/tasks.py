@@ -51,6 +51,8 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
         raise UserError(
             "no node of the Ray cluster has a CPU for a task of the evaluation, nor one that could be started"
         )
+    if not any(node.get("CPU", 0) for node in nodes.alive):
+        logger.warning("no node of the cluster is up; its autoscaler starts some, whatever Ray says of it")
     gpus = GPUS_PER_TASK if nodes.gpus else 0
     resources: dict[str, Any] = {"num_cpus": CPUS_PER_TASK, "max_retries": MAX_RETRIES}
     # numba reads its number of threads when it is imported.
