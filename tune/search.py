@@ -101,7 +101,7 @@ def run_search(
         )
     if occupancy.slots < resources.slots:
         console.print(
-            f"the nodes have room for {occupancy.slots} trials at once; the autoscaler starts more of them, "
+            f"the nodes have room for {occupancy.slots} of the trials; the autoscaler starts more of them, "
             f"for up to {resources.slots}"
         )
     trained_before = sum(row["train_seconds"] for row in recorder.trials.values())
