@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class _Bomb:
+class _Pickled:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
@@ -17,11 +17,12 @@ class _Bomb:
 
 
 class Bomb:
-    """The bytes of such a pickle, and whether anything has loaded them."""
+    """An object that is harmless until it is pickled and loaded: the loading makes the directory ``mark``."""
 
     def __init__(self, directory: Path) -> None:
         self.mark = directory / "exploded"
-        self.content = pickle.dumps(_Bomb(self.mark))
+        self.pickled = _Pickled(self.mark)
+        self.content = pickle.dumps(self.pickled)
 
     @contextmanager
     def stays_whole(self) -> Iterator[None]:
