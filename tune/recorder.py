@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -113,6 +114,7 @@ class Recorder(Callback):
         self._summarise(row)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        _forget_pickle(trial)
         self._change(self._row(trial), status=PENDING)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -120,6 +122,7 @@ class Recorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = _error(trial)
+        _forget_pickle(trial)
         row = self._row(trial)
         if trial.run_metadata.num_failures <= trial.max_failures:
             # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
@@ -276,9 +279,14 @@ def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(trial: Trial) -> Exception:
-    """Return the error that ended a trial, as the driver wrote it; Ray wraps it in its own."""
+    """Return the error that ended a trial; Ray wraps it in its own.
+
+    Tune has pickled it a moment ago, in this process, into Ray's folder of this session on this machine.
+    """
     try:
         with open(trial.pickled_error_file, "rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():  # others may write into Ray's folder
+                raise PermissionError(f"{file.name} is not this user's")
             error: Any = cloudpickle.load(file)
     except Exception:  # absent, or of a class that cannot be unpickled
         return RuntimeError(
@@ -287,6 +295,11 @@ def _error(trial: Trial) -> Exception:
     while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
         error = inner
     return error
+
+
+def _forget_pickle(trial: Trial) -> None:
+    """Keep Tune from loading the pickled error at the end, from the run directory and for nobody."""
+    trial.run_metadata.pickled_error_filename = None
 
 
 def _one_line(error: Exception) -> str:

@@ -29,6 +29,7 @@ class FakeMetadata:
     """What is used of `ray.tune.experiment.trial._TrainingRunMetadata`."""
 
     num_failures: int = 0
+    pickled_error_filename: str | None = "error.pkl"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 import pickle
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
+from tests.pickle_bomb import Bomb
 from tests.tune.conftest import KNN, FakeTrial
 from tune import recorder as module
 from tune.objective import Objective
@@ -173,6 +175,26 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     assert (row["status"], row["stop_reason"]) == ("failed", "error")
     assert row["error"].endswith("ValueError: no such thing")
     assert "\n" not in row["error"]
+
+
+def test_an_error_that_another_user_has_pickled_is_not_loaded(recorder, tmp_path, monkeypatch):
+    trial, bomb = make_trial(), Bomb(tmp_path)
+    (tmp_path / "error.pkl").write_bytes(bomb.content)
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    trial.run_metadata.num_failures = 3
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # only root could give the file away
+    recorder.on_trial_start(0, [trial], trial)
+    with bomb.stays_whole():
+        recorder.on_trial_error(0, [trial], trial)
+    assert [row["error"] for row in recorder.trials.values()] == ["RuntimeError: unknown error"]
+
+
+@pytest.mark.parametrize("event", ["on_trial_error", "on_trial_recover"])
+def test_tune_finds_no_pickled_error_to_load_from_the_run_directory(recorder, event):
+    trial = make_trial()
+    recorder.on_trial_start(0, [trial], trial)
+    getattr(recorder, event)(0, [trial], trial)
+    assert trial.run_metadata.pickled_error_filename is None
 
 
 def test_a_trial_whose_checkpoint_cannot_be_written_goes_on_later(recorder, tmp_path, caplog):
