@@ -8,6 +8,7 @@ A process that is asked to end (SIGTERM) first finishes the epoch that is under 
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,8 +25,8 @@ from ray.tune.trainable import wrap_function
 
 from tune.scheduler import STOP_REASON, TIME_ATTR
 
-GRACE_S = 20.0
-"""At most so long a process goes on that was asked to end: spot machines have 30 s on GCP, 2 min on AWS."""
+GRACE_S = 90.0
+"""So long at most a process goes on when asked to end; AWS takes a machine two minutes after its notice."""
 LOGGED = ("val_knn_accuracy", "val_ssim", "val_loss", "train_loss", "epoch_seconds", "images_per_second")
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,11 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
 
     Trial.__qualname__ = "Trial"  # what the dashboard shows as its class
     return Trial
+
+
+def is_title(title: str) -> bool:
+    """Whether a process with this title is a worker of trials: it has the name of one or of their class."""
+    return re.match(r"ray::(Trial\b|\d{4,}-)", title) is not None
 
 
 class GracefulEnd:
