@@ -105,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--metadata", default=METADATA, help=argparse.SUPPRESS)
     parser.add_argument("--raylet", type=int, help="the process of the node; by default the only one here")
     parser.add_argument("--wait-s", type=float, default=60.0, help="how long Ray may take to start here")
+    parser.add_argument("--every-s", type=float, default=ASK_EVERY_S, help="how often to ask")
     arguments = parser.parse_args(argv)
     raylet = find_raylet(arguments.raylet, arguments.wait_s)
     if raylet is None:
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"this machine is taken at {deadline}", flush=True)
                 clear(raylet, deadline)
                 return 0
-        time.sleep(ASK_EVERY_S)
+        time.sleep(arguments.every_s)
     return 0
 
 

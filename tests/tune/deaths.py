@@ -16,6 +16,7 @@ from typing import Any
 import ray
 
 import tune.search
+import tune.shared_storage
 import tune.trainable
 from tune.__main__ import main
 from vae.command_line import run
@@ -70,5 +71,6 @@ def mortal(given: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
+    tune.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
     tune.search.train_trial = mortal(json.loads(Path(sys.argv.pop(1)).read_text()))
     run(main)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -20,7 +21,7 @@ from tests.tune.conftest import SMALL_SPACE, open_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-N_TRIALS, MAX_EPOCHS = 5, 6
+N_TRIALS, MAX_EPOCHS = 4, 5
 OPTIONS = ["search", "--dataset", "digits", "--space", "space.yaml", "--no-evaluate", "--scheduler", "none"]
 ENVIRONMENT = own_environment() | {"PYTHONPATH": str(SOURCE), "RAY_AUTH_MODE": "token"}
 OPTIONS += ["--trials", str(N_TRIALS), "--max-epochs", str(MAX_EPOCHS), "--name", "run"]
@@ -50,36 +51,15 @@ def check_complete(run):
     assert [trial.user_attrs["trial_id"] for trial in told] == [row["trial_id"] for row in rows]
 
 
-def test_two_studies_of_one_name_share_a_cluster(cluster, tmp_path):
-    """At the same time, if neither takes all of it: a study keeps its workers from one trial to the next."""
-    searches = []
-    for place, seed in (("one", "1"), ("other", "2")):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE | {"batch_size": 32}))
-        words = [*OPTIONS, "--address", cluster.address, "--seed", seed, "--max-concurrent", "1"]
-        searches.append(start_tune(*words, cwd=tmp_path / place))
-    ended = [search.communicate(timeout=400) for search in searches]
-    assert [search.returncode for search in searches] == [0, 0], ended
-    runs = [RunDirectory(tmp_path / place / "runs" / "run") for place in ("one", "other")]
-    began, finished = [], []
-    for run in runs:
-        check_complete(run)
-        rows, _ = read(run)
-        began.append(min(row["started_at"] for row in rows))
-        finished.append(max(row["finished_at"] for row in rows))
-    assert max(began) < min(finished), "one had to wait for the other to end"
-    first, second = ([row["config_learning_rate"] for row in read(run)[0]] for run in runs)
-    assert not set(first) & set(second)
-
-
 class Search:
     """A search with `tests.tune.deaths`, and what its trials have done so far."""
 
-    def __init__(self, cluster, directory, **given):
+    def __init__(self, cluster, directory, *options, **given):
+        directory.mkdir(exist_ok=True)
         self.log = directory / "log"
         (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
-        (directory / "deaths.json").write_text(json.dumps({"log": str(self.log), "pause_s": 0.7, **given}))
-        command = [sys.executable, "-m", "tests.tune.deaths", "deaths.json", *OPTIONS]
+        (directory / "deaths.json").write_text(json.dumps({"log": str(self.log), **given}))
+        command = [sys.executable, "-m", "tests.tune.deaths", "deaths.json", *OPTIONS, *options]
         self.process = subprocess.Popen(
             [*command, "--address", cluster.address],
             cwd=directory,
@@ -97,15 +77,9 @@ class Search:
     def starts_on(self, node):
         return [line for line in self.lines("start") if line[2] == node.node_id]
 
-    def wait_for_epochs_on(self, node):
-        """Wait until a trial is in its third epoch there, and return its number and its process."""
-
-        def under_way():
-            return [s for s in self.starts_on(node) if 2 <= len(self.lines("epoch", s[1])) < MAX_EPOCHS - 1]
-
-        wait_for(under_way, self.process)
-        _, number, _, pid = under_way()[0]
-        return number, pid
+    def early_on(self, node):
+        """Return number and process of a trial that has just trained two epochs there, if there is one."""
+        return next((s[1::2] for s in self.starts_on(node) if len(self.lines("epoch", s[1])) == 2), None)
 
     def trained(self, number):
         return [int(line[2]) for line in self.lines("epoch", str(number))]
@@ -113,24 +87,26 @@ class Search:
     def end(self):
         out, err = self.process.communicate(timeout=400)
         assert self.process.returncode == 0, (out, err)
-        check_complete(self.run)
 
 
-def test_a_trial_moves_on_from_a_broken_node_and_from_one_that_is_lost(cluster, tmp_path):
-    broken, lost, *_ = cluster.nodes
-    search = Search(cluster, tmp_path, broken=broken.node_id)
-    number, pid = search.wait_for_epochs_on(lost)
-    lost.kill()
-    before = [int(line[2]) for line in search.lines("epoch", number) if line[3] == pid]
-    search.end()
-    died = {line[1] for line in search.starts_on(broken)}
-    assert died
-    assert len(search.starts_on(broken)) == len(died), "a trial was tried again where it had died"
-    after = [int(line[2]) for line in search.lines("epoch", number) if line[3] != pid]
-    assert after == list(range(after[0], MAX_EPOCHS + 1))
-    assert before[-1] <= after[0] <= before[-1] + 1  # no more than the epoch under way is trained again
-    others = {str(other) for other in range(N_TRIALS)} - {number}
-    assert all(search.trained(other) == list(range(1, MAX_EPOCHS + 1)) for other in others)
+def test_two_studies_of_one_name_share_a_cluster(cluster, tmp_path):
+    """At the same time, if neither takes all of it: a study keeps its workers from one trial to the next."""
+    searches = [
+        Search(cluster, tmp_path / f"seed-{seed}", "--seed", seed, "--max-concurrent", "1")
+        for seed in ("1", "2")
+    ]
+    for search in searches:
+        search.end()
+    runs = [search.run for search in searches]
+    began, finished = [], []
+    for run in runs:
+        check_complete(run)
+        rows, _ = read(run)
+        began.append(min(row["started_at"] for row in rows))
+        finished.append(max(row["finished_at"] for row in rows))
+    assert max(began) < min(finished), "one had to wait for the other to end"
+    first, second = ([row["config_learning_rate"] for row in read(run)[0]] for run in runs)
+    assert not set(first) & set(second)
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -157,17 +133,18 @@ class Metadata(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def metadata():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
-    server.notice = None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-
-
 def watch(node, url):
-    command = [sys.executable, "-m", "tune.spot_notice", "--metadata", url, "--raylet", str(node.pid)]
+    command = [
+        sys.executable,
+        "-m",
+        "tune.spot_notice",
+        "--metadata",
+        url,
+        "--raylet",
+        str(node.pid),
+        "--every-s",
+        "0.2",
+    ]
     return subprocess.Popen(
         command,
         env=ENVIRONMENT,
@@ -177,23 +154,70 @@ def watch(node, url):
     )
 
 
-def test_trials_leave_a_spot_machine_after_their_epoch_before_it_is_taken(cluster, tmp_path, metadata):
-    _, _, taken, _ = cluster.nodes
+@dataclass(frozen=True)
+class Story:
+    """A search on four nodes: on the first all trials die, the second is killed, AWS takes the third."""
+
+    search: Search
+    of_lost: tuple[str, str]
+    of_taken: tuple[str, str]
+    starts_on_taken: int
+    watched: str
+
+
+@pytest.fixture(scope="module")
+def story(cluster, tmp_path_factory):
+    broken, lost, taken, _ = cluster.nodes
+    metadata = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    metadata.notice = None
+    threading.Thread(target=metadata.serve_forever, daemon=True).start()
     watcher = watch(taken, f"http://127.0.0.1:{metadata.server_port}")
-    search = Search(cluster, tmp_path)
-    number, _ = search.wait_for_epochs_on(taken)
+    search = Search(cluster, tmp_path_factory.mktemp("story"), pause_s=2.0, broken=broken.node_id)
+    wait_for(lambda: search.early_on(lost), search.process)
+    of_lost = search.early_on(lost)
+    lost.kill()
+    wait_for(lambda: search.early_on(taken), search.process)
+    of_taken = search.early_on(taken)
     assert watcher.poll() is None
     soon = datetime.now(UTC) + timedelta(seconds=120)
     metadata.notice = {"action": "terminate", "time": f"{soon:%Y-%m-%dT%H:%M:%SZ}"}
-    out, _ = watcher.communicate(timeout=60)
-    assert watcher.returncode == 0, out
+    watched, _ = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0, watched
     starts = len(search.starts_on(taken))
     search.end()
-    assert f"asked ray::{number.zfill(4)}-" in out
-    assert len(search.starts_on(taken)) == starts, "a trial was put on a machine that will be taken"
-    assert len(search.lines("start", number)) == 2
-    for each in range(N_TRIALS):  # nothing is lost, nothing trained twice
-        assert search.trained(each) == list(range(1, MAX_EPOCHS + 1))
+    metadata.shutdown()
+    return Story(search, of_lost, of_taken, starts, watched)
+
+
+def test_such_a_search_is_complete(story):
+    check_complete(story.search.run)
+
+
+def test_where_a_trial_has_died_at_once_it_is_not_tried_again(story, cluster):
+    starts = story.search.starts_on(cluster.nodes[0])
+    assert starts
+    assert len(starts) == len({number for _, number, *_ in starts})
+
+
+def test_a_lost_node_costs_no_more_than_the_epoch_under_way(story):
+    number, pid = story.of_lost
+    lines = story.search.lines("epoch", number)
+    before = [int(line[2]) for line in lines if line[3] == pid]
+    after = [int(line[2]) for line in lines if line[3] != pid]
+    assert after == list(range(after[0], MAX_EPOCHS + 1))
+    assert before[-1] <= after[0] <= before[-1] + 1
+
+
+def test_trials_leave_a_spot_machine_after_their_epoch_before_it_is_taken(story, cluster):
+    number, _ = story.of_taken
+    assert f"asked ray::{number.zfill(4)}-" in story.watched
+    assert len(story.search.lines("start", number)) == 2
+    assert len(story.search.starts_on(cluster.nodes[2])) == story.starts_on_taken
+
+
+def test_of_all_others_no_epoch_is_trained_twice(story):
+    for number in {str(number) for number in range(N_TRIALS)} - {story.of_lost[0]}:
+        assert story.search.trained(number) == list(range(1, MAX_EPOCHS + 1))
 
 
 def test_the_watch_ends_where_there_is_nothing_to_watch(cluster):
