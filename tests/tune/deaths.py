@@ -3,6 +3,7 @@
 FILE is JSON: ``log`` is where each process writes what it has trained, an epoch takes ``pause_s`` at least,
 and ``deaths`` maps a trial's number to what befalls it after training an epoch and before reporting it:
 epoch -> [signal, how often]. On a ``broken`` node every trial is killed before its first epoch.
+No trial begins before the file ``waits_for`` is there.
 """
 
 import json
@@ -47,6 +48,8 @@ def mortal(given: dict[str, Any]) -> Any:
         number, reporter = config["number"], module._Reporter
         node_id = ray.get_runtime_context().get_node_id()
         note("start", number, node_id)
+        while given.get("waits_for") and not Path(given["waits_for"]).exists():
+            time.sleep(0.1)
         if node_id == given.get("broken"):
             os.kill(os.getpid(), signal.SIGKILL)
         on_epoch_end = reporter.on_epoch_end
