@@ -23,6 +23,7 @@ from tune.budget import TimeBudget
 from tune.cluster import TrialResources
 from tune.interruption import Interruption
 from tune.job import JobEntry
+from tune.losses import MAX_FAILURES, Losses
 from tune.metrics import Exporter
 from tune.newest_checkpoint import NewestCheckpoint
 from tune.occupancy import Occupancy
@@ -39,22 +40,25 @@ from tune.trainable import Collapse, train_trial
 from tune.trial_actor import trial_actor
 from tune.trial_files import new_session_dir
 
-# A worker that was killed or lost its node comes back from its last checkpoint; a bad config fails thrice.
-MAX_FAILURES = 2
-
 
 def run_search(
-    study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None = None
+    study: Study,
+    console: Console,
+    interruption: Interruption,
+    budget: TimeBudget | None = None,
+    losses: Losses | None = None,
 ) -> None:
     """Run the trials of a study on the connected cluster; its files are complete however that ends.
 
-    What an earlier driver has left is continued first.
+    What an earlier driver has left is continued first, and what an earlier call has: ``losses`` are its.
     """
+    losses = losses or Losses()
     plan, run, objective = study.plan, study.run, study.objectives[0]
     resources = study.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
-    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)
+    scheduler.on_failure, scheduler.given_up = losses.record, losses.stranded
+    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs, losses=losses)
     optuna_study = _open_journal(study, scheduler)
     unfinished = Resumption(
         run=run,
@@ -90,7 +94,7 @@ def run_search(
         scheduler,
         [
             *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, occupancy),
-            *(recorder, progress, job, Exporter(recorder)),
+            *(losses, recorder, progress, job, Exporter(recorder)),
         ],
         n_samples=len(unfinished) + plan.trials - n_begun,
     )

@@ -74,6 +74,11 @@ class Study:
         """How many trials have not ended, although nobody has interrupted them."""
         return sum(row["stop_reason"] == INTERRUPTED for row in self.trials)
 
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs the trials have behind them."""
+        return sum(row["epochs"] for row in self.trials)
+
 
 @contextmanager
 def new_study(plan: Plan) -> Iterator[Study]:
