@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from evaluation.run_directory import RunDirectory
+from evaluation.run_directory import RunDirectory, check_trial_id
 from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
 from tune.losses import MAX_FAILURES, Losses
 from tune.objective import Objective, pareto_front
@@ -196,7 +196,8 @@ class Recorder(Callback):
         return row
 
     def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row of a trial, made if it is new."""
+        """Return the row of a trial, made if it is new; see `check_trial_id` for the error."""
+        check_trial_id(trial_id)
         if trial_id not in self.trials:
             self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
                 "study": self.run.path.name,
