@@ -44,7 +44,6 @@ class Remote:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._quick, self._root = connect(uri)
-        self._patient = patient(self._quick)
         self.filesystem = self._quick
         self.directory = Path(tempfile.mkdtemp(prefix="vae-search-"), last_part(uri))
         self.directory.mkdir()
@@ -55,7 +54,8 @@ class Remote:
 
     def be_patient(self) -> None:
         """Try again for minutes from now on: at the door, an error within seconds is worth more."""
-        self.filesystem = self._patient
+        if self.filesystem is self._quick:
+            self.filesystem = patient(self._quick)
 
     def impatient(self) -> Self:
         """Return the same for what is no great loss: it tries again for seconds only."""

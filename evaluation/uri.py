@@ -22,7 +22,7 @@ ATOMIC = ("s3", "gcs", "abfs")
 
 SAID_AFTER_S = 20.0
 """How long a filesystem may say nothing before a person is told."""
-S3_ATTEMPTS, S3_PATIENCE = 5, 13
+S3_ATTEMPTS, S3_PATIENCE = 4, 13
 """Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
 GCS_ATTEMPTS, GCS_PATIENCE = timedelta(seconds=16), timedelta(minutes=4)
 """For as long it tries again, not for 15 minutes; a server that accepts and is silent holds it for two."""
@@ -92,7 +92,7 @@ def check_writable(uri: str) -> None:
     """
     filesystem, path = connect(uri)
     probe = f"{path}/.probe-{uuid.uuid4().hex}"
-    with storage_errors(f"write {uri}", "; choose another --storage"):
+    with storage_errors(f"write {uri}", "; check the credentials, or choose another --storage"):
         if filesystem.type_name not in ATOMIC:
             filesystem.create_dir(path)
         filesystem.open_output_stream(probe).close()

@@ -125,7 +125,7 @@ def test_googles_storage_is_not_asked_for_a_quarter_of_an_hour(monkeypatch):
     limits = [f.__reduce__()[1][0]["retry_time_limit"] for f in (filesystem, patient(filesystem))]
     assert limits == [timedelta(seconds=16), timedelta(minutes=4)]
     monkeypatch.setattr(uri, "GCS_ATTEMPTS", timedelta(seconds=1))
-    with pytest.raises(StorageError, match=r"cannot write gs://.*: PerformWork.* connect to server; choose"):
+    with pytest.raises(StorageError, match=r"cannot write gs://.*: PerformWork.* connect to server; check"):
         check_writable(place)
 
 
@@ -135,12 +135,14 @@ def test_what_azures_storage_raises_is_one_line_too(monkeypatch):
 
     azure = SimpleNamespace(type_name="abfs", open_output_stream=refuse)
     monkeypatch.setattr(uri, "connect", lambda place: (azure, "container/x"))
-    with pytest.raises(StorageError, match=r"cannot write abfs://c/x: .*token from Default.*\.; choose"):
+    with pytest.raises(StorageError, match=r"cannot write abfs://c/x: .*token from Default.*\.; check"):
         check_writable("abfs://c/x")
 
 
 def test_a_bucket_or_server_that_is_not_there_is_told_in_one_line(s3):
-    with pytest.raises(StorageError, match="NO_SUCH_BUCKET.*The specified bucket does not exist; choose"):
+    with pytest.raises(
+        StorageError, match="NO_SUCH_BUCKET.*The specified bucket does not exist; check the credentials, or"
+    ):
         check_writable(s3.uri("x").replace(BUCKET, "nobucket"))
     with pytest.raises(StorageError, match="cannot write s3://bucket/x.*Could not connect to server"):
         check_writable(f"s3://{BUCKET}/x?endpoint_override=http://127.0.0.1:1")

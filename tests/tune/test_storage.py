@@ -103,7 +103,7 @@ def test_nothing_under_a_uri_cannot_be_resumed(study_uri):
 
 def test_a_bucket_that_is_not_there_ends_a_search_before_it_begins(s3, tmp_path):
     process = search(tmp_path, s3.uri("x").replace(BUCKET, "nobucket"))
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)  # most of it to import torch, on a machine at work
     assert (process.returncode, out) == (1, "")
     assert err.startswith("error: cannot write s3://nobucket/x")
     assert "NO_SUCH_BUCKET" in err
