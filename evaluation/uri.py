@@ -172,7 +172,7 @@ def storage_errors(what: str, way_out: str = "") -> Iterator[None]:
     StorageError
         In place of any of the `FAULTS`.
     """
-    line = f"could not {what} for {SAID_AFTER_S:.0f} s; trying again for some minutes"
+    line = f"could not {what} for {SAID_AFTER_S:.0f} s; still trying, for some minutes at most"
     word = threading.Timer(SAID_AFTER_S, logger.warning, [line])
     word.daemon = True
     word.start()

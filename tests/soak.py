@@ -1,6 +1,7 @@
 """Kill searches at random moments, resume them until they are done, and check that nothing was lost.
 
-Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`; the test suite runs three.
+Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`, and
+over S3 with `make soak ARGS=--s3`; the test suite runs three.
 """
 
 import argparse

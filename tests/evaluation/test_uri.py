@@ -116,7 +116,9 @@ def test_a_person_is_told_of_a_long_silence(s3, monkeypatch, caplog):
     s3.fault = once
     check_writable(s3.uri("x"))
     (message,) = caplog.messages
-    assert re.match("could not write s3://bucket/x.* for .* s; trying again for some minutes", message)
+    assert re.match(
+        "could not write s3://bucket/x.* for .* s; still trying, for some minutes at most", message
+    )
 
 
 def test_googles_storage_is_not_asked_for_a_quarter_of_an_hour(monkeypatch):

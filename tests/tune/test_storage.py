@@ -52,7 +52,9 @@ def test_a_kill_and_a_throttled_storage_lose_and_double_nothing(s3, tmp_path):
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("fault", "says"), [(NO_SUCH_BUCKET, "NO_SUCH_BUCKET"), (EXPIRED, "ExpiredToken")], ids=str
+    ("fault", "says"),
+    [(NO_SUCH_BUCKET, "NO_SUCH_BUCKET"), (EXPIRED, "ExpiredToken")],
+    ids=["vanished", "expired"],
 )
 def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_is_back(
     s3, tmp_path, fault, says
