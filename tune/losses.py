@@ -86,6 +86,7 @@ class Losses(Callback):
             message=in_one_line(cause_of(error)),
         )
         self._at_work.discard(trial_id)
+        self._waiting.pop(trial_id, None)
         self._failures.setdefault(trial_id, []).append(failure)
         if trial.status == Trial.ERROR:  # as long as it is in none of Tune's queues
             self._keep_away(trial)
@@ -135,9 +136,10 @@ class Losses(Callback):
         if (avoided := self._avoided(trial)) and _others(trial, avoided):
             trial_id = trial.config["trial_id"]
             logger.warning(
-                "%s failed on %s before its first epoch there; it waits for another node",
+                "%s failed on %s before its first epoch there, it waits for another node (%s)",
                 trial_id,
                 self.host(trial_id),
+                self._failures[trial_id][-1].message,
             )
             self._waiting[trial_id] = trial
             selector = {"bundle_label_selector": [{NODE_ID_LABEL_KEY: f"!in({','.join(sorted(avoided))})"}]}

@@ -43,7 +43,7 @@ class EarlyStopping(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         for trial in self.given_up():
-            tune_controller.request_stop_trial(trial)
+            tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:

@@ -38,6 +38,8 @@ def cause_of(error: Any) -> Exception:
 
 def in_one_line(error: Exception) -> str:
     """Return its class and the last line of what it says."""
+    if getattr(error, "preempted", False):  # Ray gives no reason then
+        return f"{type(error).__name__}: its machine was taken back"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     return f"{type(error).__name__}: {last.partition(' Some common causes include')[0]}"

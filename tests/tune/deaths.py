@@ -3,7 +3,8 @@
 FILE is JSON: ``log`` is where each process writes what it has trained, an epoch takes ``pause_s`` at least,
 and ``deaths`` maps a trial's number to what befalls it after training an epoch and before reporting it:
 epoch -> [signal, how often]. On a ``broken`` node every trial is killed before its first epoch.
-No trial begins before the file ``waits_for`` is there.
+No trial begins before the file ``waits_for`` is there. The trial with the number ``ghost`` is sent to another
+node, of which it then turns out that there is none.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 import ray
 
+import tune.losses
 import tune.search
 import tune.shared_storage
 import tune.trainable
@@ -73,7 +75,20 @@ def mortal(given: dict[str, Any]) -> Any:
     return train_trial
 
 
+def ghost_node(number: int) -> Any:
+    """Return `tune.losses._others` with a node that is there when first asked for."""
+    answers, usually = iter([True]), tune.losses._others
+
+    def others(trial, avoided):
+        return next(answers, False) if trial.config["number"] == number else usually(trial, avoided)
+
+    return others
+
+
 if __name__ == "__main__":
     tune.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
-    tune.search.train_trial = mortal(json.loads(Path(sys.argv.pop(1)).read_text()))
+    given = json.loads(Path(sys.argv.pop(1)).read_text())
+    tune.search.train_trial = mortal(given)
+    if "ghost" in given:
+        tune.losses._others = ghost_node(given["ghost"])
     run(main)

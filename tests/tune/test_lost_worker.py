@@ -39,11 +39,12 @@ sys.exit(main())
 
 
 ALWAYS = 99
-DIES_AT_ONCE, GETS_ON, IS_ASKED = 1, 2, 3
+NEVER_GETS_ON, GETS_ON, IS_ASKED, WAITS = 1, 2, 3, 4
 DEATHS = {
-    DIES_AT_ONCE: {2: ["SIGKILL", ALWAYS]},
+    NEVER_GETS_ON: {2: ["SIGKILL", ALWAYS]},
     GETS_ON: {2: ["SIGKILL", 1], 3: ["SIGKILL", 1], 4: ["SIGKILL", 1]},
     IS_ASKED: {2: ["SIGTERM", 1]},
+    WAITS: {1: ["SIGKILL", 1]},
 }
 MAX_EPOCHS = 4
 
@@ -54,8 +55,10 @@ def search(tmp_path_factory):
     directory = tmp_path_factory.mktemp("search")
     (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
     log = directory / "log"
-    (directory / "deaths.json").write_text(json.dumps({"log": str(log), "pause_s": 0.5, "deaths": DEATHS}))
-    options = ["--dataset", "digits", "--space", "space.yaml", "--trials", "4", "--scheduler", "none"]
+    (directory / "deaths.json").write_text(
+        json.dumps({"log": str(log), "pause_s": 0.5, "deaths": DEATHS, "ghost": WAITS})
+    )
+    options = ["--dataset", "digits", "--space", "space.yaml", "--trials", "5", "--scheduler", "none"]
     options += ["--max-epochs", str(MAX_EPOCHS), "--name", "run", "--no-evaluate", "--no-dashboard"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.tune.deaths", "deaths.json", "search", *options],
@@ -77,18 +80,18 @@ def trained(log, number):
 
 def test_a_trial_whose_worker_dies_again_and_again_fails_and_says_so(search):
     _, rows, err, log = search
-    row = rows[DIES_AT_ONCE]
+    row = rows[NEVER_GETS_ON]
     assert (row["status"], row["stop_reason"], row["epochs"]) == ("failed", "error", 1)
     assert row["error"].startswith(
         f"its worker died 3 times in a row on {row['node']}, last: ActorDiedError: "
     )
     assert row["error"] in err
-    assert trained(log, DIES_AT_ONCE) == {1: 1, 2: 3}
+    assert trained(log, NEVER_GETS_ON) == {1: 1, 2: 3}
 
 
 def test_the_rest_of_the_study_is_complete(search):
     run, rows, _, _ = search
-    assert [row["status"] for row in rows] == ["completed", "failed", "completed", "completed"]
+    assert [row["status"] for row in rows] == ["completed", "failed", *["completed"] * 3]
     epochs = Counter((row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist())
     assert epochs == {(row["trial_id"], epoch): 1 for row in rows for epoch in range(1, row["epochs"] + 1)}
     assert [trial.state.name for trial in open_journal(run.path).trials] == [
@@ -108,6 +111,13 @@ def test_a_worker_that_is_asked_to_end_finishes_its_epoch_first(search):
     assert trained(log, IS_ASKED) == dict.fromkeys(range(1, MAX_EPOCHS + 1), 1)
     pids = [line[-1] for line in log if line[:2] == ["epoch", str(IS_ASKED)]]
     assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_a_trial_does_not_wait_for_ever_for_a_node_that_is_gone(search):
+    _, rows, err, log = search
+    assert f"{rows[WAITS]['trial_id']} failed on {rows[WAITS]['node']} before its first epoch there" in err
+    assert rows[WAITS]["status"] == "completed"
+    assert trained(log, WAITS) == {1: 2, 2: 1, 3: 1, 4: 1}
 
 
 def test_a_worker_that_dies_as_it_is_handed_a_trial_costs_nothing(tmp_path):

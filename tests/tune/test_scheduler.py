@@ -89,7 +89,7 @@ def test_trials_that_wait_in_vain_are_ended():
     class Controller:
         def __init__(self):
             self.ended = []
-            self.request_stop_trial = self.ended.append
+            self.stop_trial = self.ended.append
 
         def get_trials(self):
             return []

@@ -289,7 +289,7 @@ def test_a_search_in_which_nothing_completes_fails_and_says_so(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
     out = capsys.readouterr().out
-    assert "no trial trained its full budget" in out
+    assert "no trial trained its full budget: 2 failed, all with: nan; see " in " ".join(out.split())
     trials, _ = read(RunDirectory(tmp_path / "runs" / "run"))
     assert [(row["status"], row["stop_reason"], row["objective"]) for row in trials] == [
         ("failed", "nan", None)
