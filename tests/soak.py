@@ -1,6 +1,6 @@
 """Kill searches at random moments, resume them until they are done, and check that nothing was lost.
 
-Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`; the test suite runs three.
+Run 20 rounds with `python -m tests.soak --rounds 20`, or `make soak`; the test suite runs three, one on S3.
 """
 
 import argparse

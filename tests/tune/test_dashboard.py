@@ -20,7 +20,7 @@ from evaluation.fanout.session import TOKEN
 from tests.processes import start_tune, wait_for
 from tests.tune.conftest import SMALL_SPACE
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRIAL_ID = r"\d{4}-(fc|conv)-\d+d"
 

@@ -1,61 +1,37 @@
 """A worker that dies in the one moment in which Tune does not retry: when it is handed the next trial."""
 
-import subprocess
-import sys
-
+import psutil
 import pytest
 import yaml
+from ray.tune.execution.tune_controller import TuneController
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
-from tests.processes import SOURCE, STATES, own_environment
+from tests.processes import STATES, runs_trials
 from tests.tune.conftest import SMALL_SPACE, open_journal
+from tune.__main__ import main
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-import psutil
-from tests.processes import runs_trials
-from ray.tune.execution.tune_controller import TuneController
-reset, killed = TuneController._schedule_trial_reset, []
 
-def kill_and_reset(self, *arguments, **options):
-    if not killed:
-        children = psutil.Process().children(recursive=True)
-        killed.extend(child for child in children if runs_trials(child))
-        for worker in killed:
-            worker.kill()
-        print(f"killed {len(killed)} workers", flush=True)
-    return reset(self, *arguments, **options)
+def test_a_worker_that_dies_as_it_is_handed_a_trial_costs_nothing(tmp_path, monkeypatch, caplog, ray_cluster):
+    reset, killed = TuneController._schedule_trial_reset, []
 
-TuneController._schedule_trial_reset = kill_and_reset
-from tune.__main__ import main
-sys.exit(main())
-"""
+    def kill_and_reset(self, *arguments, **options):
+        if not killed:
+            children = psutil.Process().children(recursive=True)
+            killed.extend(child for child in children if runs_trials(child))
+            for worker in killed:
+                worker.kill()
+        return reset(self, *arguments, **options)
 
-
-def test_a_worker_that_dies_as_it_is_handed_a_trial_costs_nothing(tmp_path):
+    monkeypatch.setattr(TuneController, "_schedule_trial_reset", kill_and_reset)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
-    command = [sys.executable, "-c", SCRIPT, str(SOURCE), "search", "--dataset", "digits", "--no-evaluate"]
-    options = [
-        "--space",
-        "space.yaml",
-        "--trials",
-        "5",
-        "--max-epochs",
-        "4",
-        "--name",
-        "run",
-        "--no-dashboard",
-    ]
-    done = subprocess.run(
-        [*command, *options], cwd=tmp_path, env=own_environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    assert "killed" in done.stdout
-    assert "lost its worker before it began" in done.stderr
+    command = "search --dataset digits --space space.yaml --name run --trials 5 --max-epochs 4 --no-evaluate"
+    assert main(command.split()) == 0
+    assert killed
+    assert "lost its worker before it began" in caplog.text
     run = RunDirectory(tmp_path / "runs" / "run")
     rows = sorted(read_table(run.trials_file).to_pylist(), key=lambda row: row["number"])
     assert len(rows) == 5

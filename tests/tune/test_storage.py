@@ -49,7 +49,9 @@ def test_a_kill_and_a_throttled_storage_lose_and_double_nothing(s3, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_is_back(s3, tmp_path):
+def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_is_back(
+    s3, tmp_path, ray_cluster
+):
     uri = s3.uri(f"{tmp_path.name}/run")
     process = search(tmp_path, s3.uri(tmp_path.name))
     wait_for(lambda: any("checkpoint_00000" in key for key in s3.keys(f"{tmp_path.name}/run/ray")), process)
@@ -68,9 +70,7 @@ def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_
     assert f"what could not be sent to {uri} is in " in err
 
     s3.serve()
-    process = start_tune("resume", uri, cwd=tmp_path)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, (out, err)
+    assert tune_main(["resume", uri]) == 0
     run = RunDirectory.open(uri)
     trials = read_table(run.trials_file).to_pylist()
     assert [row["status"] for row in trials] == ["completed"] * N_TRIALS
