@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
-from tests.processes import STATES, start_tune, wait_for
+from tests.processes import STATES, start_tune
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
 from vae.checkpoint import load_model
@@ -216,34 +215,6 @@ def test_status_shows_the_trials(search, capsys):
     assert "run: completed" in out
 
 
-def test_sigterm_leaves_everything_written(tmp_path):
-    """`test_resume.py` has Ctrl-C."""
-    arguments = command(
-        tmp_path, SMALL_SPACE, "--trials", "50", "--max-epochs", "2000", "--grace-period", "1999"
-    )
-    process = start_tune(*arguments, cwd=tmp_path)
-    run = RunDirectory(tmp_path / "runs" / "run")
-
-    def has_epochs():
-        return run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 0
-
-    wait_for(has_epochs, process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 130, (out, err)
-    assert "Traceback" not in err
-    assert f"what was done is in {run.path}" in out
-    assert run.read_study()["status"] == "interrupted"
-    trials, epochs = read(run)
-    assert {(row["status"], row["stop_reason"]) for row in trials} == {("stopped_early", "interrupted")}
-    told = Counter(trial.state for trial in open_journal(run.path).trials)
-    assert told == {optuna.trial.TrialState.WAITING: len(trials)}
-    assert len({(row["trial_id"], row["epoch"]) for row in epochs}) == len(epochs)
-    for row in trials:
-        if row["epochs"]:
-            assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]
-
-
 def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path, monkeypatch, ray_cluster):
     n_epochs = 8
     space = {
@@ -291,7 +262,7 @@ def test_a_search_in_which_nothing_completes_fails_and_says_so(tmp_path, monkeyp
         "learning_rate": {"float": [1e12, 1e13]},
         "latent_dim": 4,
     }
-    arguments = command(tmp_path, space, "--trials", "2", "--max-epochs", "3")
+    arguments = command(tmp_path, space, "--trials", "2", "--max-epochs", "3", "--max-concurrent", "1")
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
     out = capsys.readouterr().out
