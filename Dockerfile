@@ -1,7 +1,8 @@
 # The search in a container, without Ray's cluster launcher (cluster.yaml): the packages of requirements.lock, installed
 # as `make install` does it everywhere. A GPU needs the NVIDIA container toolkit on the host; CUDA comes with torch.
 #   docker build -t vae-search .
-#   docker run --gpus all --shm-size 8g -v "$PWD/runs:/vae-search/runs" vae-search tune search
+#   docker run --gpus all --shm-size 8g -v "$PWD/data:/vae-search/data" -v "$PWD/runs:/vae-search/runs" \
+#       vae-search tune search
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*

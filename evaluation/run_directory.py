@@ -160,6 +160,8 @@ class RunDirectory:
         return self.path / ".evaluation.lock"
 
     def checkpoint_dir(self, trial_id: str) -> Path:
+        """Return where the model of a trial lies; see `check_trial_id` for the error."""
+        check_trial_id(trial_id)
         return self.checkpoints_dir / trial_id
 
     def seed_checkpoint_dir(self, trial_id: str, seed: int) -> Path:
@@ -184,6 +186,18 @@ class RunDirectory:
             The file is absent, unreadable or not JSON.
         """
         return _read_json(self.evaluation_file)
+
+
+def check_trial_id(trial_id: str) -> None:
+    """Refuse an id that leads out of the run directory, which somebody else may have filled.
+
+    Raises
+    ------
+    StorageError
+        It is not the name of a directory.
+    """
+    if trial_id in ("", ".", "..") or "/" in trial_id or "\0" in trial_id:
+        raise StorageError(f"the id of a trial must be the name of a directory, got {trial_id!r}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 import argparse
 import contextlib
 import time
+from collections import Counter
 from datetime import datetime
 from typing import Any, NoReturn
 
-import ray
 from rich.console import Console
 
+from evaluation.fanout.nodes import cluster_nodes
 from evaluation.fanout.session import ray_session
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import CONFIG_PREFIX
@@ -16,12 +17,12 @@ from evaluation.wording import SHOWN_PARAMS
 from tune import STARTED
 from tune.arguments import make_parser, plan_of
 from tune.budget import TimeBudget
-from tune.cluster import TrialResources, trial_resources
 from tune.interruption import Interruption
-from tune.outcome import INTERRUPTED, TIME_BUDGET
-from tune.plan import Plan
+from tune.losses import MAX_FAILURES, Losses
+from tune.outcome import FAILED, INTERRUPTED, TIME_BUDGET
+from tune.placement import share_gpus
 from tune.progress import make_console
-from tune.search import MAX_FAILURES, run_search
+from tune.search import run_search
 from tune.status import print_status, watch_status
 from tune.study import FINISHED, Study, new_study, old_study
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
@@ -116,14 +117,12 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if dashboard:
             console.print(f"dashboard {dashboard}")
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
+        share_gpus(study, console)
         budget = _time_budget(study)
-        run_search(study, console, interruption, budget)
-        for _ in range(MAX_FAILURES):
-            if study.n_lost and interruption.reason is None:
-                run_search(study, console, interruption, budget)
+        _search(study, console, interruption, budget)
         if study.n_lost and interruption.reason is None:
             raise ClusterError(
-                f"{study.n_lost} trials lost their workers again and again; see "
+                f"{study.n_lost} trials came no further again and again; see "
                 f"{study.run.location(study.run.ray_dir)}, `python -m tune resume {study.run.address}` "
                 "goes on"
             )
@@ -142,12 +141,24 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)
         if study.best is None:
             console.print(
-                f"no trial trained its full budget, see {study.run.location(study.run.trials_file)}",
+                f"no trial trained its full budget{_why(study)}; see "
+                f"{study.run.location(study.run.trials_file)}",
                 style="red",
             )
             return 1
         console.print(f"everything is in {study.run.address}")
     return 0
+
+
+def _search(study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None) -> None:
+    """Search, and again for the trials that were lost on the way, as long as that takes them further."""
+    losses = Losses()
+    run_search(study, console, interruption, budget, losses)
+    in_vain = 0
+    while study.n_lost and interruption.reason is None and in_vain < MAX_FAILURES:
+        before = study.n_lost, study.n_epochs
+        run_search(study, console, interruption, budget, losses)
+        in_vain = 0 if (study.n_lost, study.n_epochs) != before else in_vain + 1
 
 
 def _time_budget(study: Study) -> TimeBudget | None:
@@ -160,14 +171,9 @@ def _time_budget(study: Study) -> TimeBudget | None:
         evaluation_s=_evaluation_seconds(study) if plan.evaluate else 0.0,
         finalists=plan.finalists,
         finalist_seeds=plan.finalist_seeds if plan.evaluate else 0,
-        slots=_resources(plan, plan.trials).slots,
     )
     budget.check()
     return budget
-
-
-def _resources(plan: Plan, n_runs: int) -> TrialResources:
-    return trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, n_runs)
 
 
 def _evaluation_seconds(study: Study) -> float:
@@ -185,7 +191,7 @@ def _evaluation_seconds(study: Study) -> float:
         n_finalists=plan.finalists,
         n_seeds=plan.finalist_seeds,
         latent_dim=max(latent_dims, default=ModelConfig().latent_dim),
-        n_slots=max(1, int(ray.cluster_resources().get("CPU", 1))),
+        n_slots=max(1, cluster_nodes().cpus),
         labelled=data.labelled,
     )
 
@@ -220,7 +226,7 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
             n_seeds=plan.finalist_seeds,
             study_seed=plan.seed,
             max_epochs=plan.max_epochs,
-            resources=_resources(plan, n_runs),
+            resources=study.resources(n_runs),
             console=console,
             seconds=None if budget is None else budget.left(),
         )
@@ -253,6 +259,15 @@ def _print_best(study: Study, console: Console) -> None:
         params = ", ".join(f"{name} {_short(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
         score = f"{study.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
         console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
+
+
+def _why(study: Study) -> str:
+    """Say what most of the trials that failed died of."""
+    failed = [row["error"] or row["stop_reason"] for row in study.trials if row["status"] == FAILED]
+    if not failed:
+        return ""
+    (error, n), *others = Counter(failed).most_common()
+    return f": {len(failed)} failed, {n if others else 'all'} with: {error}"
 
 
 def _short(value: object) -> str:

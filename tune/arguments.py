@@ -134,7 +134,7 @@ def make_parser() -> Parser:
     where.add_argument(
         "--gpus-per-trial",
         type=_number(0, inclusive=True),
-        help="share of a GPU (0.25 where there are any, else 0)",
+        help="share of a GPU (where there are any: as measured with the largest model of the space)",
     )
     where.add_argument("--max-concurrent", type=_whole(1), help="trials at once (as many as fit)")
 

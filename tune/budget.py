@@ -20,7 +20,6 @@ class TimeBudget:
     """What the evaluation will take at most."""
     finalists: int
     finalist_seeds: int
-    slots: int
     clock: Callable[[], float] = time.perf_counter
 
     def check(self) -> None:
@@ -35,8 +34,11 @@ class TimeBudget:
         """Return the seconds until the evaluation must begin."""
         return self.seconds - (self.clock() - self.started) - self.evaluation_s
 
-    def left_for_trials(self, rows: Iterable[Mapping[str, Any]]) -> float:
-        """Return the seconds until the trials must end; rows of the `trials` table tell what seeds cost."""
+    def left_for_trials(self, rows: Iterable[Mapping[str, Any]], slots: int) -> float:
+        """Return the seconds until the trials must end.
+
+        Rows of the `trials` table tell what seeds cost, of which ``slots`` are trained at once.
+        """
         left = self.left()
         if not self.finalist_seeds:
             return left
@@ -45,4 +47,4 @@ class TimeBudget:
         if not runs:
             return left
         # The longest comes last at worst, behind an even share of the others.
-        return left - (sum(runs) / self.slots + max(runs))
+        return left - (sum(runs) / max(1, slots) + max(runs))

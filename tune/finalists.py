@@ -24,7 +24,7 @@ from evaluation.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_t
 from tune.cluster import TrialResources
 from tune.objective import Objective
 from tune.outcome import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
-from tune.trainable import ValidationKnn, reset_process
+from tune.trainable import ValidationKnn, reset_process, trial_device
 from tune.trial_data import TrialData
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, save_model
 from vae.config import Config
@@ -231,7 +231,7 @@ def _write_directory(files: dict[str, bytes], target: Path) -> None:
 
 def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_threads: int) -> _Trained:
     """Train one seed to the full budget, in a worker."""
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
         best = None

@@ -54,10 +54,14 @@ class Exporter(Callback):
         self._set_trial(trial_id, result[TIME_ATTR])
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        now = self._clock()
-        if now - self._set_at < SET_EVERY_S:
-            return
-        self._set_at = now
+        if self._clock() - self._set_at >= SET_EVERY_S:
+            self._set_study()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        self._set_study()  # for as long as the cluster stays, for the evaluation
+
+    def _set_study(self) -> None:
+        self._set_at = self._clock()
         counts = dict.fromkeys(STATUSES, 0)
         for row in self.recorder.trials.values():
             counts[row["status"]] += 1

@@ -5,19 +5,19 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from evaluation.run_directory import RunDirectory
+from evaluation.run_directory import RunDirectory, check_trial_id
 from evaluation.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
+from tune.losses import MAX_FAILURES, Losses
 from tune.objective import Objective, pareto_front
 from tune.outcome import COMPLETED, INTERRUPTED, PENDING, RUNG, RUNNING, Outcome, cut_short, ended, failed
 from tune.scheduler import TIME_ATTR
 from tune.shared_storage import NotShared
+from tune.trial_error import cause_of, forget_pickle, raised
 from tune.trial_files import CheckpointUnreachable, keep_best
 from vae.config import Config
 from vae.errors import StorageError, UserError
@@ -42,9 +42,11 @@ class Recorder(Callback):
         objectives: Sequence[Objective],
         *,
         max_epochs: int,
+        losses: Losses | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
+        self.losses = losses or Losses()
         self.objectives = tuple(objectives)
         self.objective = self.objectives[0]
         self.max_epochs = max_epochs
@@ -113,28 +115,35 @@ class Recorder(Callback):
         self._summarise(row)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        forget_pickle(trial)
         self._change(self._row(trial), status=PENDING)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if self.losses.is_stranded(trial.config["trial_id"]):
+            self._end(trial, cut_short(INTERRUPTED))
+            return
         self._end(trial, ended(trial.last_result, self.max_epochs))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        error = _error(trial)
         row = self._row(trial)
-        if trial.run_metadata.num_failures <= trial.max_failures:
-            # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
-            logger.warning("%s lost its worker before it began; it goes on later", row["trial_id"])
-            self._end(trial, cut_short(INTERRUPTED))
-            return
+        trial_id, error = row["trial_id"], cause_of(raised(trial))
+        forget_pickle(trial)
         if isinstance(error, NotShared):
             self.failure = error
             raise error
-        if isinstance(error, CheckpointUnreachable):
-            logger.warning("%s: %s; it goes on later", row["trial_id"], error)
+        # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
+        early = trial.run_metadata.num_failures <= trial.max_failures
+        if early and self.losses.count(trial_id) <= MAX_FAILURES:
+            logger.warning("%s lost its worker before it began; it goes on later", trial_id)
             self._end(trial, cut_short(INTERRUPTED))
             return
-        self._change(row, error=_one_line(error))
-        logger.warning("%s failed: %s", row["trial_id"], row["error"])
+        if isinstance(error, CheckpointUnreachable):
+            logger.warning("%s: %s; it goes on later", trial_id, error)
+            self.losses.forget(trial_id)
+            self._end(trial, cut_short(INTERRUPTED))
+            return
+        self._change(row, error=self.losses.told(trial_id), node=self.losses.host(trial_id) or row["node"])
+        logger.warning("%s failed: %s", trial_id, row["error"])
         self._end(trial, failed(error))
 
     def load(self) -> None:
@@ -187,7 +196,8 @@ class Recorder(Callback):
         return row
 
     def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row of a trial, made if it is new."""
+        """Return the row of a trial, made if it is new; see `check_trial_id` for the error."""
+        check_trial_id(trial_id)
         if trial_id not in self.trials:
             self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
                 "study": self.run.path.name,
@@ -273,25 +283,6 @@ def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
     if used["schedule"] != "milestones":
         used["milestones"] = None
     return used
-
-
-def _error(trial: Trial) -> Exception:
-    """Return the error that ended a trial, as the driver wrote it; Ray wraps it in its own."""
-    try:
-        with open(trial.pickled_error_file, "rb") as file:
-            error: Any = cloudpickle.load(file)
-    except Exception:  # absent, or of a class that cannot be unpickled
-        return RuntimeError(
-            Path(trial.error_file).read_text().strip() if trial.error_file else "unknown error"
-        )
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = inner
-    return error
-
-
-def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"
 
 
 def _now() -> datetime:

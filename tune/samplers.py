@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import optuna
 
+from tune.cmaes_state import CmaEsSampler
 from vae.errors import UserError
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
@@ -46,7 +47,7 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
             case "cmaes":  # draws what is not a number at random
-                return optuna.samplers.CmaEsSampler(
+                return CmaEsSampler(
                     seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
                 )
             case "nsga2":

@@ -5,7 +5,7 @@ Ray's own schedulers let NaN pass, ignore a missing time attribute and forget th
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -21,7 +21,10 @@ STOP_REASON = "stop_reason"
 
 
 class EarlyStopping(FIFOScheduler):
-    """Carries a stopping rule into Tune; ``rule`` None stops no trial before its full budget."""
+    """Carries a stopping rule into Tune; ``rule`` None stops no trial before its full budget.
+
+    Of all that Tune calls, its scheduler alone hears of a failed trial before that is queued again.
+    """
 
     def __init__(self, rule: StoppingRule | None, objective: Objective, *, max_epochs: int) -> None:
         super().__init__()
@@ -31,6 +34,17 @@ class EarlyStopping(FIFOScheduler):
         self.max_epochs = max_epochs
         self.decisions: dict[str, list[Decision]] = {}
         """Trial id -> its decisions, in order; larger values are better."""
+        self.on_failure: Callable[[Trial], None] = lambda trial: None
+        self.given_up: Callable[[], Iterable[Trial]] = tuple
+        """Which trials that wait are to be ended."""
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self.on_failure(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        for trial in self.given_up():
+            tune_controller.request_stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         if TIME_ATTR not in result:

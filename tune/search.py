@@ -1,6 +1,5 @@
 """The search of a study: take up what an earlier driver has left, then Tune's loop over what is to come."""
 
-import time
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -21,11 +20,13 @@ from rich.console import Console
 
 from tune import journal
 from tune.budget import TimeBudget
-from tune.cluster import TrialResources, trial_resources
+from tune.cluster import TrialResources
 from tune.interruption import Interruption
 from tune.job import JobEntry
+from tune.losses import MAX_FAILURES, Losses
 from tune.metrics import Exporter
 from tune.newest_checkpoint import NewestCheckpoint
+from tune.occupancy import Occupancy
 from tune.outcome import INTERRUPTED
 from tune.progress import Progress
 from tune.recorder import Recorder
@@ -39,22 +40,25 @@ from tune.trainable import Collapse, train_trial
 from tune.trial_actor import trial_actor
 from tune.trial_files import new_session_dir
 
-# A worker that was killed or lost its node comes back from its last checkpoint; a bad config fails thrice.
-MAX_FAILURES = 2
-
 
 def run_search(
-    study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None = None
+    study: Study,
+    console: Console,
+    interruption: Interruption,
+    budget: TimeBudget | None = None,
+    losses: Losses | None = None,
 ) -> None:
     """Run the trials of a study on the connected cluster; its files are complete however that ends.
 
-    What an earlier driver has left is continued first.
+    What an earlier driver has left is continued first, and what an earlier call has: ``losses`` are its.
     """
+    losses = losses or Losses()
     plan, run, objective = study.plan, study.run, study.objectives[0]
-    resources = trial_resources(plan.cpus_per_trial, plan.gpus_per_trial, plan.max_concurrent, plan.trials)
+    resources = study.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
-    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs)
+    scheduler.on_failure, scheduler.given_up = losses.record, losses.stranded
+    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs, losses=losses)
     optuna_study = _open_journal(study, scheduler)
     unfinished = Resumption(
         run=run,
@@ -77,8 +81,9 @@ def run_search(
         cutoff_of=scheduler.cutoff_of,
     )
     recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
+    occupancy = Occupancy(resources)
     if budget is not None:
-        interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values())
+        interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
     progress = Progress(recorder, n_trials=plan.trials, console=console)
     job = JobEntry(recorder, study.record)
     n_begun = len(journal.begun(optuna_study))
@@ -88,8 +93,8 @@ def run_search(
         searcher,
         scheduler,
         [
-            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption),
-            *(recorder, progress, job, Exporter(recorder)),
+            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, occupancy),
+            *(losses, recorder, progress, job, Exporter(recorder)),
         ],
         n_samples=len(unfinished) + plan.trials - n_begun,
     )
@@ -98,18 +103,21 @@ def run_search(
             f"{n_begun - len(unfinished)} trials had ended, {len(unfinished)} go on, "
             f"{plan.trials - n_begun} are to come"
         )
-    begun = time.perf_counter()
+    if occupancy.slots < resources.slots:
+        console.print(
+            f"the nodes have room for {occupancy.slots} of the trials; the autoscaler starts more of them, "
+            f"for up to {resources.slots}"
+        )
     trained_before = sum(row["train_seconds"] for row in recorder.trials.values())
 
     def save() -> None:
-        seconds = time.perf_counter() - begun
+        occupancy.look()
         study.trials = list(recorder.trials.values())
         train_seconds = sum(row["train_seconds"] for row in study.trials)
         timings = study.record["timings"]
-        timings["search_s"] = timings.get("search_s", 0.0) + seconds
+        timings["search_s"] = timings.get("search_s", 0.0) + occupancy.seconds
         timings["train_s"] = train_seconds
-        # The share of the slots' time that went into epochs, rather than starting, saving and waiting.
-        timings["occupancy"] = (train_seconds - trained_before) / (seconds * resources.slots)
+        timings["occupancy"] = occupancy.share(train_seconds - trained_before)
         study.save(resources=asdict(resources))
 
     study.started = True

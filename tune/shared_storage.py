@@ -27,7 +27,8 @@ class NotShared(UserError):
 def check_shared(run: RunDirectory) -> None:
     """Ask every node of the connected cluster that can run trials for a file of the run directory.
 
-    A run under a URI needs no check, nor does a cluster of a single node.
+    A run under a URI needs no check, nor does a cluster whose trials run where the driver does. Of nodes that
+    the autoscaler starts later their trials tell, see `tune.trainable`.
 
     Raises
     ------
@@ -37,7 +38,8 @@ def check_shared(run: RunDirectory) -> None:
         A node does not answer.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    if run.remote or len(nodes) < 2:
+    own = [ray.get_runtime_context().get_node_id()]
+    if run.remote or [node["NodeID"] for node in nodes] in ([], own):
         return
     look: Any = ray.remote(num_cpus=0, max_retries=0)(_sees)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=run.path) as marker:

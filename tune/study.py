@@ -13,6 +13,7 @@ from typing import Any
 
 from evaluation.run_directory import RunDirectory
 from evaluation.uri import check_writable, is_uri, join
+from tune.cluster import GPUS_PER_TRIAL, TrialResources, trial_resources
 from tune.lock import driver_lock
 from tune.objective import Objective, choose_objectives
 from tune.outcome import COMPLETED, INTERRUPTED
@@ -53,6 +54,16 @@ class Study:
         self.run.push(logs=True)
         self.save(status=status, finished_at=_now())
 
+    def resources(self, n_runs: int) -> TrialResources:
+        """Fit so many trainings into the connected cluster; see `trial_resources` for the errors."""
+        return trial_resources(
+            self.plan.cpus_per_trial,
+            self.plan.gpus_per_trial,
+            self.plan.max_concurrent,
+            n_runs,
+            gpu_share=self.record.get("profile", {}).get("gpus_per_trial", GPUS_PER_TRIAL),
+        )
+
     @property
     def best(self) -> dict[str, Any] | None:
         """The completed trial with the best first objective."""
@@ -62,6 +73,11 @@ class Study:
     def n_lost(self) -> int:
         """How many trials have not ended, although nobody has interrupted them."""
         return sum(row["stop_reason"] == INTERRUPTED for row in self.trials)
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs the trials have behind them."""
+        return sum(row["epochs"] for row in self.trials)
 
 
 @contextmanager

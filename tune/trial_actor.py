@@ -2,14 +2,20 @@
 
 Ray asks an actor for its name once, when it starts, and an actor is used for one trial after another. What
 can follow the trial does: the title of the process, by which Ray also counts CPU and memory, and the log.
+
+A process that is asked to end (SIGTERM) first finishes the epoch that is under way, with its checkpoint.
 """
 
 import logging
 import os
+import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ray._private.worker import global_worker
@@ -19,6 +25,8 @@ from ray.tune.trainable import wrap_function
 
 from tune.scheduler import STOP_REASON, TIME_ATTR
 
+GRACE_S = 90.0
+"""So long at most a process goes on when asked to end; AWS takes a machine two minutes after its notice."""
 LOGGED = ("val_knn_accuracy", "val_ssim", "val_loss", "train_loss", "epoch_seconds", "images_per_second")
 
 logger = logging.getLogger(__name__)
@@ -31,7 +39,16 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
         def __repr__(self) -> str:
             return f"{self.config['trial_id']} and later"
 
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config)
+            self._end = GracefulEnd()
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._end.come_if_asked()
+            return bool(super().reset_config(new_config))
+
         def step(self) -> dict[str, Any]:
+            self._end.come_if_asked()  # Tune has the last epoch and its checkpoint: it would not ask for more
             setproctitle(f"ray::{self.config['trial_id']}")  # Ray sets another one at each call
             result: dict[str, Any] = super().step()
             if TIME_ATTR in result:
@@ -45,6 +62,37 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
 
     Trial.__qualname__ = "Trial"  # what the dashboard shows as its class
     return Trial
+
+
+def is_title(title: str) -> bool:
+    """Whether a process with this title is a worker of trials: it has the name of one or of their class."""
+    return re.match(r"ray::(Trial\b|\d{4,}-)", title) is not None
+
+
+class GracefulEnd:
+    """Puts off what SIGTERM does until `come_if_asked` is called, or another comes; by `GRACE_S` at most.
+
+    To be made in the main thread, after Ray has set its own handler there.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._usual = signal.signal(signal.SIGTERM, self._handle)
+
+    def come_if_asked(self) -> None:
+        if self._asked:
+            signal.signal(signal.SIGTERM, self._usual)
+            signal.raise_signal(signal.SIGTERM)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked:
+            logger.info("asked to end (SIGTERM): after this epoch, in %.0f s at the latest", GRACE_S)
+            again = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
+            again.daemon = True
+            again.start()
+        else:
+            self.come_if_asked()
+        self._asked = True
 
 
 def _line(result: Mapping[str, Any]) -> str:

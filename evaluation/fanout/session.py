@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ray
 from ray._private import parameter, ray_constants
+from ray._raylet import Config  # type: ignore[attr-defined]
 
 from evaluation.fanout.job import job_config, listed
 from evaluation.fanout.joining import check_cluster
@@ -58,6 +59,8 @@ def ray_session(
         os.environ.setdefault(
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
         )  # `uv run` would launch workers through uv
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray's default for `local`, but for who has set another mode
+        Config.initialize("")  # it has read that variable already
         try:
             with _on_loopback(), _on_free_ports():
                 context = ray.init(

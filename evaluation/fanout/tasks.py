@@ -13,15 +13,17 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.fanout.checkpoints import Packed, pack, unpack
+from evaluation.fanout.nodes import cluster_nodes
 from evaluation.fanout.session import ray_session
 from evaluation.pipeline import Embedded, Event, Gap, Scored, not_finite, planned_rounds, reason, score
 from evaluation.protocols import KnnGrid, Round
+from vae.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 CPUS_PER_TASK = 1
 GPUS_PER_TASK = 0.2
-"""Where the cluster has GPUs; a task needs up to 4 GB of one."""
+"""Where the cluster has GPUs or could start some; a task needs up to 4 GB of one."""
 MAX_RETRIES = 3
 """Of a task whose process was killed; an exception would only come again."""
 
@@ -44,7 +46,14 @@ def compute(
 
 
 def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
-    gpus = GPUS_PER_TASK if ray.cluster_resources().get("GPU") else 0
+    nodes = cluster_nodes()
+    if not nodes.cpus:
+        raise UserError(
+            "no node of the Ray cluster has a CPU for a task of the evaluation, nor one that could be started"
+        )
+    if not any(node.get("CPU", 0) for node in nodes.alive):
+        logger.warning("no node of the cluster is up; its autoscaler starts some, whatever Ray says of it")
+    gpus = GPUS_PER_TASK if nodes.gpus else 0
     resources: dict[str, Any] = {"num_cpus": CPUS_PER_TASK, "max_retries": MAX_RETRIES}
     # numba reads its number of threads when it is imported.
     threads = {"env_vars": {"NUMBA_NUM_THREADS": str(CPUS_PER_TASK)}}

@@ -36,6 +36,13 @@ def test_what_is_installed_from_is_there_by_then():
     assert "COPY" not in after
 
 
+def test_what_is_large_or_private_is_not_sent_to_the_engine():
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {".git", ".venv", "data", "runs"} <= set(ignored)
+    copied = {name for names in steps("COPY") for name in names.split()[:-1]}
+    assert not copied & set(ignored)
+
+
 def test_the_readme_tells_how_to_use_it():
     readme = (ROOT / "README.md").read_text()
     assert "docker build -t vae-search ." in readme

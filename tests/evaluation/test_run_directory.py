@@ -29,6 +29,12 @@ def test_a_damaged_study_file_is_one_clear_error(tmp_path, content):
         run.read_study()
 
 
+@pytest.mark.parametrize("trial_id", ["", "..", "../../elsewhere", "/elsewhere", "a/b"])
+def test_an_id_that_leads_elsewhere_names_no_checkpoint(tmp_path, trial_id):
+    with pytest.raises(StorageError, match=f"must be the name of a directory, got '{trial_id}'"):
+        RunDirectory(tmp_path).checkpoint_dir(trial_id)
+
+
 def test_the_study_is_what_the_file_says(tmp_path):
     run = RunDirectory(tmp_path)
     run.study_file.write_text(json.dumps({"name": "a"}))

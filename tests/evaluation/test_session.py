@@ -2,9 +2,11 @@
 
 import stat
 
+import psutil
 import pytest
 import ray
 from ray._private import parameter
+from ray._raylet import AuthenticationMode, Config, get_authentication_mode
 
 from evaluation.fanout import session
 from evaluation.fanout.session import _protect_token, ray_session
@@ -26,6 +28,34 @@ def test_rays_token_is_private(tmp_path, monkeypatch):
     _protect_token(make=True)
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert token.read_text() == kept
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cluster_of_our_own_listens_on_this_machine_only():
+    listening = set()
+    for child in psutil.Process().children(recursive=True):
+        connections = child.net_connections("tcp")
+        listening |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def test_a_cluster_of_our_own_asks_for_the_token_whatever_is_set(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def init(*arguments, **options):
+        raise Asked(get_authentication_mode() == AuthenticationMode.TOKEN)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    Config.initialize("")
+    assert get_authentication_mode() == AuthenticationMode.DISABLED
+    with pytest.raises(ClusterError, match=r"\(True\)"), ray_session():
+        pass
 
 
 def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):

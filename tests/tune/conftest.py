@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
+from ray.tune import PlacementGroupFactory
 
 from tune.objective import Objective
 from tune.space import Space
@@ -29,6 +30,7 @@ class FakeMetadata:
     """What is used of `ray.tune.experiment.trial._TrainingRunMetadata`."""
 
     num_failures: int = 0
+    pickled_error_filename: str | None = "error.pkl"
 
 
 @dataclass
@@ -41,7 +43,14 @@ class FakeTrial:
     pickled_error_file: str = "absent"
     error_file: str | None = None
     max_failures: int = 2
+    status: str = "RUNNING"
+    placement_group_factory: PlacementGroupFactory = field(
+        default_factory=lambda: PlacementGroupFactory([{"CPU": 1}])
+    )
     run_metadata: FakeMetadata = field(default_factory=FakeMetadata)
+
+    def update_resources(self, resources: PlacementGroupFactory) -> None:
+        self.placement_group_factory = resources
 
     def __str__(self) -> str:
         return self.trial_id

@@ -3,6 +3,8 @@
 import pytest
 import ray
 
+from evaluation.fanout.nodes import Nodes, NodeType
+from tune import cluster
 from tune.cluster import _fit, trial_resources
 from vae.errors import UserError
 
@@ -54,6 +56,29 @@ def test_without_gpus_every_cpu_has_a_trial(nodes):
 def test_there_are_no_more_slots_than_wanted(nodes, max_concurrent, n_trials, slots):
     nodes(node(8))
     assert trial_resources(1, 0, max_concurrent, n_trials).slots == slots
+
+
+@pytest.fixture
+def growing(monkeypatch):
+    """Two machines with a GPU that the autoscaler could start, beside a head without CPUs."""
+    gpu = NodeType("gpu", {"CPU": 4, "GPU": 1}, at_most=2)
+    monkeypatch.setattr(cluster, "cluster_nodes", lambda: Nodes(({"CPU": 0},), (gpu,), 2))
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: ({"CPU": 0}, {"CPU": 4, "GPU": 1}))
+
+
+def test_nodes_that_could_come_count(growing):
+    resources = trial_resources(None, None, None, n_trials=100)
+    assert (resources.gpus, resources.slots) == (0.25, 8)
+    assert resources.slots_now() == 4
+    shared = trial_resources(None, None, None, n_trials=100, gpu_share=0.5)
+    assert (shared.gpus, shared.slots) == (0.5, 4)
+    asked = trial_resources(None, 1, None, n_trials=100, gpu_share=0.5)
+    assert (asked.gpus, asked.slots) == (1, 2)
+
+
+def test_a_trial_that_no_node_could_ever_hold_is_refused(growing):
+    with pytest.raises(UserError, match="those that can be started have 4 CPUs and 1 GPUs; lower"):
+        trial_resources(8, None, None, 1)
 
 
 @pytest.mark.parametrize(("cpus", "gpus"), [(4, 0), (1, 0.5)])

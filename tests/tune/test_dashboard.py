@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Seen:
     metrics: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     titles: set[str] = field(default_factory=set)
     listeners: set[str] = field(default_factory=set)
+    refused: list[int] = field(default_factory=list)
     job_log: str = ""
     trial_log: str = ""
     watched: str = ""
@@ -53,6 +55,15 @@ def fetch(url: str, **parameters: str) -> str:
         return response.read().decode()
 
 
+def refusal(url: str, body: bytes | None = None, **headers: str) -> int:
+    """Return the HTTP status of a request that should not get in."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def look(url: str, process: psutil.Process, seen: Seen) -> bool:
     """Take in what there is; True when there is everything."""
     children = process.children(recursive=True)
@@ -66,6 +77,10 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
         if re.fullmatch(f"ray::{TRIAL_ID}", title):
             seen.titles.add(title.removeprefix("ray::"))
     seen.job = json.loads(fetch(f"{url}/api/jobs/"))[0]
+    job = json.dumps({"entrypoint": "true"}).encode()
+    wrong = f"Bearer {'0' * 64}"
+    seen.refused = [refusal(f"{url}/api/jobs/"), refusal(f"{url}/api/jobs/", job)]
+    seen.refused += [refusal(f"{url}/api/jobs/", body, Authorization=wrong) for body in (None, job)]
     actors = json.loads(fetch(f"{url}/api/v0/actors", detail="1"))
     seen.actors = actors["data"]["result"]["result"] or seen.actors
     node = json.loads(fetch(f"{url}/api/prometheus/sd"))[0]["targets"][0]  # others are those of the head
@@ -131,6 +146,10 @@ def test_the_study_is_a_job_with_its_name_objective_and_best_so_far(seen):
     assert re.fullmatch(rf"0\.\d{{4}} by {TRIAL_ID}", metadata["best"])
     assert re.fullmatch(r"\d of 9", metadata["trials"])
     assert seen.job["message"] == f"best {metadata['best']}, {metadata['trials']} trials ended"
+
+
+def test_who_has_no_token_neither_sees_nor_submits_a_job(seen):
+    assert seen.refused == [401, 401, 403, 403]
 
 
 def test_the_jobs_log_opens(seen):

@@ -93,6 +93,21 @@ def test_the_study_is_exported_every_few_seconds_with_the_trials_that_run(tmp_pa
     assert not values
 
 
+def test_the_end_of_the_search_is_exported_at_once(tmp_path, values):
+    recorder, exporter = search(tmp_path)
+    trial = make_trial(0)
+    recorder.on_trial_start(0, [trial], trial)
+    exporter.on_step_end(0, [trial])
+    report(recorder, exporter, trial, 3, 0.9)
+    trial.last_result = {"epoch": 3}
+    recorder.on_trial_complete(0, [trial], trial)
+    exporter.on_step_end(0, [trial])
+    assert values["vae_trials", "tiny", "running"] == 1
+    exporter.on_experiment_end([trial])
+    assert values["vae_trials", "tiny", "running"] == 0
+    assert values["vae_trials", "tiny", "completed"] == 1
+
+
 def test_an_end_without_an_epoch_and_a_value_that_is_not_finite_are_left_out(tmp_path, values):
     recorder, exporter = search(tmp_path)
     trial = make_trial(0)

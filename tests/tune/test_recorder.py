@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 import pickle
 import shutil
 
@@ -10,7 +11,9 @@ import pytest
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
+from tests.pickle_bomb import Bomb
 from tests.tune.conftest import KNN, FakeTrial
+from tune import losses
 from tune import recorder as module
 from tune.objective import Objective
 from tune.recorder import WRITE_EVERY_S, Recorder
@@ -161,13 +164,24 @@ def test_trials_that_the_end_takes_are_settled(recorder):
     assert rows[0]["started_at"] is None
 
 
-def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
+@pytest.fixture
+def no_nodes(monkeypatch):
+    monkeypatch.setattr(losses.ray, "nodes", list)
+
+
+def fail(recorder, trial):
+    """What Tune calls at the end of a trial that it does not retry."""
+    recorder.losses.record(trial)
+    recorder.on_trial_error(0, [trial], trial)
+
+
+def test_an_error_is_recorded_in_one_line(recorder, tmp_path, no_nodes):
     trial = make_trial()
     trial.error_file = str(tmp_path / "error.txt")
     (tmp_path / "error.txt").write_text("Traceback\n  somewhere\nValueError: no such thing\n")
     trial.run_metadata.num_failures = 3
     recorder.on_trial_start(0, [trial], trial)
-    recorder.on_trial_error(0, [trial], trial)
+    fail(recorder, trial)
     recorder.finish("interrupted")
     (row,) = trials(recorder)
     assert (row["status"], row["stop_reason"]) == ("failed", "error")
@@ -175,14 +189,35 @@ def test_an_error_is_recorded_in_one_line(recorder, tmp_path):
     assert "\n" not in row["error"]
 
 
-def test_a_trial_whose_checkpoint_cannot_be_written_goes_on_later(recorder, tmp_path, caplog):
+def test_an_error_that_another_user_has_pickled_is_not_loaded(recorder, tmp_path, monkeypatch, no_nodes):
+    trial, bomb = make_trial(), Bomb(tmp_path)
+    (tmp_path / "error.pkl").write_bytes(bomb.content)
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    trial.run_metadata.num_failures = 3
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)  # only root could give the file away
+    recorder.on_trial_start(0, [trial], trial)
+    with bomb.stays_whole():
+        fail(recorder, trial)
+    assert [row["error"] for row in recorder.trials.values()] == ["RuntimeError: unknown error"]
+
+
+@pytest.mark.parametrize("event", ["on_trial_error", "on_trial_recover"])
+def test_tune_finds_no_pickled_error_to_load_from_the_run_directory(recorder, event):
+    trial = make_trial()
+    recorder.on_trial_start(0, [trial], trial)
+    getattr(recorder, event)(0, [trial], trial)
+    assert trial.run_metadata.pickled_error_filename is None
+
+
+def test_a_trial_whose_checkpoint_cannot_be_written_goes_on_later(recorder, tmp_path, caplog, no_nodes):
     trial = make_trial()
     run_error = CheckpointUnreachable("cannot reach the checkpoints: SLOW_DOWN")
     (tmp_path / "error.pkl").write_bytes(pickle.dumps(run_error))
     trial.pickled_error_file = str(tmp_path / "error.pkl")
     trial.run_metadata.num_failures = 3
     recorder.on_trial_start(0, [trial], trial)
-    recorder.on_trial_error(0, [trial], trial)
+    fail(recorder, trial)
+    assert recorder.losses.count("0000-fc-4d") == 0, "the next attempt is as good as the first"
     (row,) = recorder.trials.values()
     assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
     assert "cannot reach the checkpoints: SLOW_DOWN; it goes on later" in caplog.text
@@ -199,18 +234,35 @@ def test_what_keeps_a_trial_from_starting_is_remembered(recorder, monkeypatch):
     assert "optuna.journal" in str(recorder.failure)
 
 
-def test_a_trial_that_tune_gives_up_too_early_goes_on_later(recorder, tmp_path):
+def test_a_trial_that_tune_gives_up_too_early_goes_on_later_but_not_for_ever(recorder, tmp_path, no_nodes):
     told = []
     recorder.settle = lambda ray_id, outcome: told.append(outcome)
     trial = make_trial()
     trial.error_file = str(tmp_path / "error.txt")
     (tmp_path / "error.txt").write_text("ActorDiedError: The actor is dead\n")
     trial.run_metadata.num_failures = 1
-    recorder.on_trial_error(0, [trial], trial)
+    for _ in range(2):  # each in a run of Tune of its own
+        fail(recorder, trial)
+        recorder.finish("interrupted")
+        (row,) = trials(recorder)
+        assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
+        assert told == []
+        recorder.reopen(row["trial_id"], MAX_EPOCHS)
+    fail(recorder, trial)
     recorder.finish("interrupted")
     (row,) = trials(recorder)
-    assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
-    assert told == []
+    assert (row["status"], row["stop_reason"]) == ("failed", "error")
+    assert row["error"] == "it failed 3 times in a row, last: RuntimeError: ActorDiedError: The actor is dead"
+    assert [outcome.status for outcome in told] == ["failed"]
+
+
+def test_a_trial_that_waits_for_a_node_that_is_gone_goes_on_later(recorder, monkeypatch):
+    monkeypatch.setattr(recorder.losses, "is_stranded", lambda trial_id: True)
+    trial = make_trial()
+    recorder.on_step_end(0, [trial])
+    recorder.on_trial_complete(0, [trial], trial)
+    (row,) = recorder.trials.values()
+    assert (row["status"], row["stop_reason"]) == ("stopped_early", "interrupted")
 
 
 def test_writing_the_tables_takes_a_small_share_of_the_time(recorder, clock, monkeypatch):

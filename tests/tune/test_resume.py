@@ -8,6 +8,7 @@ import yaml
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
+from tests.pickle_bomb import Bomb
 from tests.processes import STATES, start_tune, wait_for
 from tests.soak import soak_round
 from tests.tune.conftest import SMALL_SPACE, open_journal
@@ -79,7 +80,11 @@ def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
     before = rows(run)
     completed = {trial_id for trial_id, row in before.items() if row["status"] == "completed"}
     assert completed
-    assert main(["extend", str(run.path), "--trials", "2", "--max-epochs", "8"]) == 0
+    bomb = Bomb(tmp_path)
+    pickles = [path for path in run.ray_dir.rglob("*.pkl") if path.write_bytes(bomb.content)]
+    assert run.ray_dir / "tuner.pkl" in pickles
+    with bomb.stays_whole():  # what Tune has pickled is for its own way to resume
+        assert main(["extend", str(run.path), "--trials", "2", "--max-epochs", "8"]) == 0
     after = rows(run)
     agrees(run)
     assert len(after) == 7

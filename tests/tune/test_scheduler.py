@@ -75,3 +75,29 @@ def test_a_trial_that_comes_back_is_not_judged_again_where_it_was_judged():
     report(asha, "b", 1, 0.9)
     assert report(asha, "a", 1, 0.5) == "CONTINUE"
     assert len(asha.decisions["a"]) == 1
+
+
+def test_a_failure_is_told_before_the_trial_is_queued_again():
+    told = []
+    scheduler = EarlyStopping(None, KNN, max_epochs=9)
+    scheduler.on_failure = told.append
+    scheduler.on_trial_error(None, FakeTrial("ray-0"))
+    assert [trial.trial_id for trial in told] == ["ray-0"]
+
+
+def test_trials_that_wait_in_vain_are_ended():
+    class Controller:
+        def __init__(self):
+            self.ended = []
+            self.request_stop_trial = self.ended.append
+
+        def get_trials(self):
+            return []
+
+    controller, waiting = Controller(), FakeTrial("ray-0")
+    scheduler = EarlyStopping(None, KNN, max_epochs=9)
+    assert scheduler.choose_trial_to_run(controller) is None
+    assert controller.ended == []
+    scheduler.given_up = lambda: [waiting]
+    scheduler.choose_trial_to_run(controller)
+    assert controller.ended == [waiting]

@@ -51,6 +51,17 @@ def test_one_node_is_not_asked(ray_cluster, tmp_path, monkeypatch):
     check_shared(RunDirectory(tmp_path))
 
 
+def test_a_single_node_that_is_not_the_drivers_is_asked(two_nodes, tmp_path, monkeypatch):
+    head = two_nodes[0] | {"NodeID": ray.get_runtime_context().get_node_id(), "Resources": {}}
+    monkeypatch.setattr(shared_storage.ray, "nodes", lambda: [head, two_nodes[1]])
+    other = "f" * 56
+    context = ray.get_runtime_context()
+    monkeypatch.setattr(type(context), "get_node_id", lambda self: other)
+    monkeypatch.setattr(shared_storage, "_sees", lambda file: False)
+    with pytest.raises(NotShared):
+        check_shared(RunDirectory(tmp_path))
+
+
 def test_a_node_that_joins_later_and_does_not_see_it_ends_the_search(tmp_path, monkeypatch):
     class Context:
         def get_trial_dir(self):

@@ -11,6 +11,7 @@ from tune.scheduler import EarlyStopping
 from tune.searcher import OptunaSearcher
 from tune.space_file import parse_space
 from tune.stopping import Asha
+from vae.errors import StorageError
 
 MAX_EPOCHS = 4
 
@@ -65,3 +66,14 @@ def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_pa
     assert (rows[1]["status"], rows[1]["stop_reason"]) == ("stopped_early", "rung")
     assert (rows[1]["rung"], rows[1]["cutoff"]) == (2, 0.9)
     assert open_journal(tmp_path).trials[1].state.name == "PRUNED"
+
+
+def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    study = journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=MAX_EPOCHS)
+    parse_space(SMALL_SPACE).sample(trial := study.ask())
+    trial.set_user_attr(journal.TRIAL_ID, "../elsewhere")
+    with pytest.raises(StorageError, match=r"must be the name of a directory, got '../elsewhere'"):
+        take_up(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -1,0 +1,81 @@
+"""`python -m tests.tune.deaths FILE OPTIONS…`: a command of `tune` whose trials die as told.
+
+FILE is JSON: ``log`` is where each process writes what it has trained, an epoch takes ``pause_s`` at least,
+and ``deaths`` maps a trial's number to what befalls it after training an epoch and before reporting it:
+epoch -> [signal, how often]. On a ``broken`` node every trial is killed before its first epoch.
+No trial begins before the file ``waits_for`` is there.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+import evaluation.report
+import tune.search
+import tune.shared_storage
+import tune.trainable
+from tune.__main__ import main
+from vae.command_line import run
+
+usual = tune.search.train_trial
+
+
+def mortal(given: dict[str, Any]) -> Any:
+    """Return `train_trial` with those deaths; it is pickled whole, as workers do not know this file."""
+    log = Path(given["log"])
+
+    def note(*words: object) -> None:
+        with log.open("a") as file:
+            print(*words, os.getpid(), file=file, flush=True)
+
+    def dies(number: int, epoch: int) -> int | None:
+        name, times = given.get("deaths", {}).get(str(number), {}).get(str(epoch), (None, 0))
+        marks = [log.with_name(f"{number}-{epoch}-{time}") for time in range(times)]
+        for mark in marks:
+            if not mark.exists():
+                mark.touch()
+                return getattr(signal, name)
+        return None
+
+    def train_trial(config, *, data, objective, n_threads, collapse, remote=None):
+        import tune.trainable as module
+
+        number, reporter = config["number"], module._Reporter
+        node_id = ray.get_runtime_context().get_node_id()
+        note("start", number, node_id)
+        while given.get("waits_for") and not Path(given["waits_for"]).exists():
+            time.sleep(0.1)
+        if node_id == given.get("broken"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        on_epoch_end = reporter.on_epoch_end
+
+        def or_die(self, end):
+            time.sleep(given.get("pause_s", 0))
+            note("epoch", number, end.epoch)
+            if (blow := dies(number, end.epoch)) is not None:
+                os.kill(os.getpid(), blow)
+                time.sleep(given.get("pause_s", 0))
+            return on_epoch_end(self, end)
+
+        reporter.on_epoch_end = or_die
+        try:
+            usual(
+                config, data=data, objective=objective, n_threads=n_threads, collapse=collapse, remote=remote
+            )
+        finally:
+            reporter.on_epoch_end = on_epoch_end
+
+    return train_trial
+
+
+if __name__ == "__main__":
+    tune.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
+    evaluation.report.write_figures = lambda *_: None  # nobody looks at them
+    tune.search.train_trial = mortal(json.loads(Path(sys.argv.pop(1)).read_text()))
+    run(main)

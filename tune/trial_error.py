@@ -1,0 +1,43 @@
+"""What a trial failed of, from the file in which Tune keeps it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.tune.experiment import Trial
+
+
+def raised(trial: Trial) -> Exception:
+    """Return the error of a trial's last failure, as Ray gave it to Tune.
+
+    Tune has pickled it a moment ago, in this process, into Ray's folder of this session on this machine.
+    """
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():  # others may write into Ray's folder
+                raise PermissionError(f"{file.name} is not this user's")
+            error: Exception = cloudpickle.load(file)
+            return error
+    except Exception:  # absent, or of a class that cannot be unpickled
+        text = Path(trial.error_file).read_text().strip() if trial.error_file else "unknown error"
+        return RuntimeError(text)
+
+
+def forget_pickle(trial: Trial) -> None:
+    """Keep Tune from loading the pickled error at the end, from the run directory and for nobody."""
+    trial.run_metadata.pickled_error_filename = None
+
+
+def cause_of(error: Any) -> Exception:
+    """Return what an error comes from; Ray wraps it in its own."""
+    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = inner
+    return error
+
+
+def in_one_line(error: Exception) -> str:
+    """Return its class and the last line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    return f"{type(error).__name__}: {last.partition(' Some common causes include')[0]}"
