@@ -28,6 +28,7 @@ def search(directory, storage, **environment):
         "--trials": N_TRIALS,
         "--max-epochs": MAX_EPOCHS,
         "--scheduler": "none",
+        "--max-concurrent": 1,
     }
     words = ["search", *(str(word) for pair in options.items() for word in pair), "--no-evaluate"]
     return start_tune(*words, cwd=directory, **environment)
