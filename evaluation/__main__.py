@@ -86,9 +86,10 @@ def _projector(words: list[str]) -> int:
     arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
     run = _evaluated(arguments.run)
     shown = shown_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
-    write_projector(run, shown)
+    directory = _place(run, arguments.output).projector_dir
+    write_projector(run, shown, directory)
     _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
-    _say(f"tensorboard --logdir {run.projector_dir}")
+    _say(f"tensorboard --logdir {directory}")
     return 0
 
 
@@ -96,9 +97,10 @@ def _atlas(words: list[str]) -> int:
     arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
     run = _evaluated(arguments.run)
     shown = shown_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
-    options = write_atlas(run, shown)
+    file = _place(run, arguments.output).atlas_file
+    options = write_atlas(run, shown, file)
     _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
-    _say(f"embedding-atlas {run.atlas_file} {' '.join(options)}")
+    _say(f"embedding-atlas {file} {' '.join(options)}")
     return 0
 
 
@@ -110,12 +112,18 @@ def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
     parser.add_argument("run", type=address, metavar="RUN", help="an evaluated study or --output")
     parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
-    arguments = parser.parse_args(words)
-    if is_uri(arguments.run):
-        raise UserError(
-            f"{name} takes a directory of this machine, got '{arguments.run}'; copy that here first"
-        )
-    return arguments
+    parser.add_argument(
+        "--output",
+        type=_local,
+        metavar="DIR",
+        help="where to put it (default: RUN; if that is a URI, a directory here that is called like the run)",
+    )
+    return parser.parse_args(words)
+
+
+def _place(run: RunDirectory, output: Path | None) -> RunDirectory:
+    """Return where a tool's files go: tools read what is on this machine."""
+    return RunDirectory(output or (Path(run.path.name) if run.remote else run.path))
 
 
 def _say(text: str) -> None:
@@ -128,10 +136,8 @@ def _evaluated(place: str | Path) -> RunDirectory:
     return run if run.evaluation_file.is_file() else RunDirectory.open(place)
 
 
-def _new_output(path: str | Path) -> RunDirectory:
-    if is_uri(path):
-        raise UserError(f"--output must be a directory of this machine, got '{path}'")
-    output = RunDirectory(Path(path))
+def _new_output(path: Path) -> RunDirectory:
+    output = RunDirectory(path)
     if output.study_file.exists():
         raise UserError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
     return output
@@ -182,7 +188,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--dataset", help="images of checkpoints: fmnist, mnist, digits or a path")
     parser.add_argument(
-        "--output", type=address, metavar="DIR", help="where the results of checkpoints or embeddings go"
+        "--output", type=_local, metavar="DIR", help="where the results of checkpoints or embeddings go"
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
@@ -194,6 +200,12 @@ def _parser() -> Parser:
     )
     parser.add_argument("--verbose", action="store_true", help="log details")
     return parser
+
+
+def _local(text: str) -> Path:
+    if is_uri(text):
+        raise argparse.ArgumentTypeError(f"must be a directory of this machine, got '{text}'")
+    return Path(text)
 
 
 def _checkpoints(path: Path) -> list[Path]:

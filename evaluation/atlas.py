@@ -1,6 +1,7 @@
 """The test images of an evaluation as one Parquet file for Embedding Atlas: places, classes, images."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,8 @@ MAX_IMAGES = 100_000
 N_NEIGHBORS = 15
 
 
-def write_atlas(run: RunDirectory, shown: ShownImages) -> list[str]:
-    """Write ``atlas.parquet`` and return the options of `embedding-atlas` that show it.
+def write_atlas(run: RunDirectory, shown: ShownImages, file: Path) -> list[str]:
+    """Write a file of images of a run and return the options of `embedding-atlas` that show it.
 
     Columns: ``index``, ``class``, ``predicted``, ``image`` (PNG), ``<method>_x`` and ``<method>_y`` for each
     that is seen in two dimensions, ``neighbors``, the nearest of these images in the best VAE's latent space.
@@ -34,7 +35,7 @@ def write_atlas(run: RunDirectory, shown: ShownImages) -> list[str]:
     """
     panels = latent_space_panels(run, shown.results)
     if not panels:
-        raise UserError(f"{run.path} has no embedding that is made to be looked at")
+        raise UserError(f"{run.address} has no embedding that is made to be looked at")
     columns: dict[str, pa.Array] = {"index": pa.array(shown.index)}
     columns |= {name: pa.array(values) for name, values in shown.columns().items()}
     if shown.images is not None:
@@ -53,7 +54,7 @@ def write_atlas(run: RunDirectory, shown: ShownImages) -> list[str]:
         columns["neighbors"] = _neighbors(read_embedding(run.embeddings_dir, winner.key).test[shown.index])
         options += ["--neighbors", "neighbors"]
     table = pa.table(columns)
-    write_table(table, table.schema, run.atlas_file)
+    write_table(table, table.schema, file)
     return options
 
 

@@ -49,7 +49,8 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     ).encode()
     remote.write(own, told)
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(remote, own, told, stop), daemon=True)
+    # Impatient: between the last attempts of a patient one, this process would count as dead.
+    heart = threading.Thread(target=_beat, args=(remote, remote.impatient(), own, told, stop), daemon=True)
     try:
         for other, age_s in _others(remote, own):
             if age_s < DEAD_AFTER_S and remote.exists(other) and not _died_here(remote.read(other)):
@@ -64,9 +65,9 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     finally:
         stop.set()
         if heart.is_alive():
-            heart.join(timeout=5)  # it may be trying again for minutes
+            heart.join(timeout=5)  # it may be trying again
         with contextlib.suppress(StorageError):
-            remote.delete(own)
+            remote.impatient().delete(own)
 
 
 def is_claimed(remote: Remote, lock_file: Path) -> bool:
@@ -104,12 +105,13 @@ def _died_here(claim: bytes) -> bool:
         return False
 
 
-def _beat(remote: Remote, own: Path, told: bytes, stop: threading.Event) -> None:
+def _beat(remote: Remote, impatient: Remote, own: Path, told: bytes, stop: threading.Event) -> None:
     while not stop.wait(BEAT_S):
         try:
-            if not remote.exists(own):
+            # Where a whole bucket is gone, nobody has taken over.
+            if not impatient.exists(own) and impatient.exists(remote.directory):
                 remote.taken_over = True
                 return
-            remote.write(own, told)
+            impatient.write(own, told)
         except StorageError as error:  # whoever does the work will notice too
             logger.debug("no sign of life: %s", error)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
-from evaluation.finished import find_entries
+from evaluation.finished import Entry, find_entries
 from evaluation.lock import exclusive
 from evaluation.own_embedding import Given, read_own_embedding
 from evaluation.pipeline import Compute, Event, Gap, planned_rounds
@@ -199,9 +199,8 @@ def _carry_out(
     busy = f"another evaluation of {run.address} is under way; wait for it"
     with ExitStack() as at_end:
         at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
-        entries = find_entries(
-            run.finished_dir, embedders, described["dataset"]["fingerprint"], options.grid, n_rounds
-        )
+        fingerprint = described["dataset"]["fingerprint"]
+        entries = find_entries(run, embedders, fingerprint, options.grid, n_rounds)
         todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
         n_there = sum(len(entry.keys) for entry in entries if entry.done)
         if console and n_there:
@@ -211,7 +210,7 @@ def _carry_out(
             at_end.callback(entry.give_up)
         for event in _events(compute, images, todo, options, console) if todo else ():
             if event.key in entry_of:
-                entry_of[event.key].take(event, images)
+                _take(run, entry_of[event.key], event, images)
             if isinstance(event, Gap):
                 logger.warning("missing: %s", event)
                 gaps.append(str(event))
@@ -239,6 +238,26 @@ def _carry_out(
         }
         write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
         run.push()
+        if run.remote and all(entry.done for entry in entries):
+            with _warned():
+                run.remote.impatient().delete(run.finished_dir)
+
+
+def _take(run: RunDirectory, entry: Entry, event: Event, images: Images) -> None:
+    """Keep what has been computed, also under a URI if that is where the run lies."""
+    entry.take(event, images)
+    if run.remote and entry.done:
+        with _warned():
+            entry.send(run.remote.impatient())
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Go on if the storage does not answer: the results themselves are sent in the end."""
+    try:
+        yield
+    except StorageError as error:
+        logger.warning("%s", error)
 
 
 def _events(

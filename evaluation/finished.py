@@ -2,7 +2,10 @@
 
 Each embedder has an entry under a hash of all that its results depend on, written as soon as it is done. So
 a killed evaluation loses only what was under way, and a second one computes only what is missing. The folder
-may be deleted at any time.
+may be deleted at any time; what has not been used for long is.
+
+Of a run under a URI it is sent there entry by entry, for an evaluation that goes on elsewhere, and deleted
+there when all is done: the results are then in the tables.
 """
 
 import hashlib
@@ -10,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
@@ -22,6 +26,8 @@ from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.embedding_files import embedding_file, write_embedding
 from evaluation.pipeline import Embedded, Event, Scored
 from evaluation.protocols import KnnGrid, Round
+from evaluation.remote import Remote
+from evaluation.run_directory import RunDirectory
 from evaluation.tables import EVALUATIONS, PREDICTIONS, read_table, write_table
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE
 from vae.errors import StorageError, UserError
@@ -30,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Of the entries; one more for each change of what the same embedder and grid give."""
+KEPT_DAYS = 30.0
+"""How long an entry stays that no evaluation has used."""
 LIBRARIES = ("numpy", "torch", "scikit-learn", "umap-learn", "opentsne", "pacmap")
 """Those that compute embeddings and scores."""
 
@@ -51,10 +59,11 @@ class Entry:
         self.done = all(embedding_file(self._path, key).is_file() for key in self.keys)
         if self.done:
             try:
+                os.utime(self._path)
                 self.rows = read_table(self._path / _SCORES).to_pylist()
                 self.predictions = [read_table(self._path / _PREDICTIONS)]
                 self.embedded = set(self.keys)
-            except StorageError as error:
+            except (OSError, StorageError) as error:
                 logger.warning("%s; it is computed again", error)
                 shutil.rmtree(self._path, ignore_errors=True)
                 self.done = False
@@ -108,6 +117,18 @@ class Entry:
             except OSError as error:
                 raise StorageError(f"cannot write {target}: {error.strerror}") from error
 
+    def send(self, remote: Remote) -> None:
+        """Send the finished entry to where another machine looks for it; it is whole with the last file.
+
+        Raises
+        ------
+        StorageError
+            It cannot be written there.
+        """
+        embeddings = (embedding_file(self._path, key) for key in self.keys)
+        for file in (self._path / _SCORES, self._path / _PREDICTIONS, *embeddings):
+            remote.write(file, file.read_bytes())
+
     def give_up(self) -> None:
         """Remove what is not finished."""
         if not self.done:
@@ -122,25 +143,39 @@ class Entry:
 
 
 def find_entries(
-    root: Path, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
+    run: RunDirectory, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
 ) -> list[Entry]:
-    """Return the entry of each embedder, for a dataset of that fingerprint; what a kill left is removed.
+    """Return the entry of each embedder, for a dataset of that fingerprint; what is of no use is removed.
 
     Raises
     ------
     UserError
         Two embedders would give the same embedding.
+    StorageError
+        What is under a URI cannot be read.
     """
     keys = [key for embedder in embedders for key in embedder.keys]
     if double := next((key for key in keys if keys.count(key) > 1), None):
         raise UserError(
             f"two of the VAEs have the same name, {double}; give their directories different ones"
         )
-    for left in root.glob(f"*{_UNDER_WAY}"):
-        shutil.rmtree(left, ignore_errors=True)
+    root, signatures = run.finished_dir, [signature(embedder, fingerprint, grid) for embedder in embedders]
+    _prune(root)
+    if run.remote:
+        there = {info.base_name for info in run.remote.list(root)}
+        run.fetch(*(root / name for name in signatures if name in there))
     return [
-        Entry(root, signature(embedder, fingerprint, grid), embedder.keys, n_rounds) for embedder in embedders
+        Entry(root, name, embedder.keys, n_rounds)
+        for name, embedder in zip(signatures, embedders, strict=True)
     ]
+
+
+def _prune(root: Path) -> None:
+    """Remove what a killed process left half done, and what was not used for long."""
+    oldest = time.time() - KEPT_DAYS * 24 * 3600
+    for path in root.glob("*"):
+        if path.suffix == _UNDER_WAY or path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def signature(embedder: Embedder, fingerprint: str, grid: KnnGrid) -> str:

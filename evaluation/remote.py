@@ -2,17 +2,19 @@
 
 What is under the URI is the truth. A command works in a directory of its own, an ordinary run directory
 that is filled from the URI and written back to it, and removed when the command ends, unless something in
-it could not be sent. Hidden files stay here: locks, temporary files, what `evaluation.finished` keeps. Of
+it could not be sent. Hidden files stay here: locks, temporary files; `evaluation.finished` sends its own. Of
 ``ray/`` no more than TensorBoard's logs is sent: trials write their checkpoints under the URI themselves.
 """
 
 import atexit
+import copy
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from pyarrow import fs
 
@@ -42,7 +44,6 @@ class Remote:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._quick, self._root = connect(uri)
-        self._patient = patient(self._quick)
         self.filesystem = self._quick
         self.directory = Path(tempfile.mkdtemp(prefix="vae-search-"), last_part(uri))
         self.directory.mkdir()
@@ -53,7 +54,14 @@ class Remote:
 
     def be_patient(self) -> None:
         """Try again for minutes from now on: at the door, an error within seconds is worth more."""
-        self.filesystem = self._patient
+        if self.filesystem is self._quick:
+            self.filesystem = patient(self._quick)
+
+    def impatient(self) -> Self:
+        """Return the same for what is no great loss: it tries again for seconds only."""
+        quick = copy.copy(self)
+        quick.filesystem = self._quick
+        return quick
 
     def at(self, path: Path) -> str:
         """Return where on the filesystem something of the directory belongs."""
@@ -88,7 +96,7 @@ class Remote:
         """
         for info in self.list(path, recursive=path != self.directory):
             target = self.directory / PurePosixPath(info.path).relative_to(self._root)
-            if info.type != fs.FileType.File or _hidden(target, self.directory):
+            if info.type != fs.FileType.File or _hidden(target, path):
                 continue
             if target.exists() and not (again and self._known.get(target) == _stamp(target)):
                 continue

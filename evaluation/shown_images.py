@@ -69,9 +69,10 @@ def shown_images(
         A file cannot be read.
     """
     results = Results.read(run)
+    run.fetch(run.embeddings_dir)
     keys = [key for key in results.keys if embedding_file(run.embeddings_dir, key).exists()]
     if results.evaluation is None or not keys:
-        raise UserError(f"{run.path} has no embeddings yet; say `python -m evaluation {run.path}`")
+        raise UserError(f"{run.address} has no embeddings yet; say `python -m evaluation {run.address}`")
     table = read_table(embedding_file(run.embeddings_dir, keys[0]))
     labels = table.filter(pc.equal(table["split"], "test"))["label"]
     index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])

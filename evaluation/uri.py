@@ -1,21 +1,33 @@
 """The filesystems that a URI can name, by way of pyarrow: what is accepted, how long each is asked again."""
 
+import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import pyarrow as pa
 from pyarrow import fs
 
 from vae.errors import StorageError, UserError
 
+logger = logging.getLogger(__name__)
+
 ATOMIC = ("s3", "gcs", "abfs")
 """Filesystems that have no folders, and on which a file is not there before all of it is."""
 
-S3_ATTEMPTS, S3_PATIENCE = 5, 13
+SAID_AFTER_S = 20.0
+"""How long a filesystem may say nothing before a person is told."""
+S3_ATTEMPTS, S3_PATIENCE = 4, 13
 """Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
+GCS_ATTEMPTS, GCS_PATIENCE = timedelta(seconds=16), timedelta(minutes=4)
+"""For as long it tries again, not for 15 minutes; a server that accepts and is silent holds it for two."""
+FAULTS = (OSError, pa.ArrowException)
+"""What a filesystem raises: that of Azure not only what it should."""
 
 
 def is_uri(address: str | Path) -> bool:
@@ -61,13 +73,11 @@ def connect(uri: str) -> tuple[fs.FileSystem, str]:
         raise UserError(
             f"cannot use '{uri}' as storage: {error}; give a directory or a URI such as s3://bucket/prefix"
         ) from error
-    except OSError as error:
+    except FAULTS as error:
         raise StorageError(f"cannot reach {uri}: {told(error)}") from error
     if not path.strip("/"):
         raise UserError(f"a storage URI must name a bucket or folder, got '{uri}'")
-    if isinstance(filesystem, fs.S3FileSystem):
-        filesystem = RetriedS3.like(filesystem, S3_ATTEMPTS)
-    return filesystem, path.rstrip("/")
+    return _retried(filesystem, S3_ATTEMPTS, GCS_ATTEMPTS), path.rstrip("/")
 
 
 def check_writable(uri: str) -> None:
@@ -82,18 +92,25 @@ def check_writable(uri: str) -> None:
     """
     filesystem, path = connect(uri)
     probe = f"{path}/.probe-{uuid.uuid4().hex}"
-    try:
+    with storage_errors(f"write {uri}", "; check the credentials, or choose another --storage"):
         if filesystem.type_name not in ATOMIC:
             filesystem.create_dir(path)
         filesystem.open_output_stream(probe).close()
         filesystem.delete_file(probe)
-    except OSError as error:
-        raise StorageError(f"cannot write {uri}: {told(error)}; choose another --storage") from error
 
 
 def patient(filesystem: fs.FileSystem) -> fs.FileSystem:
     """Return the same filesystem for what shall not be lost: it tries again for minutes."""
-    return RetriedS3.like(filesystem, S3_PATIENCE) if isinstance(filesystem, fs.S3FileSystem) else filesystem
+    return _retried(filesystem, S3_PATIENCE, GCS_PATIENCE)
+
+
+def _retried(filesystem: fs.FileSystem, attempts: int, limit: timedelta) -> fs.FileSystem:
+    if isinstance(filesystem, fs.S3FileSystem):
+        return RetriedS3.like(filesystem, attempts)
+    if isinstance(filesystem, fs.GcsFileSystem):
+        again, (options,) = filesystem.__reduce__()
+        return again(options | {"retry_time_limit": limit})
+    return filesystem
 
 
 class RetriedS3(fs.S3FileSystem):
@@ -122,7 +139,7 @@ class RetriedS3(fs.S3FileSystem):
 
 
 def send_file(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
-    """Write a file, which is not there before all of it is, or raise an `OSError`.
+    """Write a file, which is not there before all of it is, or raise one of the `FAULTS`.
 
     Not by `pyarrow.fs.copy_files`, which says nothing if S3 has refused the file.
     """
@@ -136,7 +153,7 @@ def send_file(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
 
 
 def fetch_folder(filesystem: fs.FileSystem, source: str, target: Path) -> None:
-    """Copy a folder from a filesystem into a new directory here, or raise an `OSError`."""
+    """Copy a folder from a filesystem into a new directory here, or raise one of the `FAULTS`."""
     target.mkdir(parents=True)
     fs.copy_files(source, str(target), source_filesystem=filesystem)
 
@@ -147,21 +164,29 @@ def _write(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
 
 
 @contextmanager
-def storage_errors(what: str) -> Iterator[None]:
-    """Make one line of what a filesystem raises: ``cannot <what>: <its own words>``.
+def storage_errors(what: str, way_out: str = "") -> Iterator[None]:
+    """Make one line of what a filesystem raises: ``cannot <what>: <its own words>``; another of long waiting.
 
     Raises
     ------
     StorageError
-        In place of any `OSError`.
+        In place of any of the `FAULTS`.
     """
+    line = f"could not {what} for {SAID_AFTER_S:.0f} s; trying again for some minutes"
+    word = threading.Timer(SAID_AFTER_S, logger.warning, [line])
+    word.daemon = True
+    word.start()
     try:
         yield
-    except OSError as error:
-        raise StorageError(f"cannot {what}: {told(error)}") from error
+    except FAULTS as error:
+        raise StorageError(f"cannot {what}: {told(error)}{way_out}") from error
+    finally:
+        word.cancel()
 
 
-def told(error: OSError) -> str:
-    """Return what a filesystem says, without the wrapping of the AWS library."""
+def told(error: Exception) -> str:
+    """Return what a filesystem says, without the wrapping of the libraries of Amazon and Google."""
     text = " ".join(str(error).split())
-    return text.rpartition("AWS Error ")[2].partition(" (Request ID")[0][:300]
+    for before, after in (("AWS Error ", " (Request ID"), ("with a last message of ", " error_info=")):
+        text = text.rpartition(before)[2].partition(after)[0]
+    return text[:300]

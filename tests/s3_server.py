@@ -18,6 +18,8 @@ BUCKET = "bucket"
 SLOW_DOWN = ("503 Slow Down", "SlowDown")
 INTERNAL_ERROR = ("500 Internal Server Error", "InternalError")
 ACCESS_DENIED = ("403 Forbidden", "AccessDenied")
+NO_SUCH_BUCKET = ("404 Not Found", "NoSuchBucket")
+EXPIRED = ("400 Bad Request", "ExpiredToken")
 SILENCE = ("", "")
 """The server takes the request and says nothing, until the client has lost its patience."""
 
@@ -80,7 +82,7 @@ def s3_server() -> Iterator[S3Server]:
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
         start_response(status, [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
-        return [body]
+        return [] if method == "HEAD" else [body]
 
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
     state.url = f"http://127.0.0.1:{server.server_port}"

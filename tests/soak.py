@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -205,21 +206,39 @@ def _kill(process: subprocess.Popen[str], victim: str, rng: random.Random) -> No
                 rng.choice(workers).kill()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the first round")
-    parser.add_argument("--storage", help="URI under which each round has a folder")
-    arguments = parser.parse_args()
-    for seed in range(arguments.seed, arguments.seed + arguments.rounds):
+def soak(seeds: Iterable[int], storage: str | None) -> None:
+    """Run a round for each seed and print what was done to it."""
+    for seed in seeds:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as directory:
-            storage = arguments.storage and str(join(arguments.storage, Path(directory).name))
-            kills = soak_round(Path(directory), seed, storage=storage)
+            place = storage and str(join(storage, Path(directory).name))
+            kills = soak_round(Path(directory), seed, storage=place)
         done = "; ".join(f"{k.victim} at {k.after_s:.1f} s, {k.epochs} epochs in" for k in kills)
         print(
             f"{datetime.now():%X} round {seed}: right, {time.monotonic() - begun:.0f} s ({done})", flush=True
         )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--storage", help="URI under which each round has a folder")
+    where.add_argument(
+        "--s3", action="store_true", help="under a URI of an S3 server that this starts (moto's)"
+    )
+    arguments = parser.parse_args()
+    seeds = range(arguments.seed, arguments.seed + arguments.rounds)
+    with contextlib.ExitStack() as at_end:
+        if arguments.s3:
+            from tests.s3_server import s3_server  # moto takes a second to import
+
+            server = at_end.enter_context(s3_server())
+            soak(seeds, server.uri("soak"))
+            print(f"{sum(server.requests.values())} requests: {dict(server.requests)}")
+        else:
+            soak(seeds, arguments.storage)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Self
 
 from pyarrow import fs
 
-from evaluation.uri import fetch_folder, send_file, told
+from evaluation.uri import FAULTS, fetch_folder, send_file, told
 from tune.trial_files import CHECKPOINT, HISTORY_FILE, CheckpointUnreachable, whole_history
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class RemoteCheckpoints:
     def _delete(self, checkpoint: str) -> None:
         try:
             self.filesystem.delete_dir(checkpoint)
-        except OSError as error:  # it takes room, nothing else
+        except FAULTS as error:  # it takes room, nothing else
             logger.debug("cannot delete %s: %s", checkpoint, error)
 
 
@@ -93,5 +93,5 @@ class RemoteCheckpoints:
 def _reached() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except FAULTS as error:
         raise CheckpointUnreachable(f"cannot reach the checkpoints: {told(error)}") from error

@@ -86,6 +86,13 @@ def test_workers_are_spot_machines_with_others_to_fall_back_on(config):
     assert config["provider"]["cache_stopped_nodes"] is False
 
 
+def test_workers_watch_for_the_notice_that_a_spot_machine_is_taken(config):
+    watch, start = config["worker_start_ray_commands"][-2:]
+    assert "python -m tune.spot_notice" in watch
+    assert "ray start" in start
+    assert watch.endswith("&)"), "it must not wait for the end of the watch"
+
+
 def test_every_machine_has_a_security_group_and_a_profile_of_the_users_own(config):
     for node_type in config["available_node_types"].values():
         assert node_type["node_config"]["SecurityGroupIds"]

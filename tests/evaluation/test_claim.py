@@ -9,6 +9,7 @@ from evaluation import claim
 from evaluation.claim import is_claimed
 from evaluation.lock import exclusive
 from evaluation.run_directory import RunDirectory
+from tests.s3_server import NO_SUCH_BUCKET
 from vae.errors import StorageError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,18 @@ def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monk
             time.sleep(0.05)
         with pytest.raises(StorageError, match="another process has taken over"):
             first.push()
+
+
+def test_a_bucket_that_is_gone_for_a_moment_has_not_been_taken_over(s3, uri, monkeypatch):
+    monkeypatch.setattr(claim, "BEAT_S", 0.2)
+    run = RunDirectory.at(uri)
+    assert run.remote is not None
+    with holding(run):
+        s3.fault = lambda method, path, query: NO_SUCH_BUCKET
+        time.sleep(1)
+        s3.serve()
+        time.sleep(0.5)
+        assert not run.remote.taken_over
 
 
 def test_where_nothing_can_be_written_there_is_no_claim(s3, uri):

@@ -1,6 +1,8 @@
 """A second evaluation computes what is missing; a killed one keeps what it has finished."""
 
+import os
 import shutil
+import time
 
 import pytest
 
@@ -12,8 +14,10 @@ from evaluation.finished import signature
 from evaluation.pipeline import Embedded, Scored
 from evaluation.plan import Options, vae_embedder
 from evaluation.protocols import KnnGrid
+from evaluation.run_directory import RunDirectory
 from evaluation.tables import read_table
 from tests.evaluation.conftest import BEST, SECOND
+from tests.s3_server import ACCESS_DENIED, BUCKET
 
 BOTH = Options(methods=["pca", "vae"], dims=[2])
 
@@ -78,6 +82,59 @@ def test_a_killed_evaluation_keeps_what_it_has_finished(study):
     for file, table in content(study).items():
         names = [name for name in table.column_names if name != "seconds"]
         assert table.select(names).equals(whole[file].select(names))
+
+
+def test_a_killed_evaluation_of_a_run_under_a_uri_goes_on_elsewhere(s3, study_uri, tmp_path):
+    n_vaes = []
+
+    def in_the_second_vae(event):
+        n_vaes.extend([event.key] if isinstance(event, Embedded) and event.key.method == "vae" else [])
+        return len(n_vaes) == 2
+
+    def kept():
+        return {key.split("/")[3] for key in s3.keys(f"{tmp_path.name}/tiny/.evaluated")}
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(RunDirectory.open(study_uri), BOTH, stop_before=in_the_second_vae)
+    assert len(kept()) == 2
+    elsewhere = RunDirectory.open(study_uri)
+    assert not elsewhere.finished_dir.exists()
+    assert evaluate(elsewhere, BOTH) == ["vae", "vae"]
+    assert kept() == set()
+    assert set(read_table(elsewhere.evaluations_file)["method"].to_pylist()) == {"pca", "vae"}
+
+
+def test_of_an_entry_that_was_sent_in_part_nothing_is_used(s3, study_uri):
+    run = RunDirectory.open(study_uri)
+    run.fetch(run.checkpoints_dir)
+    s3.fault = lambda method, path, query: ACCESS_DENIED if ".evaluated" in path and "name=" in path else None
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run, BOTH, stop_before=lambda event: event.key.method == "vae")
+    s3.serve()
+    assert s3.keys(run.remote.at(run.finished_dir).removeprefix(f"{BUCKET}/"))
+    assert len(evaluate(RunDirectory.open(study_uri), BOTH)) == 4
+
+
+def test_what_cannot_be_sent_on_the_way_does_not_end_an_evaluation(s3, study_uri, caplog):
+    run = RunDirectory.open(study_uri)
+    s3.fault = lambda method, path, query: ACCESS_DENIED if ".evaluated" in path and method == "PUT" else None
+    assert len(evaluate(run, BOTH)) == 4
+    assert "cannot write" in caplog.text
+    assert RunDirectory.open(study_uri).evaluations_file.exists()
+
+
+def test_what_no_evaluation_has_used_for_a_month_is_removed(study):
+    evaluate(study, Options(methods=["pca"], dims=[2]))
+    (pca,) = study.finished_dir.iterdir()
+    long_ago = time.time() - 40 * 24 * 3600
+    os.utime(pca, (long_ago, long_ago))
+    evaluate(study, Options(methods=["pca"], dims=[3]))
+    assert not pca.exists()
+    (other,) = study.finished_dir.iterdir()
+    recently = time.time() - 20 * 24 * 3600
+    os.utime(other, (recently, recently))
+    assert evaluate(study, Options(methods=["pca"], dims=[3])) == []
+    assert other.stat().st_mtime > recently + 1
 
 
 def test_what_a_killed_process_left_half_done_is_removed(study):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from evaluation import evaluate, pipeline
@@ -66,17 +67,33 @@ def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, caps
     assert "best VAE" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("tool", ["projector", "atlas"])
-def test_tools_that_show_a_run_need_it_on_this_machine(tool):
-    with pytest.raises(UserError, match=f"{tool} takes a directory of this machine, got 's3://bucket/run'"):
-        main([tool, "s3://bucket/run"])
+def test_what_tools_show_of_a_run_under_a_uri_is_put_into_a_directory_here(
+    s3, study_uri, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"tiny\?.* has no embeddings yet; say `python -m evaluation s3://"):
+        main(["projector", study_uri])
+    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+    main([study_uri, "--methods", "pca", "--dims", "2"])
+    before = s3.keys()
+    capsys.readouterr()
+    assert main(["projector", study_uri]) == 0
+    assert f"tensorboard --logdir {tmp_path / 'tiny' / 'projector'}" in capsys.readouterr().out
+    assert (tmp_path / "tiny" / "projector" / "pca-2d.tsv").is_file()
+    assert main(["atlas", study_uri, "--output", "elsewhere"]) == 0
+    file = tmp_path / "elsewhere" / "atlas.parquet"
+    assert f"embedding-atlas {file} --x pca_x" in capsys.readouterr().out
+    assert "pca_y" in pq.read_schema(file).names
+    assert s3.keys() == before
 
 
-def test_results_of_bare_checkpoints_do_not_go_to_a_uri(study):
-    with pytest.raises(
-        UserError, match="--output must be a directory of this machine, got 's3://bucket/out'"
-    ):
-        main([str(study.checkpoints_dir), "--dataset", "digits", "--output", "s3://bucket/out"])
+@pytest.mark.parametrize("arguments", [["projector", "RUN"], ["RUN/checkpoints", "--dataset", "digits"]])
+def test_results_for_this_machine_do_not_go_to_a_uri(study, arguments, capsys):
+    words = [argument.replace("RUN", str(study.path)) for argument in arguments]
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--output", "s3://bucket/out"])
+    assert caught.value.code == 2
+    assert "--output: must be a directory of this machine, got 's3://bucket/out'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,14 @@ def test_a_run_that_is_not_evaluated_is_refused(study):
         main(["projector", str(study.path)])
 
 
+def test_a_directory_of_somebody_elses_is_left_alone(evaluated, tmp_path):
+    (tmp_path / "projector").mkdir()
+    (tmp_path / "projector" / "film").touch()
+    with pytest.raises(UserError, match=r"projector is not one of the projector's; choose another --output"):
+        main(["projector", str(evaluated.path), "--output", str(tmp_path)])
+    assert (tmp_path / "projector" / "film").exists()
+
+
 def test_other_images_are_refused(evaluated):
     with pytest.raises(UserError, match="not the one that was evaluated"):
         main(["projector", str(evaluated.path), "--dataset", "fmnist"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from evaluation.run_directory import RunDirectory
+from evaluation.uri import connect
 from tests.s3_server import ACCESS_DENIED, INTERNAL_ERROR
 from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
 from tune import journal, trainable
@@ -149,6 +150,23 @@ def test_a_refused_upload_ends_the_trial_and_its_older_checkpoint_stays(s3, tmp_
     s3.serve()
     assert len(newest_checkpoint(run, TRIAL).history) == 2
     assert [result["epoch"] for result in train(run)] == [3, 4]
+
+
+def test_a_checkpoint_in_several_parts_is_there_or_not(s3, tmp_path):
+    filesystem, folder = connect(s3.uri(tmp_path.name))
+    checkpoints = RemoteCheckpoints(filesystem, folder)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "training.safetensors").write_bytes(bytes(12 << 20))
+    checkpoints.save(tmp_path / "here", 1)
+    s3.fault = lambda method, path, query: (
+        ACCESS_DENIED if method == "POST" and query.startswith("uploadId") else None
+    )
+    with pytest.raises(CheckpointUnreachable, match="ACCESS_DENIED during CompleteMultipartUpload"):
+        checkpoints.save(tmp_path / "here", 2)
+    s3.serve()
+    assert s3.keys(tmp_path.name) == [f"{tmp_path.name}/checkpoint_000001/training.safetensors"]
+    checkpoints.save(tmp_path / "here", 3)
+    assert s3.keys(tmp_path.name) == [f"{tmp_path.name}/checkpoint_000003/training.safetensors"]
 
 
 def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, train):

@@ -124,19 +124,8 @@ def test_a_search_starts_from_the_best_of_another(finished, tmp_path):
 
 
 def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_path, ray_cluster):
-    objectives = ("--objective", "val_ssim", "--objective", "val_mse")
-    command, run = search(
-        tmp_path,
-        "--trials",
-        "3",
-        "--max-epochs",
-        "20",
-        "--grace-period",
-        "19",
-        "--max-concurrent",
-        "1",
-        *objectives,
-    )
+    options = "--trials 3 --max-epochs 20 --grace-period 19 --objective val_ssim --objective val_mse"
+    command, run = search(tmp_path, *options.split(), "--max-concurrent", "1")
     process = start_tune(*command, cwd=tmp_path)
     wait_for(lambda: run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 5, process)
     with pytest.raises(UserError) as refused:

@@ -18,6 +18,7 @@ from evaluation.tables import read_table
 from tests.processes import SOURCE, STATES, own_environment, wait_for
 from tests.simulated_cluster import simulated_cluster
 from tests.tune.conftest import SMALL_SPACE, open_journal
+from tune import spot_notice
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -220,3 +221,8 @@ def test_the_watch_ends_where_there_is_nothing_to_watch(cluster):
         watcher = watch(cluster.nodes[-1], f"http://127.0.0.1:{unused.getsockname()[1]}")
         out, _ = watcher.communicate(timeout=60)
     assert (watcher.returncode, out.splitlines()[-1][:24]) == (0, "not a machine of AWS (<u")
+
+
+def test_without_ray_there_is_no_watch(capsys):
+    assert spot_notice.main(["--raylet", "1", "--wait-s", "0"]) == 1
+    assert capsys.readouterr().err == "error: Ray does not run here\n"
