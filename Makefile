@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help install data search headline test check format lock bench bench-evaluation bench-scale ablation soak \
-	cluster-test dashboard-test clean
+	cluster-test clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,6 @@ headline: data  ## The two searches of the headline in BENCHMARKS.md; hours on t
 
 test: data  ## Run all tests
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-
-dashboard-test: $(INSTALLED)  ## Look at a search through Ray's dashboard and metrics; alone on the machine
-	$(PYTHON) -m pytest -m alone $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint and types
 	$(PYTHON) -m ruff format --check .
@@ -73,7 +70,7 @@ ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
 soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments, check each
 	$(PYTHON) -m tests.soak $(ARGS)
 
-cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `ray up`; as root
+cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `ray up`; skipped if not root
 	$(PYTHON) -m tests.cluster
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evaluation import pipeline
+from evaluation import pipeline, report
 from evaluation.evaluate import evaluate_run
 from evaluation.fanout.session import ray_session
 from evaluation.plan import Options
@@ -27,11 +27,23 @@ if TYPE_CHECKING:
 MAX_EPOCHS = 3
 
 
+@pytest.fixture(autouse=True)
+def _only_wanted_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of a report, most of its time, unless the test is marked as one about them."""
+    if request.node.get_closest_marker("figures") is None:
+        monkeypatch.setattr(report, "write_figures", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds."""
-    with ray_session(cpus=2, dashboard=False):
-        yield
+    """One quiet Ray cluster of two CPUs for the whole session: starting one takes seconds.
+
+    Its workers wait for the next test: each would import torch anew.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("RAY_idle_worker_killing_time_threshold_ms", "600000")
+        with ray_session(cpus=2, dashboard=False):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +165,10 @@ def study_uri(s3: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def evaluated_once(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """The same, evaluated without Ray and UMAP, whose compiler takes half a minute; do not change it."""
+    """The same, evaluated without Ray and UMAP, whose compiler takes half a minute; do not change it.
+
+    Its figures are drawn.
+    """
     run = write_study(tmp_path_factory.mktemp("evaluated") / "runs" / "tiny")
     options = Options(methods=["raw", "pca", "vae"])
     evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)

@@ -20,18 +20,24 @@ from tune.__main__ import main
 from vae.command_line import run
 run(main)
 """
+WITHOUT_FIGURES = COMMAND.replace(
+    "run(main)", "from evaluation import report\nreport.write_figures = lambda *_: None\nrun(main)"
+)
+"""The same when nobody looks at the report: figures are most of its time."""
 
 
 def start_tune(
-    *arguments: str, cwd: Path, dashboard: bool = False, **environment: str
+    *arguments: str, cwd: Path, dashboard: bool = False, figures: bool = False, **environment: str
 ) -> subprocess.Popen[str]:
     """Start `python -m tune …` from another directory; its workers must find the packages all the same.
 
-    Mostly without the dashboard, ten processes that would only slow down what is tested.
+    Mostly without the dashboard, ten processes that would only slow down what is tested, and without figures.
     """
-    quick = [] if dashboard or arguments[0] == "status" else ["--no-dashboard"]
+    status = arguments[0] == "status"
+    quick = [] if dashboard or status else ["--no-dashboard"]
+    command = COMMAND if figures or status else WITHOUT_FIGURES
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments, *quick],
+        [sys.executable, "-c", command, *arguments, *quick],
         cwd=cwd,
         # What Tune logs is soon on disk.
         env=own_environment() | {"TUNE_GLOBAL_CHECKPOINT_S": "0.5"} | environment,

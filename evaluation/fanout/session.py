@@ -1,6 +1,7 @@
 """Ray for the project's commands: start a cluster on this machine, or join one."""
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._private import ray_constants
+from ray._private import parameter, ray_constants
 from ray._raylet import Config  # type: ignore[attr-defined]
 
 from evaluation.fanout.job import job_config, listed
@@ -61,7 +62,7 @@ def ray_session(
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray's default for `local`, but for who has set another mode
         Config.initialize("")  # it has read that variable already
         try:
-            with _on_loopback():
+            with _on_loopback(), _on_free_ports():
                 context = ray.init(
                     "local",  # not the cluster of somebody else on this machine
                     num_cpus=cpus,
@@ -110,6 +111,20 @@ def _on_loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = usual
         del os.environ[name]
+
+
+@contextlib.contextmanager
+def _on_free_ports() -> Iterator[None]:
+    """Let a cluster that starts take any free port for the dashboard's agent; `ray.init` has no such option.
+
+    Were the usual one taken by another cluster of this machine, its dashboard would show no jobs and no logs.
+    """
+    usual = parameter.RayParams
+    parameter.RayParams = functools.partial(usual, dashboard_agent_listen_port=0)  # type: ignore[misc,assignment]
+    try:
+        yield
+    finally:
+        parameter.RayParams = usual  # type: ignore[misc]
 
 
 def _protect_token(*, make: bool) -> None:

@@ -22,9 +22,12 @@ SSH_PORT = 22
 SSHD_CONFIG = "PermitRootLogin yes\nUsePAM no\nStrictModes no\nSubsystem sftp /usr/lib/openssh/sftp-server\n"
 PATIENCE = (
     "RAY_health_check_period_ms=2000 RAY_health_check_timeout_ms=4000 RAY_health_check_failure_threshold=4 "
-    "RAY_gcs_rpc_server_reconnect_timeout_s=30 AUTOSCALER_HEARTBEAT_TIMEOUT_S=15"
+    "RAY_gcs_rpc_server_reconnect_timeout_s=30 AUTOSCALER_HEARTBEAT_TIMEOUT_S=15 "
+    "AUTOSCALER_UPDATE_INTERVAL_S=1"
 )
-"""How long Ray waits for a host that does not answer; about a third of what it does by itself."""
+"""How long Ray waits for a host that does not answer, about a third of what it does by itself, and how often
+its autoscaler looks.
+"""
 # The namespaces must be there before the cable can be put in, so this waits for it.
 START = """
 mount -t proc proc {view}/proc

@@ -1,6 +1,7 @@
 """`ray up`, a study, a host that is lost and comes back, results home, `ray down`: run by `__main__.py`."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,8 @@ BEGUN = time.monotonic()
 DASHBOARD_PORT = 8265
 DASHBOARD = f"http://localhost:{DASHBOARD_PORT}"
 LOG_LINES = 60
+STEP_S = 300
+"""No step takes longer, on a busy machine either."""
 NAME = "soak"
 SEED = 0
 WORKER_OPTIONS = "--num-cpus=1 --num-gpus=1"
@@ -74,7 +77,7 @@ class Cluster:
     def do(self, step: str) -> str:
         """Run a command of the README to its end and return what it prints."""
         process = self.start(step)
-        out, _ = process.communicate(timeout=300)
+        out, _ = process.communicate(timeout=STEP_S)
         assert process.returncode == 0, "\n".join([step, *out.splitlines()[-LOG_LINES:]])
         return out
 
@@ -89,7 +92,7 @@ class Cluster:
         )
         request = urllib.request.Request(DASHBOARD + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             return error.code, None
@@ -106,8 +109,8 @@ class Cluster:
     def ended(self, name: str = NAME) -> bool:
         return self.job(name) not in ("PENDING", "RUNNING")
 
-    def wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + STEP_S
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}"
             time.sleep(0.5)
@@ -125,32 +128,32 @@ def play(cluster: Cluster) -> None:
     cluster.do(steps.UP)
     cluster.say("the head is up")
     tunnel = cluster.start(steps.DASHBOARD)
-    cluster.wait(lambda: answers(cluster), "the dashboard answers through the tunnel", 30)
+    cluster.wait(lambda: answers(cluster), "the dashboard answers through the tunnel")
     stranger = cluster.hosts.run(
         f"python -m tune search --dataset digits --address {head.address}", HOME="/tmp"
     )
     check_locks(cluster, head)
-    cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, "both workers have joined", 120)
+    cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, "both workers have joined")
     check_stranger(stranger)
     cluster.say("nobody got in without the token")
-    cluster.wait(lambda: "0.0/2.0 GPU" in cluster.do(steps.STATUS), "`ray status` knows their GPUs", 30)
+    cluster.wait(lambda: "0.0/2.0 GPU" in cluster.do(steps.STATUS), "`ray status` knows their GPUs")
 
     (cluster.hosts.checkout / "my.yaml").write_text(yaml.safe_dump(soak.SPACE, sort_keys=False))
     cluster.do(steps.SEND)
     cluster.do(f'{steps.SUBMIT[:-1]} {SEARCH}"')
     cluster.wait(
-        lambda: cluster.lines() >= LINES_BEFORE_THE_CUT or cluster.ended(), "the search is under way", 240
+        lambda: cluster.lines() >= LINES_BEFORE_THE_CUT or cluster.ended(), "the search is under way"
     )
     assert not cluster.ended()
     lost.cut_off()
     cluster.say(f"{lost.name} is cut off")
-    cluster.wait(lambda: cluster.nodes() == {kept.address}, "the cluster has noticed", 120)
+    cluster.wait(lambda: cluster.nodes() == {kept.address}, "the cluster has noticed")
     lost.reconnect()
-    cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, f"{lost.name} is back", 120)
-    cluster.wait(cluster.ended, "the search has ended", 200)
+    cluster.wait(lambda: cluster.nodes() == {kept.address, lost.address}, f"{lost.name} is back")
+    cluster.wait(cluster.ended, "the search has ended")
     assert cluster.job() == "SUCCEEDED"
     cluster.do(steps.EXTEND)
-    cluster.wait(lambda: cluster.ended("more"), "more trials have been added", 200)
+    cluster.wait(lambda: cluster.ended("more"), "more trials have been added")
     assert cluster.job("more") == "SUCCEEDED"
 
     assert f"{soak.N_TRIALS - N_LATER}/{soak.N_TRIALS - N_LATER} trials" in cluster.do(steps.LOGS)
@@ -160,7 +163,7 @@ def play(cluster: Cluster) -> None:
     check_nodes(home, kept, lost)
     cluster.say("every invariant holds for what was brought home")
     cluster.do(steps.DOWN)
-    cluster.wait(lambda: not left_over(), "`ray down` has left nothing running", 90)
+    cluster.wait(lambda: not left_over(), "`ray down` has left nothing running")
     tunnel.kill()
 
 
@@ -189,7 +192,7 @@ def check_locks(cluster: Cluster, head: Host) -> None:
 
 def check_stranger(stranger: subprocess.Popen[str]) -> None:
     """A search that was started at the cluster's address without the token has ended in one line."""
-    out, _ = stranger.communicate(timeout=120)
+    out, _ = stranger.communicate(timeout=STEP_S)
     assert stranger.returncode == 2, out
     assert len(out.splitlines()) == 1, out
     assert "refuses a caller without a token" in out, out
@@ -214,8 +217,19 @@ def explain(cluster: Cluster) -> None:
             print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-LOG_LINES:], sep="\n")
 
 
+def limit_time(seconds: int) -> None:
+    """Raise an exception wherever this process is then."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError(f"the cluster test has taken {seconds} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+
+
 def main() -> int:
-    directory, debs = map(Path, sys.argv[1:])
+    directory, debs = map(Path, sys.argv[1:3])
+    limit_time(int(sys.argv[3]))
     hosts = Hosts(directory, debs, ["head", "worker-1", "worker-2"])
     cluster = Cluster(hosts)
     cluster.say("three hosts answer on SSH's port")

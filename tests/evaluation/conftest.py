@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from evaluation import pipeline
+from evaluation import pipeline, report
 from evaluation.embedders import Images
 from evaluation.evaluate import evaluate_run
 from evaluation.plan import Options
@@ -79,11 +79,16 @@ def add_objective(run: RunDirectory, ssim: dict[str, float], front: set[str]) ->
 
 @pytest.fixture(scope="session")
 def reseeded_once(tmp_path_factory) -> RunDirectory:
-    """A study whose second finalist is the better one by its fresh seeds, evaluated; do not change it."""
+    """A study whose second finalist is the better one by its fresh seeds, evaluated; do not change it.
+
+    Its figures are not drawn.
+    """
     run = write_study(tmp_path_factory.mktemp("reseeded") / "runs" / "tiny")
     write_fresh_seeds(run, {BEST: [0.80, 0.81, None], SECOND: [0.90, 0.91, 0.92]})
     options = Options(methods=["pca", "vae"], dims=[2])
-    evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(report, "write_figures", lambda *_: None)
+        evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
     return run
 
 

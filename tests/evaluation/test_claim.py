@@ -102,7 +102,9 @@ def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monk
             pass
         assert not first.remote.taken_over
         first.remote.delete(first.path / ".claims")
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while not first.remote.taken_over and time.monotonic() < deadline:
+            time.sleep(0.05)
         with pytest.raises(StorageError, match="another process has taken over"):
             first.push()
 

@@ -75,8 +75,13 @@ def embedder(request, vae, other_vae):
 
 
 @pytest.fixture(scope="module")
-def embeddings(embedder, images):
-    return list(embedder.embeddings(images, "cpu"))
+def few_images(few_digits):
+    return Images.from_dataset(few_digits)
+
+
+@pytest.fixture(scope="module")
+def embeddings(embedder, few_images):
+    return list(embedder.embeddings(few_images, "cpu"))
 
 
 def test_the_contract_is_run_on_every_method():
@@ -87,22 +92,22 @@ def test_it_gives_the_embeddings_that_it_announces_in_order(embedder, embeddings
     assert [embedding.key for embedding in embeddings] == list(embedder.keys)
 
 
-def test_points_are_finite_float32_row_for_row(embeddings, images):
+def test_points_are_finite_float32_row_for_row(embeddings, few_images):
     for embedding in embeddings:
-        assert embedding.train.shape == (len(images.train), embedding.key.dim)
-        assert embedding.test.shape == (len(images.test), embedding.key.dim)
+        assert embedding.train.shape == (len(few_images.train), embedding.key.dim)
+        assert embedding.test.shape == (len(few_images.test), embedding.key.dim)
         assert embedding.train.dtype == embedding.test.dtype == np.float32
         assert embedding.finite
 
 
-def test_nothing_is_fitted_on_the_test_images(embedder, embeddings, images):
-    other = replace(images, test=255 - images.test[:50], test_labels=images.test_labels[:50])
+def test_nothing_is_fitted_on_the_test_images(embedder, embeddings, few_images):
+    other = replace(few_images, test=255 - few_images.test[:50], test_labels=few_images.test_labels[:50])
     for embedding, with_other_test in zip(embeddings, embedder.embeddings(other, "cpu"), strict=True):
         np.testing.assert_array_equal(with_other_test.train, embedding.train)
 
 
-def test_labels_play_no_part(embedder, embeddings, images):
-    unlabelled = replace(images, train_labels=None, test_labels=None)
+def test_labels_play_no_part(embedder, embeddings, few_images):
+    unlabelled = replace(few_images, train_labels=None, test_labels=None)
     first = next(iter(embedder.embeddings(unlabelled, "cpu")))
     np.testing.assert_array_equal(first.test, embeddings[0].test)
 
@@ -153,9 +158,9 @@ def test_an_untrained_vae_has_the_weights_that_its_training_began_with(images, t
     np.testing.assert_allclose(embedding.test, embed(fresh, torch.tensor(images.test)).numpy(), atol=1e-6)
 
 
-def test_t_sne_places_each_test_image_on_its_own(images):
-    together = next(Tsne().embeddings(images)).test
-    alone = next(Tsne().embeddings(replace(images, test=images.test[:40]))).test
+def test_t_sne_places_each_test_image_on_its_own(few_images):
+    together = next(Tsne().embeddings(few_images)).test
+    alone = next(Tsne().embeddings(replace(few_images, test=few_images.test[:40]))).test
     far = np.linalg.norm(together[:40] - alone, axis=1) > 0.05 * np.ptp(together, axis=0).max()
     assert far.mean() < 0.1
 
@@ -165,9 +170,8 @@ def test_an_embedding_is_named_after_its_method_trial_and_dimension():
     assert str(EmbeddingKey("vae", 10, "0001-fc")) == "vae-0001-fc 10-d"
 
 
-def test_umap_takes_no_more_components_than_the_data_has(few_digits):
-    images = Images.from_dataset(few_digits)
-    few = replace(images, train=images.train[:40], train_labels=images.train_labels[:40])
+def test_umap_takes_no_more_components_than_the_data_has(few_images):
+    few = replace(few_images, train=few_images.train[:40], train_labels=few_images.train_labels[:40])
     embedding = next(PcaUmap((2,)).embeddings(few))
     assert embedding.train.shape == (40, 2)
 

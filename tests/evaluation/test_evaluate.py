@@ -148,6 +148,7 @@ def test_another_dataset_than_the_one_searched_is_refused(study):
         evaluate_run(study, options=PCA, compute=pipeline.compute)
 
 
+@pytest.mark.figures
 def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp_path):
     checkpoint = shutil.copytree(study.checkpoint_dir("0000-fc-4d"), tmp_path / "mine")
     output = RunDirectory(tmp_path / "output")
@@ -196,6 +197,7 @@ def test_one_evaluation_at_a_time_works_on_a_run(study):
     evaluate_run(study, options=PCA, compute=pipeline.compute)
 
 
+@pytest.mark.figures
 def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, unlabelled, tmp_path):
     output = RunDirectory(tmp_path / "output")
     evaluate_checkpoints(

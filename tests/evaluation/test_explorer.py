@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from evaluation.explorer import explorer
-from evaluation.report import write_report
 from evaluation.results import Results
 from tests.browser import needs_browser, open_page
 from vae.data import Dataset, ImageSet, load_dataset
@@ -63,10 +62,9 @@ def test_without_embeddings_there_is_nothing_to_explore(evaluated, digits):
 
 @needs_browser
 @pytest.mark.parametrize("width", [1200, 390])
-def test_in_a_browser_one_points_selects_and_hides(evaluated, width):
-    write_report(evaluated, load_dataset("digits"))
-    assert evaluated.report_file.stat().st_size < 15e6
-    asyncio.run(_touch(evaluated, width))
+def test_in_a_browser_one_points_selects_and_hides(evaluated_once, width):
+    assert evaluated_once.report_file.stat().st_size < 15e6
+    asyncio.run(_touch(evaluated_once, width))
 
 
 async def _touch(run, width):

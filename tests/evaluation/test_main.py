@@ -26,16 +26,20 @@ def test_a_run_is_evaluated_and_summed_up(study, capsys):
     assert set(read_table(study.evaluations_file)["trial_id"].to_pylist()) == {None, "0001-conv-10d"}
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.fixture
+def serial(monkeypatch):
+    """Evaluate in this process, not on Ray."""
+    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+
+
+@pytest.mark.usefixtures("serial")
 def test_a_checkpoint_is_evaluated_with_the_dataset_that_is_named(study, tmp_path):
     checkpoint, output = study.checkpoint_dir("0000-fc-4d"), tmp_path / "output"
     main([str(checkpoint), "--dataset", "digits", "--output", str(output), "--methods", "vae"])
     assert set(read_table(output / "evaluations.parquet")["trial_id"].to_pylist()) == {"0000-fc-4d"}
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("serial")
 def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(study, tmp_path):
     output = tmp_path / "output"
     options = ["--dataset", "digits", "--output", str(output), "--methods", "vae", "--k", "3"]
@@ -45,8 +49,9 @@ def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(stud
     assert set(table.query("metric == 'knn_accuracy'")["n_neighbors"]) == {3, 10}
 
 
-def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+@pytest.mark.figures
+@pytest.mark.usefixtures("serial")
+def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, capsys):
     assert main([study_uri, "--methods", "raw,vae", "--finalists", "1"]) == 0
     output = capsys.readouterr().out
     assert "best 0001-conv-10d" in output

@@ -75,6 +75,7 @@ def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluate
     assert finalist.optimism == pytest.approx(0.95 - expected.item())
 
 
+@pytest.mark.figures
 def test_a_lost_test_round_leaves_a_gap_and_no_old_picture(evaluated):
     rows = read_table(evaluated.evaluations_file).to_pylist()
     kept = [row for row in rows if row["method"] == "vae" and row["protocol"] == "cv"]
@@ -149,6 +150,7 @@ def test_one_training_each_is_said_in_the_report(page):
     assert "Finalists trained anew" not in page.text
 
 
+@pytest.mark.figures
 def test_several_objectives_have_a_section_with_the_front(study):
     add_objective(study, {BEST: 0.4, SECOND: 0.56789, "0002-fc-3d": 0.9}, front={BEST, SECOND})
     write_report(study)
@@ -159,6 +161,7 @@ def test_several_objectives_have_a_section_with_the_front(study):
     assert len(page.sources) == 1 + 2  # icon, learning curves, front
 
 
+@pytest.mark.figures
 def test_the_search_has_a_section_with_what_one_can_touch_and_its_pictures(tmp_path):
     run = write_search(tmp_path / "run")
     write_report(run)

@@ -5,6 +5,7 @@ import stat
 import psutil
 import pytest
 import ray
+from ray._private import parameter
 from ray._raylet import AuthenticationMode, Config, get_authentication_mode
 
 from evaluation.fanout import session
@@ -69,3 +70,20 @@ def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
         pass
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 1
+
+
+def test_a_cluster_leaves_the_usual_port_of_the_agent_to_others(monkeypatch):
+    ports = []
+
+    def start(*arguments, **options):
+        ports.append(parameter.RayParams().dashboard_agent_listen_port)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(ClusterError), ray_session():
+        pass
+    assert ports == [0]
+    assert parameter.RayParams().dashboard_agent_listen_port  # as it was for whoever starts Ray otherwise

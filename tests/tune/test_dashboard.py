@@ -1,4 +1,4 @@
-"""A search seen through Ray's dashboard and its Prometheus endpoint, while it runs."""
+"""A search seen through Ray's dashboard and its Prometheus endpoint while it runs, and ended by SIGTERM."""
 
 import http.client
 import json
@@ -18,10 +18,13 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from evaluation.fanout.session import TOKEN
+from evaluation.run_directory import RunDirectory
+from evaluation.tables import read_table
 from tests.processes import start_tune, wait_for
-from tests.tune.conftest import SMALL_SPACE
+from tests.tune.conftest import SMALL_SPACE, open_journal
+from vae.checkpoint import load_model
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRIAL_ID = r"\d{4}-(fc|conv)-\d+d"
 
@@ -39,6 +42,10 @@ class Seen:
     job_log: str = ""
     trial_log: str = ""
     watched: str = ""
+    code: int | None = None
+    output: str = ""
+    errors: str = ""
+    run: RunDirectory = field(default_factory=lambda: RunDirectory("nowhere"))
 
 
 def fetch(url: str, **parameters: str) -> str:
@@ -110,7 +117,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     assert search.stdout is not None
     url = next(line.split()[1] for line in search.stdout if line.startswith("dashboard"))
     watch = start_tune("status", "runs/run", "--watch", cwd=directory)
-    seen, process = Seen(), psutil.Process(search.pid)
+    seen, process = Seen(run=RunDirectory(directory / "runs" / "run")), psutil.Process(search.pid)
 
     def seen_everything() -> bool:
         time.sleep(1)
@@ -121,9 +128,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             return False
 
     wait_for(seen_everything, search)
-    search.send_signal(signal.SIGINT)
-    search.communicate(timeout=120)
-    seen.watched, errors = watch.communicate(timeout=60)
+    search.send_signal(signal.SIGTERM)
+    seen.output, seen.errors = search.communicate(timeout=300)
+    seen.code = search.returncode
+    seen.watched, errors = watch.communicate(timeout=300)
     assert watch.returncode == 0, errors
     return seen
 
@@ -189,3 +197,24 @@ def test_the_watch_ends_with_the_study_and_a_table(seen):
     assert re.match(r"run: running, .* of 9", lines[0])
     assert any(line.startswith("run: interrupted") for line in lines)
     assert sum(bool(re.search(TRIAL_ID, line)) for line in lines) >= len(seen.titles)
+
+
+def test_sigterm_leaves_everything_written(seen):
+    """`test_resume.py` has Ctrl-C."""
+    run = seen.run
+    assert seen.code == 130, seen.errors
+    assert "Traceback" not in seen.errors
+    assert f"what was done is in {run.path}" in seen.output
+    assert run.read_study()["status"] == "interrupted"
+    trials = {row["number"]: row for row in read_table(run.trials_file).to_pylist()}
+    epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
+    assert sorted(set(epochs)) == sorted(epochs)
+    states = {("completed", None): "COMPLETE", ("stopped_early", "interrupted"): "WAITING"}
+    told = open_journal(run.path).trials
+    assert {number: states[row["status"], row["stop_reason"]] for number, row in trials.items()} == {
+        trial.number: trial.state.name for trial in told
+    }
+    assert "WAITING" in {trial.state.name for trial in told}
+    for row in trials.values():
+        if row["epochs"]:
+            assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]

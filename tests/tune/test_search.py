@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections import Counter
+import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from evaluation.run_directory import RunDirectory
 from evaluation.tables import EPOCHS, TRIALS, read_table
-from tests.processes import STATES, start_tune, wait_for
+from tests.processes import STATES, start_tune
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
 from vae.checkpoint import load_model
@@ -71,7 +72,7 @@ def search(tmp_path_factory):
     """Return a finished search with its output and its run directory."""
     directory = tmp_path_factory.mktemp("search")
     arguments = command(directory, MIXED_SPACE, "--trials", str(N_TRIALS), "--max-epochs", str(MAX_EPOCHS))
-    process = start_tune(*arguments, "--seed", "3", cwd=directory)
+    process = start_tune(*arguments, "--seed", "3", cwd=directory, figures=True)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     return out, err, RunDirectory(directory / "runs" / "run")
@@ -206,45 +207,16 @@ def test_the_run_directory_holds_what_is_documented_and_no_leftovers(search):
     assert list(run.ray_dir.glob("*/events.out.tfevents.*"))  # TensorBoard
 
 
-def test_status_shows_the_trials(search, tmp_path):
-    process = start_tune("status", str(search[2].path), cwd=tmp_path)
-    out, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (0, "")
+def test_status_shows_the_trials(search, capsys):
+    assert main(["status", str(search[2].path)]) == 0
+    out = capsys.readouterr().out
     for row in read(search[2])[0]:
         assert row["trial_id"] in out
     assert "run: completed" in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_everything_written(tmp_path, number):
-    arguments = command(
-        tmp_path, SMALL_SPACE, "--trials", "50", "--max-epochs", "2000", "--grace-period", "1999"
-    )
-    process = start_tune(*arguments, cwd=tmp_path)
-    run = RunDirectory(tmp_path / "runs" / "run")
-
-    def has_epochs():
-        return run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 0
-
-    wait_for(has_epochs, process)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 130, (out, err)
-    assert "Traceback" not in err
-    assert f"what was done is in {run.path}" in out
-    assert run.read_study()["status"] == "interrupted"
-    trials, epochs = read(run)
-    assert {(row["status"], row["stop_reason"]) for row in trials} == {("stopped_early", "interrupted")}
-    told = Counter(trial.state for trial in open_journal(run.path).trials)
-    assert told == {optuna.trial.TrialState.WAITING: len(trials)}
-    assert len({(row["trial_id"], row["epoch"]) for row in epochs}) == len(epochs)
-    for row in trials:
-        if row["epochs"]:
-            assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]
-
-
-def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path):
-    n_epochs = 25
+def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path, monkeypatch, ray_cluster):
+    n_epochs = 8
     space = {
         "architecture": "resnet",
         "latent_dim": 4,
@@ -254,14 +226,19 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path):
     arguments = command(
         tmp_path, space, "--trials", "1", "--max-epochs", str(n_epochs), "--grace-period", str(n_epochs - 1)
     )
-    process = start_tune(*arguments, cwd=tmp_path)
-    run, trial_id = RunDirectory(tmp_path / "runs" / "run"), "0000-resnet-4d"
-    wait_for(lambda: len(raw_results(run, trial_id)) >= 3, process)
-    pid = raw_results(run, trial_id)[-1]["pid"]
-    os.kill(pid, signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, (out, err)
+    run, trial_id, killed = RunDirectory(tmp_path / "runs" / "run"), "0000-resnet-4d", []
 
+    def kill():
+        while search.is_alive() and len(raw_results(run, trial_id)) < 2:
+            time.sleep(0.02)
+        killed.append(raw_results(run, trial_id)[-1]["pid"])
+        os.kill(killed[0], signal.SIGKILL)
+
+    search, killer = threading.current_thread(), threading.Thread(target=kill, daemon=True)
+    monkeypatch.chdir(tmp_path)
+    killer.start()
+    assert main(arguments) == 0
+    (pid,) = killed
     seen = raw_results(run, trial_id)
     before = [result["epoch"] for result in seen if result["pid"] == pid]
     after = [result["epoch"] for result in seen if result["pid"] != pid]
@@ -285,7 +262,7 @@ def test_a_search_in_which_nothing_completes_fails_and_says_so(tmp_path, monkeyp
         "learning_rate": {"float": [1e12, 1e13]},
         "latent_dim": 4,
     }
-    arguments = command(tmp_path, space, "--trials", "2", "--max-epochs", "3")
+    arguments = command(tmp_path, space, "--trials", "2", "--max-epochs", "3", "--max-concurrent", "1")
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
     out = capsys.readouterr().out
