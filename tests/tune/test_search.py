@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import optuna
@@ -17,6 +15,7 @@ from evaluation.tables import EPOCHS, TRIALS, read_table
 from tests.processes import STATES, start_tune
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
+from tune.recorder import Recorder
 from vae.checkpoint import load_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -228,15 +227,16 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path, monkeypatch, ray_
     )
     run, trial_id, killed = RunDirectory(tmp_path / "runs" / "run"), "0000-resnet-4d", []
 
-    def kill():
-        while search.is_alive() and len(raw_results(run, trial_id)) < 2:
-            time.sleep(0.02)
-        killed.append(raw_results(run, trial_id)[-1]["pid"])
-        os.kill(killed[0], signal.SIGKILL)
+    record = Recorder.on_trial_result
 
-    search, killer = threading.current_thread(), threading.Thread(target=kill, daemon=True)
+    def record_and_kill(self, *arguments, result, **info):
+        record(self, *arguments, result=result, **info)
+        if result["epoch"] == 2 and not killed:
+            killed.append(result["pid"])
+            os.kill(result["pid"], signal.SIGKILL)
+
+    monkeypatch.setattr(Recorder, "on_trial_result", record_and_kill)
     monkeypatch.chdir(tmp_path)
-    killer.start()
     assert main(arguments) == 0
     (pid,) = killed
     seen = raw_results(run, trial_id)
