@@ -7,19 +7,20 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from evaluation.atlas import MAX_IMAGES as ATLAS_IMAGES
-from evaluation.atlas import write_atlas
-from evaluation.compare import compare_runs
+from evaluation.api import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
 from evaluation.embedders import METHODS
-from evaluation.evaluate import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
-from evaluation.plan import DEFAULT_FINALISTS, Options
-from evaluation.projector import MAX_IMAGES as PROJECTOR_IMAGES
-from evaluation.projector import write_projector
-from evaluation.protocols import FULL, KnnGrid
-from evaluation.run_directory import RunDirectory
-from evaluation.shown_images import shown_images
-from evaluation.summary import print_summary
-from evaluation.uri import address, is_uri
+from evaluation.export.atlas import MAX_IMAGES as ATLAS_IMAGES
+from evaluation.export.atlas import write_atlas
+from evaluation.export.image_sample import shown_images
+from evaluation.export.projector import MAX_IMAGES as PROJECTOR_IMAGES
+from evaluation.export.projector import write_projector
+from evaluation.pipeline.plan import Options
+from evaluation.report.compare import compare_runs
+from evaluation.report.summary import print_summary
+from evaluation.scores.protocols import FULL, KnnGrid
+from tune.storage.filesystems import address, is_uri
+from tune.storage.run_directory import RunDirectory
+from tune.study.ranking import DEFAULT_FINALISTS
 from vae.checkpoint import CONFIG_FILE
 from vae.command_line import Parser, configure_logging, run
 from vae.data import load_dataset

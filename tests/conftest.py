@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evaluation import pipeline, report
-from evaluation.evaluate import evaluate_run
-from evaluation.fanout.session import ray_session
-from evaluation.plan import Options
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import EPOCHS, TRIALS, write_table
+from evaluation.api import evaluate_run
+from evaluation.pipeline import serial
+from evaluation.pipeline.plan import Options
+from evaluation.report import write as report
+from tune.cluster.session import ray_session
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import EPOCHS, TRIALS, write_table
 from vae.checkpoint import save_model
 from vae.config import Config
 from vae.data import load_dataset
@@ -171,7 +172,7 @@ def evaluated_once(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """
     run = write_study(tmp_path_factory.mktemp("evaluated") / "runs" / "tiny")
     options = Options(methods=["raw", "pca", "vae"])
-    evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
+    evaluate_run(run, finalists=2, options=options, compute=serial.compute)
     return run
 
 

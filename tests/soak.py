@@ -20,16 +20,16 @@ import psutil
 import torch
 import yaml
 
-from evaluation.run_directory import RunDirectory
-from evaluation.rungs import rung_epochs
-from evaluation.tables import read_table
-from evaluation.uri import join
 from tests.processes import STATES, runs_trials, start_tune
-from tune import journal
-from tune.trial_data import TrialData
+from tune.algorithms import journal
+from tune.algorithms.rungs import rung_epochs
+from tune.storage.filesystems import join
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
+from tune.trials.data import TrialData
 from vae.checkpoint import load_model
 from vae.data import load_dataset
-from vae.training import EpochEnd, train
+from vae.training.loop import EpochEnd, train
 
 SPACE = {
     "architecture": {"choice": ["fc", "conv"]},

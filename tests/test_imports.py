@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {"vae": {"vae"}, "evaluation": {"evaluation", "vae"}, "tune": {"tune", "evaluation", "vae"}}
-WITH_RAY = "evaluation.fanout"
+WITH_RAY = "tune.cluster"
 
 # one fresh process is enough: what no module loads when all are imported, none loads alone
 IMPORT_ALL = """

@@ -1,7 +1,7 @@
 """A run directory or images from somebody else run no code: nothing in them is loaded as a pickle.
 
 What Tune itself pickles into a run is in `tests/tune/test_resume.py`, the state of CMA-ES in the journal in
-`tests/tune/test_cmaes_state.py`.
+`tests/tune/algorithms/test_safe_cmaes.py`.
 """
 
 import contextlib
@@ -13,27 +13,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation import pipeline
+from evaluation.analysis.results import Results
+from evaluation.api import evaluate_run
 from evaluation.embedders import EmbeddingKey
-from evaluation.embedding_files import read_embedding
-from evaluation.evaluate import evaluate_run
-from evaluation.own_embedding import read_own_embedding
-from evaluation.plan import Options
-from evaluation.results import Results
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
+from evaluation.embedders.files import read_embedding
+from evaluation.embedders.precomputed import read_own_embedding
+from evaluation.pipeline import serial
+from evaluation.pipeline.plan import Options
 from tests.conftest import write_study
 from tests.pickle_bomb import Bomb
 from tests.tune.conftest import KNN
-from tune import journal
-from tune.space_file import load_space
-from tune.trial_files import BEST_DIR, HISTORY_FILE, newest_checkpoint, write_history
+from tune.algorithms import journal
+from tune.space.file import load_space
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
+from tune.trials.checkpoints import BEST_DIR, HISTORY_FILE, newest_checkpoint, write_history
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, load_model, save_model
 from vae.config import Config
 from vae.data import load_dataset
 from vae.errors import StorageError, UserError
 from vae.models import build_model
-from vae.state import STATE_FILE, TrainingState, load_state
+from vae.training.state import STATE_FILE, TrainingState, load_state
 
 CONFIG = Config.from_params({"architecture": "fc", "latent_dim": 4, "width": 0.25})
 TRIAL, PCA = "0000-fc-4d", EmbeddingKey("pca", 2)
@@ -70,7 +70,7 @@ def bomb(tmp_path):
 def written(tmp_path_factory):
     """A searched and evaluated run, with what Ray has left of a trial."""
     run = write_study(tmp_path_factory.mktemp("written") / "tiny")
-    evaluate_run(run, options=PCA_ALONE, compute=pipeline.compute)
+    evaluate_run(run, options=PCA_ALONE, compute=serial.compute)
     journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=1)
     state = TrainingState(CONFIG, build_model(CONFIG.model, (1, 8, 8)), epoch=1)
     state.save(run.path / CHECKPOINT)
@@ -107,7 +107,7 @@ def test_the_work_of_an_earlier_evaluation_is_done_again_if_it_holds_a_pickle(ru
     assert kept
     for path in kept:
         path.write_bytes(bomb.content)
-    evaluate_run(run, options=PCA_ALONE, compute=pipeline.compute)
+    evaluate_run(run, options=PCA_ALONE, compute=serial.compute)
     assert read_table(run.evaluations_file).drop(["seconds"]).equals(expected)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from evaluation.results import Results
+from evaluation.analysis.results import Results
 
 README = Path(__file__).parents[1] / "README.md"
 HEADING = "## Loading the results"

@@ -9,22 +9,22 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from evaluation.fanout.nodes import cluster_nodes
-from evaluation.fanout.session import ray_session
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import CONFIG_PREFIX
-from evaluation.wording import SHOWN_PARAMS
 from tune import STARTED
 from tune.arguments import make_parser, plan_of
-from tune.budget import TimeBudget
-from tune.interruption import Interruption
-from tune.losses import MAX_FAILURES, Losses
-from tune.outcome import FAILED, INTERRUPTED, TIME_BUDGET
-from tune.placement import share_gpus
-from tune.progress import make_console
-from tune.search import run_search
+from tune.callbacks.failures import MAX_FAILURES, Losses
+from tune.callbacks.progress import make_console
+from tune.callbacks.shutdown import Interruption
+from tune.cluster.nodes import cluster_nodes
+from tune.cluster.session import ray_session
+from tune.gpu_sharing import share_gpus
+from tune.search_loop import run_search
+from tune.space.display import SHOWN_PARAMS
 from tune.status import print_status, watch_status
-from tune.study import FINISHED, Study, new_study, old_study
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import CONFIG_PREFIX
+from tune.storage.trial_status import FAILED, INTERRUPTED, TIME_BUDGET
+from tune.study.study import FINISHED, Study, new_study, old_study
+from tune.study.time_budget import TimeBudget
 from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
 from vae.command_line import configure_logging, run
 from vae.config import ModelConfig
@@ -178,7 +178,7 @@ def _time_budget(study: Study) -> TimeBudget | None:
 
 def _evaluation_seconds(study: Study) -> float:
     """Return what the evaluation will take at most, on the connected cluster."""
-    from evaluation.cost import estimate_seconds
+    from evaluation.pipeline.cost import estimate_seconds
 
     data, plan = study.data, study.plan
     latent_dims = [
@@ -209,10 +209,10 @@ def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
 
 def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None:
     # Seconds of imports that only this needs.
-    from evaluation.evaluate import evaluate_run
-    from evaluation.plan import choose_finalists
-    from evaluation.summary import print_summary
-    from tune.finalists import retrain_finalists
+    from evaluation.api import evaluate_run
+    from evaluation.report.summary import print_summary
+    from tune.retrain import retrain_finalists
+    from tune.study.ranking import choose_finalists
 
     plan, begun = study.plan, time.perf_counter()
     if plan.finalist_seeds:
@@ -244,7 +244,7 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
 
 def _report(study: Study) -> None:
     """Write the report of a search that is not evaluated."""
-    from evaluation.report import write_report
+    from evaluation.report.write import write_report
 
     write_report(study.run)
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluation.uri import address
-from tune.objective import MODES
-from tune.plan import Plan
-from tune.samplers import SAMPLERS
-from tune.space_file import DEFAULT_SPACE, load_space
-from tune.stopping import SCHEDULERS
+from tune.algorithms.objective import MODES
+from tune.algorithms.samplers import SAMPLERS
+from tune.algorithms.stopping_rules import SCHEDULERS
+from tune.space.file import DEFAULT_SPACE, load_space
+from tune.storage.filesystems import address
+from tune.study.plan import Plan
 from vae.command_line import Parser
 
 

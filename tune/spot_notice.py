@@ -1,7 +1,7 @@
 """`python -m tune.spot_notice`: runs beside Ray on a spot machine of AWS, and clears it before it is taken.
 
 AWS announces that two minutes ahead, to whoever asks. Then this node is drained, so that no trial is put here
-any more, and the trials' processes are asked to end, which they do after their epoch (`trial_actor.py`); they
+any more, and the trials' processes are asked to end, which they do after their epoch (`actor.py`); they
 go on elsewhere. To end Ray instead would save nothing: a search drops the trials of a node that says goodbye.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
 
-from tune.trial_actor import is_title
+from tune.trials.actor import is_title
 
 ASK_EVERY_S = 5.0  # as AWS recommends
 METADATA = "http://169.254.169.254"

@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
-from tune.lock import is_held
-from tune.objective import MODES, Objective
-from tune.outcome import RUNNING
-from tune.progress import PRINT_EVERY_S, status_counts, trial_table
+from tune.algorithms.objective import MODES, Objective
+from tune.callbacks.progress import PRINT_EVERY_S, status_counts, trial_table
+from tune.storage.lock import is_held
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
+from tune.storage.trial_status import RUNNING
 
 LOOK_EVERY_S = 1.0
 

@@ -12,13 +12,14 @@ import torch
 from vae.checkpoint import MODEL_FILE, load_model, save_model
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
-from vae.data import load_dataset, split_validation
+from vae.data import load_dataset
+from vae.data.dataset import split_validation
 from vae.errors import UserError
-from vae.metrics import evaluate_panel
+from vae.metrics.panel import evaluate_panel
 from vae.models import count_parameters
-from vae.state import STATE_FILE, load_state
-from vae.tensorboard import TensorBoard
-from vae.training import EpochEnd, check_fit, train
+from vae.training.loop import EpochEnd, check_fit, train
+from vae.training.state import STATE_FILE, load_state
+from vae.training.tensorboard import TensorBoard
 
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
 

@@ -1,8 +1,9 @@
 """Files that are replaced in one step: a reader sees the old one or the new one, never half of one."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,3 +48,42 @@ def write_text(text: str, path: Path) -> None:
     """
     with replaced_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replaced_directory(directory: Path) -> Iterator[Path]:
+    """Yield a hidden directory that takes the place of ``directory`` if all goes well, else vanishes.
+
+    Raises
+    ------
+    StorageError
+        The directory cannot be written.
+    """
+    staging = None
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        yield staging
+        staging.chmod(0o755)  # mkdtemp makes it private
+        if directory.exists():
+            os.rename(directory, staging.with_name(staging.name + "-old"))
+        os.rename(staging, directory)
+    except OSError as error:
+        raise StorageError(f"cannot write {directory}: {error.strerror or error}") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(staging.with_name(staging.name + "-old"), ignore_errors=True)
+
+
+def write_directory(files: Mapping[str, bytes], directory: Path) -> None:
+    """Write a directory of files in one step; an older one there is replaced.
+
+    Raises
+    ------
+    StorageError
+        The directory cannot be written.
+    """
+    with replaced_directory(directory) as staging:
+        for name, content in files.items():
+            (staging / name).write_bytes(content)

@@ -39,7 +39,7 @@ class LoadedModel:
     epoch: int | None
     metrics: dict[str, float]
     split_seed: int | None
-    """Seed of `vae.data.split_validation`, which tells the validation images from the training ones."""
+    """Seed of `vae.data.dataset.split_validation`: tells the validation images from the training ones."""
 
 
 def save_model(

@@ -17,3 +17,9 @@ class ClusterError(UserError):
     """A Ray cluster that does not start."""
 
     exit_code = 1
+
+
+def reason(error: Exception) -> str:
+    """Return an error in one line: the message alone where it was written for a person."""
+    message = " ".join(str(error).split()) or "no message"
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message[:300]}"

@@ -1,6 +1,6 @@
 """The methods that are compared: each is fitted on the training images alone and embeds both splits.
 
-A new method is one class in a file here, one entry in `METHODS`, and a line in `evaluation.plan`.
+A new method is one class in a file here, one entry in `METHODS`, and a line in `evaluation.pipeline.plan`.
 """
 
 from evaluation.embedders.embedding import Embedder, Embedding, EmbeddingKey, Images

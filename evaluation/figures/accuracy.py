@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey, label
 from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
-from evaluation.protocols import FULL
-from evaluation.results import Results
+from evaluation.scores.protocols import FULL
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from evaluation.analysis.results import Results
 from evaluation.figures.style import INK, WINNER
-from evaluation.protocols import FULL
-from evaluation.results import Results
+from evaluation.scores.protocols import FULL
 
 MAX_CLASSES = 30
 """More do not fit on a page."""

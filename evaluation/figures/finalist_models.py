@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey
-from evaluation.embedding_files import embedding_file, read_embedding
-from evaluation.results import Results
-from evaluation.run_directory import RunDirectory
+from evaluation.embedders.files import embedding_file, read_embedding
+from tune.storage.run_directory import RunDirectory
 from vae.checkpoint import load_model
 from vae.data import Dataset
 from vae.inference import embed

@@ -3,9 +3,9 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from evaluation.analysis.importance import Importances
 from evaluation.figures.style import FAINT, INK, MUTED, WINNER
-from evaluation.importance import Importances
-from evaluation.wording import param_name
+from tune.space.display import param_name
 
 
 def draw_importance(found: Importances) -> Figure:

@@ -8,12 +8,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from evaluation.analysis.results import Results
 from evaluation.embedders import Embedding, EmbeddingKey, label
-from evaluation.embedding_files import embedding_file, read_embedding
+from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.figures.finalist_models import best_key
 from evaluation.figures.style import INK, MUTED, WINNER, class_colours
-from evaluation.results import Results
-from evaluation.run_directory import RunDirectory
+from tune.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

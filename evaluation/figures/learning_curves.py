@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from evaluation.fates import Fate, fate, fate_text
+from evaluation.analysis.results import Results
 from evaluation.figures.style import FATE_COLOURS, WINNER, limits_without_outliers
-from evaluation.results import METRIC_NAMES, Results
+from tune.algorithms.objective import METRIC_NAMES
+from tune.storage.trial_status import Fate, fate, fate_text
 
 _LINES: dict[Fate, dict[str, Any]] = {
     Fate.COMPLETED: {"linewidth": 1.4, "alpha": 0.85, "zorder": 3},

@@ -12,11 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from evaluation.fates import Fate, fate
+from evaluation.analysis.results import Results
+from evaluation.analysis.searched_params import Searched, searched
 from evaluation.figures.style import FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
-from evaluation.results import METRIC_NAMES, Results
-from evaluation.searched import Searched, searched
-from evaluation.wording import param_name, value_text
+from tune.algorithms.objective import METRIC_NAMES
+from tune.space.display import param_name, value_text
+from tune.storage.trial_status import Fate, fate
 
 Place = float | None
 """Along an axis, from 0 to 1; None: the line does not reach it."""

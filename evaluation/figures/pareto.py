@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from evaluation.analysis.results import Results
 from evaluation.figures.style import FAINT, INK, MUTED, WINNER
-from evaluation.results import METRIC_NAMES, Results
+from tune.algorithms.objective import METRIC_NAMES
 
 _BETTER = {"max": "higher is better", "min": "lower is better"}
 _FONT_POINTS = 8.5

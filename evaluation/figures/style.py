@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from evaluation.fates import Fate
+from tune.storage.trial_status import Fate
 
 DOTS_PER_INCH = 200
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from evaluation.analysis.importance import importances
+from evaluation.analysis.judged_rungs import judged_rungs
+from evaluation.analysis.results import Results
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
 from evaluation.figures.finalist_models import BestVae, best_vae, models_by_loss
@@ -18,13 +21,11 @@ from evaluation.figures.learning_curves import draw_learning_curves
 from evaluation.figures.parallel_coordinates import draw_parallel_coordinates, parallel_coordinates
 from evaluation.figures.pareto import draw_pareto
 from evaluation.figures.reconstructions import draw_reconstructions
-from evaluation.figures.rung_ladder import draw_rung_ladder, judged_rungs
+from evaluation.figures.rung_ladder import draw_rung_ladder
 from evaluation.figures.samples import draw_samples
 from evaluation.figures.style import house_style
 from evaluation.figures.traversals import draw_traversals
-from evaluation.importance import importances
-from evaluation.results import Results
-from evaluation.run_directory import RunDirectory
+from tune.storage.run_directory import RunDirectory
 from vae.atomic import replaced_file
 from vae.data import Dataset
 

@@ -26,12 +26,13 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from tests.benchmarks.curves import CURVES
-from tune.objective import Objective
-from tune.samplers import make_sampler
-from tune.scheduler import STOP_REASON, TIME_ATTR, EarlyStopping
-from tune.searcher import OptunaSearcher
-from tune.space_file import parse_space
-from tune.stopping import Asha
+from tune.algorithms.objective import Objective
+from tune.algorithms.samplers import make_sampler
+from tune.algorithms.scheduler import EarlyStopping
+from tune.algorithms.searcher import OptunaSearcher
+from tune.algorithms.stopping_rules import Asha
+from tune.space.file import parse_space
+from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 
 KNN = Objective("val_knn_accuracy", "max")
 NOT_PARAMS = ("config", "epoch", "val_knn_accuracy", "val_loss", "epoch_seconds")

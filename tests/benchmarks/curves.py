@@ -1,11 +1,11 @@
 """Train a full factorial of configurations on Fashion-MNIST and store their learning curves.
 
 `python -m tests.benchmarks.curves` writes fmnist_curves.parquet, beside this file, which `ablation` replays:
-one row per configuration and epoch. Each of the 288 is trained for 9 epochs by `vae.training.train`, with
-seed 0 and one thread, on a subset: a stratified fifth (10,000) of the 50,000 training images. As in
-`tune.trainable`, each epoch is judged by the KNN accuracy of validation images, here 5,000, among training
-images, 5,000 of that subset; the loss is that of 1,000 validation images. An interrupted run goes on where it
-was.
+one row per configuration and epoch. Each of the 288 is trained for 9 epochs by `vae.training.loop.train`,
+with seed 0 and one thread, on a subset: a stratified fifth (10,000) of the 50,000 training images. As in
+`tune.trials.trainable`, each epoch is judged by the KNN accuracy of validation images, here 5,000, among
+training images, 5,000 of that subset; the loss is that of 1,000 validation images. An interrupted run goes on
+where it was.
 """
 
 import argparse
@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evaluation.knn import knn_accuracy
 from vae.config import Config
-from vae.data import ImageSet, load_dataset, split_validation
+from vae.data import ImageSet, load_dataset
+from vae.data.dataset import split_validation
 from vae.inference import embed
-from vae.training import EpochEnd, train
+from vae.metrics.knn import knn_accuracy
+from vae.training.loop import EpochEnd, train
 
 CURVES = Path(__file__).with_name("fmnist_curves.parquet")
 MAX_EPOCHS = 9

@@ -19,10 +19,11 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import CenterCrop, Compose, ToTensor
 
 from vae.config import AUGMENTATIONS, Config
-from vae.data import ImageSet, load_dataset, split_validation
-from vae.losses import kl_per_dimension
+from vae.data import ImageSet, load_dataset
+from vae.data.dataset import split_validation
+from vae.losses.elbo import kl_per_dimension
 from vae.models import build_model
-from vae.training import train
+from vae.training.loop import train
 
 BATCH_SIZE = 512
 
@@ -65,7 +66,7 @@ def classic_epoch(architecture: str, images: ImageSet, *, as_in_2018: bool = Fal
 
 
 def our_epoch(params: dict[str, object], images: ImageSet, validation: ImageSet) -> float:
-    """Return the seconds that `vae.training.train` spends on the gradient steps of one epoch."""
+    """Return the seconds that `vae.training.loop.train` spends on the gradient steps of one epoch."""
     config = Config.from_params({"batch_size": BATCH_SIZE, "max_epochs": 1, **params})
     (metrics,) = train(config, images, validation).history
     return len(images) / metrics["images_per_second"]

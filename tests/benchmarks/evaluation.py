@@ -22,12 +22,12 @@ from rich.console import Console
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from evaluation.api import evaluate_checkpoints
 from evaluation.embedders import Embedding, EmbeddingKey, Images, Vae
-from evaluation.evaluate import evaluate_checkpoints
-from evaluation.plan import Options, vae_embedder
-from evaluation.protocols import KNN_ACCURACY, KnnGrid, rank_within_class
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
+from evaluation.pipeline.plan import Options, vae_embedder
+from evaluation.scores.protocols import KNN_ACCURACY, KnnGrid, rank_within_class
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
 from vae.data import load_dataset
 
 METHODS = ("raw", "pca", "umap", "vae")

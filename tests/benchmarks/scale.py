@@ -16,15 +16,15 @@ import psutil
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-import tune.search
-from evaluation.fanout.session import ray_session
-from evaluation.tables import read_table
+import tune.search_loop
 from tests.benchmarks.cheap_trial import cheap_trial
 from tune.arguments import make_parser, plan_of
-from tune.interruption import Interruption
-from tune.recorder import Recorder
-from tune.search import run_search
-from tune.study import new_study
+from tune.callbacks.recorder import Recorder
+from tune.callbacks.shutdown import Interruption
+from tune.cluster.session import ray_session
+from tune.search_loop import run_search
+from tune.storage.tables import read_table
+from tune.study.study import new_study
 
 N_NODES = 4
 EVERY = 100
@@ -57,7 +57,7 @@ def main() -> None:
     for _ in range(N_NODES):
         cluster.add_node(num_cpus=arguments.slots // N_NODES)
     # The trials get no data: a cheap one has no use for it.
-    tune.search.with_parameters = lambda trainable, **given: cheap_trial
+    tune.search_loop.with_parameters = lambda trainable, **given: cheap_trial
     watches: list[Watch] = []
 
     def watched(*given: Any, **options: Any) -> Recorder:
@@ -65,7 +65,7 @@ def main() -> None:
         threading.Thread(target=watches[0].run, daemon=True).start()
         return watches[0].recorder
 
-    tune.search.Recorder = watched  # type: ignore[assignment, misc]
+    tune.search_loop.Recorder = watched  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as storage:
         words = [
             "search",

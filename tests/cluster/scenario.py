@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 import yaml
 
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
 from tests import soak
 from tests.cluster import steps
 from tests.cluster.hosts import SHARED, Host, Hosts
 from tests.cluster.local_config import cloud_config, on_premises, with_worker_options
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
 
 BEGUN = time.monotonic()
 DASHBOARD_PORT = 8265

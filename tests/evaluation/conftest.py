@@ -6,13 +6,14 @@ import shutil
 import pytest
 import torch
 
-from evaluation import pipeline, report
+from evaluation.api import evaluate_run
 from evaluation.embedders import Images
-from evaluation.evaluate import evaluate_run
-from evaluation.plan import Options
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
+from evaluation.pipeline import serial
+from evaluation.pipeline.plan import Options
+from evaluation.report import write as report
 from tests.conftest import write_study
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
 from vae.checkpoint import read_config, save_model
 from vae.config import Config
 from vae.data import Dataset, ImageSet, load_dataset
@@ -88,7 +89,7 @@ def reseeded_once(tmp_path_factory) -> RunDirectory:
     options = Options(methods=["pca", "vae"], dims=[2])
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(report, "write_figures", lambda *_: None)
-        evaluate_run(run, finalists=2, options=options, compute=pipeline.compute)
+        evaluate_run(run, finalists=2, options=options, compute=serial.compute)
     return run
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import EPOCHS, TRIALS, write_table
-from tune.stopping import make_rule
+from tune.algorithms.stopping_rules import make_rule
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import EPOCHS, TRIALS, write_table
 
 MAX_EPOCHS = 9
 SPACE = {

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation import evaluate, pipeline
+from evaluation import api
 from evaluation.__main__ import main
-from evaluation.tables import TRIALS, read_table, write_table
+from evaluation.pipeline import serial
+from tune.storage.tables import TRIALS, read_table, write_table
 from vae.errors import StorageError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -27,19 +28,19 @@ def test_a_run_is_evaluated_and_summed_up(study, capsys):
 
 
 @pytest.fixture
-def serial(monkeypatch):
+def in_this_process(monkeypatch):
     """Evaluate in this process, not on Ray."""
-    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+    monkeypatch.setattr(api, "_ray", lambda cpus: serial.compute)
 
 
-@pytest.mark.usefixtures("serial")
+@pytest.mark.usefixtures("in_this_process")
 def test_a_checkpoint_is_evaluated_with_the_dataset_that_is_named(study, tmp_path):
     checkpoint, output = study.checkpoint_dir("0000-fc-4d"), tmp_path / "output"
     main([str(checkpoint), "--dataset", "digits", "--output", str(output), "--methods", "vae"])
     assert set(read_table(output / "evaluations.parquet")["trial_id"].to_pylist()) == {"0000-fc-4d"}
 
 
-@pytest.mark.usefixtures("serial")
+@pytest.mark.usefixtures("in_this_process")
 def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(study, tmp_path):
     output = tmp_path / "output"
     options = ["--dataset", "digits", "--output", str(output), "--methods", "vae", "--k", "3"]
@@ -50,7 +51,7 @@ def test_a_folder_of_checkpoints_is_evaluated_with_the_neighbours_asked_for(stud
 
 
 @pytest.mark.figures
-@pytest.mark.usefixtures("serial")
+@pytest.mark.usefixtures("in_this_process")
 def test_a_run_under_a_uri_is_evaluated_from_there(s3, study_uri, tmp_path, capsys):
     assert main([study_uri, "--methods", "raw,vae", "--finalists", "1"]) == 0
     output = capsys.readouterr().out
@@ -73,7 +74,7 @@ def test_what_tools_show_of_a_run_under_a_uri_is_put_into_a_directory_here(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"tiny\?.* has no embeddings yet; say `python -m evaluation s3://"):
         main(["projector", study_uri])
-    monkeypatch.setattr(evaluate, "_ray", lambda cpus: pipeline.compute)
+    monkeypatch.setattr(api, "_ray", lambda cpus: serial.compute)
     main([study_uri, "--methods", "pca", "--dims", "2"])
     before = s3.keys()
     capsys.readouterr()

@@ -9,9 +9,9 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from ray.tune import PlacementGroupFactory
 
-from tune.objective import Objective
-from tune.space import Space
-from tune.space_file import parse_space
+from tune.algorithms.objective import Objective
+from tune.space.domains import Space
+from tune.space.file import parse_space
 
 KNN = Objective("val_knn_accuracy", "max")
 

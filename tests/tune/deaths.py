@@ -17,15 +17,15 @@ from typing import Any
 
 import ray
 
-import evaluation.report
-import tune.losses
-import tune.search
-import tune.shared_storage
-import tune.trainable
+import evaluation.report.write
+import tune.callbacks.failures
+import tune.cluster.shared_storage
+import tune.search_loop
+import tune.trials.trainable
 from tune.__main__ import main
 from vae.command_line import run
 
-usual = tune.search.train_trial
+usual = tune.search_loop.train_trial
 
 
 def mortal(given: dict[str, Any]) -> Any:
@@ -46,7 +46,7 @@ def mortal(given: dict[str, Any]) -> Any:
         return None
 
     def train_trial(config, *, data, objective, n_threads, collapse, remote=None):
-        import tune.trainable as module
+        import tune.trials.trainable as module
 
         number, reporter = config["number"], module._Reporter
         node_id = ray.get_runtime_context().get_node_id()
@@ -77,8 +77,8 @@ def mortal(given: dict[str, Any]) -> Any:
 
 
 def ghost_node(number: int) -> Any:
-    """Return `tune.losses._others` with a node that is there when first asked for."""
-    answers, usually = iter([True]), tune.losses._others
+    """Return `tune.callbacks.failures._others` with a node that is there when first asked for."""
+    answers, usually = iter([True]), tune.callbacks.failures._others
 
     def others(trial, avoided):
         return next(answers, False) if trial.config["number"] == number else usually(trial, avoided)
@@ -87,10 +87,10 @@ def ghost_node(number: int) -> Any:
 
 
 if __name__ == "__main__":
-    tune.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
-    evaluation.report.write_figures = lambda *_: None  # nobody looks at them
+    tune.cluster.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
+    evaluation.report.write.write_figures = lambda *_: None  # nobody looks at them
     given = json.loads(Path(sys.argv.pop(1)).read_text())
-    tune.search.train_trial = mortal(given)
+    tune.search_loop.train_trial = mortal(given)
     if "ghost" in given:
-        tune.losses._others = ghost_node(given["ghost"])
+        tune.callbacks.failures._others = ghost_node(given["ghost"])
     run(main)

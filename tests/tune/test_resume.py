@@ -6,13 +6,13 @@ import signal
 import pytest
 import yaml
 
-from evaluation.run_directory import RunDirectory
-from evaluation.tables import read_table
 from tests.pickle_bomb import Bomb
 from tests.processes import STATES, start_tune, wait_for
 from tests.soak import soak_round
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
 from vae.checkpoint import load_model
 from vae.errors import UserError
 

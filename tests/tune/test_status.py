@@ -6,9 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
-from evaluation.tables import TRIALS, read_table, write_table
-from tune.lock import driver_lock
 from tune.status import print_status, watch_status
+from tune.storage.lock import driver_lock
+from tune.storage.tables import TRIALS, read_table, write_table
 
 
 def change(run, state, **row):

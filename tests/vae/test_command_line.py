@@ -62,7 +62,7 @@ def test_our_notes_are_shown_and_other_libraries_only_warn(verbose, shown):
 import logging
 from vae.command_line import configure_logging
 configure_logging(verbose={verbose})
-logging.getLogger("vae.training").info("ours")
+logging.getLogger("vae.training.loop").info("ours")
 logging.getLogger("numba").info("quiet")
 logging.getLogger("numba").warning("loud")
 """

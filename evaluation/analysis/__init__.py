@@ -1,0 +1,1 @@
+"""What the files of a study say together: results, finalists, importance, judged rungs."""

@@ -1,0 +1,1 @@
+"""Embeddings for other tools: TensorBoard's projector and Embedding Atlas."""

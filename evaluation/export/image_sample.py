@@ -1,0 +1,101 @@
+"""Some of the test images of an evaluation, with what is known of each, for tools that show them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from evaluation.analysis.results import Results
+from evaluation.embedders import EmbeddingKey
+from evaluation.embedders.files import embedding_file
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table
+from vae.data import load_dataset
+from vae.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class ShownImages:
+    """Rows ``index`` (n,) of the test part, their classes by name and images uint8 (n, C, H, W), or None.
+
+    ``results`` are those of the run, ``keys`` the embeddings on disk that hold the images.
+    """
+
+    results: Results
+    keys: list[EmbeddingKey]
+    index: NDArray[np.int64]
+    classes: list[str] | None
+    images: NDArray[np.uint8] | None
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the class of each image and what its neighbours in the best VAE's latent space vote for."""
+        if self.classes is None:
+            return {}
+        columns = {"class": self.classes}
+        names = (self.results.evaluation or {})["dataset"]["class_names"]
+        winner = self.results.winner_row
+        if winner is not None:
+            votes = self.results.votes(winner.key).set_index("index")["predicted"]
+            if np.isin(self.index, votes.index).all():
+                columns["predicted"] = [names[vote] for vote in votes.reindex(self.index)]
+        return columns
+
+
+def shown_images(
+    run: RunDirectory, at_most: int, *, dataset: str | None = None, data_dir: Path | None = None
+) -> ShownImages:
+    """Return ``at_most`` test images from all over those of a run, always the same.
+
+    Parameters
+    ----------
+    run
+        An evaluated study, or what an evaluation of checkpoints or of an own embedding has left.
+    at_most
+        How many.
+    dataset
+        Its images, by name or path, if they are not where the evaluation found them.
+    data_dir
+        Where data sets lie.
+
+    Raises
+    ------
+    UserError
+        The run is not evaluated, or the images are others.
+    StorageError
+        A file cannot be read.
+    """
+    results = Results.read(run)
+    run.fetch(run.embeddings_dir)
+    keys = [key for key in results.keys if embedding_file(run.embeddings_dir, key).exists()]
+    if results.evaluation is None or not keys:
+        raise UserError(f"{run.address} has no embeddings yet; say `python -m evaluation {run.address}`")
+    table = read_table(embedding_file(run.embeddings_dir, keys[0]))
+    labels = table.filter(pc.equal(table["split"], "test"))["label"]
+    index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])
+    classes = None
+    if labels.null_count == 0:
+        names = results.evaluation["dataset"]["class_names"]
+        classes = [names[label] for label in labels.to_numpy()[index]]
+    return ShownImages(results, keys, index, classes, _images(results, dataset, data_dir, index))
+
+
+def _images(
+    results: Results, name: str | None, data_dir: Path | None, index: NDArray[np.int64]
+) -> NDArray[np.uint8] | None:
+    described = (results.evaluation or {})["dataset"]
+    if results.study is not None:
+        described = described | results.study["dataset"]
+    elif name is None and "checkpoints" not in (results.evaluation or {}):
+        return None  # an embedding that came without images
+    where = data_dir or (Path(found) if (found := described.get("data_dir")) else None)
+    dataset = load_dataset(name or described.get("path", described["name"]), where)
+    if dataset.fingerprint != described["fingerprint"]:
+        raise UserError(
+            f"the dataset '{dataset.name}' is not the one that was evaluated: its fingerprint is "
+            f"{dataset.fingerprint}, was {described['fingerprint']}; name the right one with --dataset"
+        )
+    return dataset.test.images[torch.tensor(index)].numpy()

@@ -1,0 +1,1 @@
+"""How an evaluation is carried out: plan, cost, cache, progress; in this process or as Ray tasks."""

@@ -1,0 +1,209 @@
+"""The work of earlier evaluations of a run: what is finished is not done again.
+
+Each embedder has an entry under a hash of all that its results depend on, written as soon as it is done. So
+a killed evaluation loses only what was under way, and a second one computes only what is missing. The folder
+may be deleted at any time; what has not been used for long is.
+
+Of a run under a URI it is sent there entry by entry, for an evaluation that goes on elsewhere, and deleted
+there when all is done: the results are then in the tables.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedders.files import embedding_file, write_embedding
+from evaluation.pipeline.serial import Embedded, Event, Scored
+from evaluation.result_tables import EVALUATIONS, PREDICTIONS
+from evaluation.scores.protocols import KnnGrid, Round
+from tune.storage.mirror import Remote
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table, write_table
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE
+from vae.errors import StorageError, UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of the entries; one more for each change of what the same embedder and grid give."""
+KEPT_DAYS = 30.0
+"""How long an entry stays that no evaluation has used."""
+LIBRARIES = ("numpy", "torch", "scikit-learn", "umap-learn", "opentsne", "pacmap")
+"""Those that compute embeddings and scores."""
+
+_UNDER_WAY = ".part"
+_SCORES, _PREDICTIONS = "scores.parquet", "predictions.parquet"
+
+
+class Entry:
+    """What one embedder gives: its events one by one, or all of it from an earlier evaluation."""
+
+    def __init__(self, root: Path, signature: str, keys: Sequence[EmbeddingKey], n_rounds: int) -> None:
+        self.keys = tuple(keys)
+        self.rows: list[dict[str, Any]] = []
+        self.predictions: list[pa.Table] = []
+        self.embedded: set[EmbeddingKey] = set()
+        self._path = root / signature
+        self._n_rounds = n_rounds
+        self._scored: set[tuple[EmbeddingKey, Round]] = set()
+        self.done = all(embedding_file(self._path, key).is_file() for key in self.keys)
+        if self.done:
+            try:
+                os.utime(self._path)
+                self.rows = read_table(self._path / _SCORES).to_pylist()
+                self.predictions = [read_table(self._path / _PREDICTIONS)]
+                self.embedded = set(self.keys)
+            except (OSError, StorageError) as error:
+                logger.warning("%s; it is computed again", error)
+                shutil.rmtree(self._path, ignore_errors=True)
+                self.done = False
+
+    def take(self, event: Event, images: Images) -> None:
+        """Keep what an embedding or a score brings; with the last one the entry is on disk for good.
+
+        Raises
+        ------
+        StorageError
+            It cannot be written.
+        """
+        if isinstance(event, Embedded):
+            write_embedding(self._work(), event.embedding, images.train_labels, images.test_labels)
+            self.embedded.add(event.key)
+        elif isinstance(event, Scored):
+            self.rows += event.rows
+            self._scored.add((event.key, event.round))
+            if event.predictions is not None:
+                self.predictions.append(event.predictions)
+        else:
+            return
+        if len(self._scored) == len(self.keys) * self._n_rounds and len(self.embedded) == len(self.keys):
+            write_table(self.rows, EVALUATIONS, self._work() / _SCORES)
+            together = pa.concat_tables([PREDICTIONS.empty_table(), *self.predictions])
+            write_table(together, PREDICTIONS, self._work() / _PREDICTIONS)
+            try:
+                shutil.rmtree(self._path, ignore_errors=True)  # damaged, or it would have been used
+                os.rename(self._work(), self._path)
+            except OSError as error:
+                raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            self.done = True
+
+    def place_embeddings(self, root: Path) -> None:
+        """Put the files of its embeddings where they belong, as links where the file system has them.
+
+        Raises
+        ------
+        StorageError
+            They cannot be written.
+        """
+        for key in self.embedded:
+            source = embedding_file(self._path if self.done else self._work(), key)
+            target = embedding_file(root, key)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(source, target)
+                except OSError:
+                    shutil.copy2(source, target)
+            except OSError as error:
+                raise StorageError(f"cannot write {target}: {error.strerror}") from error
+
+    def send(self, remote: Remote) -> None:
+        """Send the finished entry to where another machine looks for it; it is whole with the last file.
+
+        Raises
+        ------
+        StorageError
+            It cannot be written there.
+        """
+        embeddings = (embedding_file(self._path, key) for key in self.keys)
+        for file in (self._path / _SCORES, self._path / _PREDICTIONS, *embeddings):
+            remote.write(file, file.read_bytes())
+
+    def give_up(self) -> None:
+        """Remove what is not finished."""
+        if not self.done:
+            shutil.rmtree(self._partial(), ignore_errors=True)
+
+    def _work(self) -> Path:
+        self._partial().mkdir(parents=True, exist_ok=True)
+        return self._partial()
+
+    def _partial(self) -> Path:
+        return self._path.with_name(self._path.name + _UNDER_WAY)
+
+
+def find_entries(
+    run: RunDirectory, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
+) -> list[Entry]:
+    """Return the entry of each embedder, for a dataset of that fingerprint; what is of no use is removed.
+
+    Raises
+    ------
+    UserError
+        Two embedders would give the same embedding.
+    StorageError
+        What is under a URI cannot be read.
+    """
+    keys = [key for embedder in embedders for key in embedder.keys]
+    if double := next((key for key in keys if keys.count(key) > 1), None):
+        raise UserError(
+            f"two of the VAEs have the same name, {double}; give their directories different ones"
+        )
+    root, signatures = run.finished_dir, [signature(embedder, fingerprint, grid) for embedder in embedders]
+    _prune(root)
+    if run.remote:
+        there = {info.base_name for info in run.remote.list(root)}
+        run.fetch(*(root / name for name in signatures if name in there))
+    return [
+        Entry(root, name, embedder.keys, n_rounds)
+        for name, embedder in zip(signatures, embedders, strict=True)
+    ]
+
+
+def _prune(root: Path) -> None:
+    """Remove what a killed process left half done, and what was not used for long."""
+    oldest = time.time() - KEPT_DAYS * 24 * 3600
+    for path in root.glob("*"):
+        if path.suffix == _UNDER_WAY or path.stat().st_mtime < oldest:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def signature(embedder: Embedder, fingerprint: str, grid: KnnGrid) -> str:
+    """Return a hash of all that the results of an embedder depend on."""
+    described = {
+        "format": FORMAT,
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "dataset": fingerprint,
+        "grid": _described(grid),
+        "embedder": _described(embedder),
+    }
+    text = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Embedding):  # its points are the dataset
+        return str(value.key)
+    if is_dataclass(value):
+        members = {field.name: _described(getattr(value, field.name)) for field in fields(value)}
+        return {"class": type(value).__name__, **members}
+    if isinstance(value, Path):  # a checkpoint, wherever it lies
+        digest = hashlib.sha256()
+        for name in (CONFIG_FILE, MODEL_FILE):
+            file = value / name
+            digest.update(file.read_bytes() if file.is_file() else b"missing")
+        return digest.hexdigest()
+    if isinstance(value, list | tuple):
+        return [_described(member) for member in value]
+    return value

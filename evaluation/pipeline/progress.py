@@ -1,0 +1,74 @@
+"""How far an evaluation is: a bar on a terminal, a line per finished embedding elsewhere."""
+
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from evaluation.embedders import EmbeddingKey
+from evaluation.pipeline.serial import Embedded, Event, Gap
+
+
+class Progress:
+    """Counts the events of an evaluation; a context manager around it.
+
+    Parameters
+    ----------
+    console
+        Where it is shown.
+    n_embeddings
+        Embeddings to come.
+    n_rounds
+        Scoring rounds of each.
+    """
+
+    def __init__(self, console: Console, n_embeddings: int, n_rounds: int) -> None:
+        self.console = console
+        self.n_rounds = n_rounds
+        self.n_steps = n_embeddings * (1 + n_rounds)
+        self.done = 0
+        self.left: dict[EmbeddingKey, int] = {}
+        self.started = time.perf_counter()
+        self.bar = RichProgress(
+            TextColumn("evaluating"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=self.n_steps)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        if not self.console.is_terminal:
+            self.console.print(f"evaluating: {self.n_steps} steps", highlight=False)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Count an event."""
+        key = event.key
+        if isinstance(event, Gap) and event.round is None:
+            steps = 1 + self.n_rounds
+            self.left[key] = 0
+            what = f"{key} is missing"
+        elif isinstance(event, Embedded):
+            steps = 1
+            self.left[key] = self.n_rounds
+            what = f"{key} embedded"
+        else:
+            steps = 1
+            self.left[key] -= 1
+            what = f"{key}, {event.round} scored"
+        self.done += steps
+        self.bar.update(self.task, advance=steps, description=what)
+        if self.left[key] == 0 and not self.console.is_terminal:
+            seconds = time.perf_counter() - self.started
+            self.console.print(f"{self.done}/{self.n_steps} {key} done, {seconds:.0f} s", highlight=False)

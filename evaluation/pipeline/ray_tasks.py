@@ -1,0 +1,135 @@
+"""The evaluation as Ray tasks: one per embedder, one per embedding and round."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.pipeline.checkpoint_transfer import Packed, pack, unpack
+from evaluation.pipeline.serial import Embedded, Event, Gap, Scored, not_finite, planned_rounds, score
+from evaluation.scores.protocols import KnnGrid, Round
+from tune.cluster.nodes import cluster_nodes
+from tune.cluster.session import ray_session
+from vae.errors import UserError, reason
+
+logger = logging.getLogger(__name__)
+
+CPUS_PER_TASK = 1
+GPUS_PER_TASK = 0.2
+"""Where the cluster has GPUs or could start some; a task needs up to 4 GB of one."""
+MAX_RETRIES = 3
+"""Of a task whose process was killed; an exception would only come again."""
+
+
+def compute(
+    images: Images,
+    embedders: Sequence[Embedder],
+    grid: KnnGrid,
+    *,
+    address: str | None = None,
+    cpus: int | None = None,
+) -> Iterator[Event]:
+    """Embed and score on a Ray cluster; see `ray_session` for which.
+
+    The images lie once in the object store of each node. The scoring of an embedding starts as soon as it is
+    there. A killed task is tried again; one that fails is a `Gap` and the rest goes on.
+    """
+    with ray_session(address, cpus=cpus, dashboard=False):
+        yield from _run_tasks(images, embedders, grid)
+
+
+def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
+    nodes = cluster_nodes()
+    if not nodes.cpus:
+        raise UserError(
+            "no node of the Ray cluster has a CPU for a task of the evaluation, nor one that could be started"
+        )
+    if not any(node.get("CPU", 0) for node in nodes.alive):
+        logger.warning("no node of the cluster is up; its autoscaler starts some, whatever Ray says of it")
+    gpus = GPUS_PER_TASK if nodes.gpus else 0
+    resources: dict[str, Any] = {"num_cpus": CPUS_PER_TASK, "max_retries": MAX_RETRIES}
+    # numba reads its number of threads when it is imported.
+    threads = {"env_vars": {"NUMBA_NUM_THREADS": str(CPUS_PER_TASK)}}
+    embed_task, score_task = ray.remote(_embed), ray.remote(_score).options(**resources, num_gpus=gpus)
+
+    images_ref = ray.put(images)
+    # The dearest first: the last task to start should be a short one.
+    queue = sorted(embedders, key=lambda embedder: -embedder.relative_cost)
+    embedding: dict[Any, list[EmbeddingKey]] = {}
+    for embedder in queue:
+        task = embed_task.options(
+            **resources,
+            num_gpus=gpus if embedder.on_gpu else 0,
+            num_returns="streaming",
+            runtime_env=threads,
+        )
+        embedding[task.remote(embedder, pack(embedder), images_ref)] = list(embedder.keys)
+    scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
+    while embedding or scoring:
+        pending: list[Any] = [*embedding, *scoring]
+        ready: Any = ray.wait(pending, fetch_local=False)[0][0]
+        if ready in scoring:
+            key, which = scoring.pop(ready)
+            yield _collect_score(ready, key, which)
+            continue
+        missing = embedding[ready]
+        try:
+            embedding_ref = next(ready)
+            result: Embedding = ray.get(embedding_ref)
+        except StopIteration:
+            del embedding[ready]
+            continue
+        except Exception as error:
+            del embedding[ready]
+            logger.debug("an embedder failed", exc_info=True)
+            yield from (Gap(key, None, reason(_cause(error))) for key in missing)
+            continue
+        missing.remove(result.key)
+        if gap := not_finite(result):
+            yield gap
+            continue
+        for which in planned_rounds(images, grid):
+            scoring[score_task.remote(embedding_ref, images_ref, which, grid)] = result.key, which
+        yield Embedded(result)
+
+
+def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Scored | Gap:
+    try:
+        scored: Scored = ray.get(ref)
+        return scored
+    except Exception as error:
+        logger.debug("%s, %s failed", key, which, exc_info=True)
+        return Gap(key, which, reason(_cause(error)))
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what the task raised, not the traceback that Ray wraps around it."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+
+
+def _embed(embedder: Embedder, checkpoints: Packed, images: Images) -> Iterator[Embedding]:
+    with _own_cores_only(), tempfile.TemporaryDirectory() as directory:
+        yield from unpack(embedder, checkpoints, Path(directory)).embeddings(images, _device())
+
+
+def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:
+    with _own_cores_only():
+        return score(embedding, images, which, grid, _device())
+
+
+@contextmanager
+def _own_cores_only() -> Iterator[None]:
+    torch.set_num_threads(CPUS_PER_TASK)
+    with threadpool_limits(CPUS_PER_TASK):
+        yield
+
+
+def _device() -> str:
+    return "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"

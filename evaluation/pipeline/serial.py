@@ -1,0 +1,157 @@
+"""From images to embeddings to scores: the events of one evaluation, here in this process.
+
+`tune.cluster` gives the same events from Ray tasks.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.result_tables import PREDICTIONS
+from evaluation.scores.protocols import KnnGrid, Round, Setting, rounds, score_round
+from evaluation.scores.structure import score_structure
+from vae.errors import reason
+
+logger = logging.getLogger(__name__)
+
+STRUCTURE_ROUND = "structure"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An embedding is there."""
+
+    embedding: Embedding
+
+    @property
+    def key(self) -> EmbeddingKey:
+        return self.embedding.key
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One round of an embedding is scored: rows of the tables `evaluations` and `predictions`."""
+
+    key: EmbeddingKey
+    round: Round
+    rows: list[dict[str, Any]]
+    predictions: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing from the results, and why; ``round`` None: the whole embedding."""
+
+    key: EmbeddingKey
+    round: Round | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}{'' if self.round is None else f', {self.round}'}: {self.reason}"
+
+
+Event = Embedded | Scored | Gap
+Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
+"""How an evaluation is carried out: `compute` below or `evaluation.pipeline.ray_tasks.compute`."""
+
+
+def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
+    """Embed and score one after the other; a failure is a `Gap` and the rest goes on."""
+    for embedder in embedders:
+        missing = list(embedder.keys)
+        try:
+            for embedding in embedder.embeddings(images, "cpu"):
+                missing.remove(embedding.key)
+                if gap := not_finite(embedding):
+                    yield gap
+                    continue
+                yield Embedded(embedding)
+                yield from _score(embedding, images, grid)
+        except Exception as error:  # whatever a method raises, the others are still wanted
+            logger.debug("%s failed", embedder, exc_info=True)
+            yield from (Gap(key, None, reason(error)) for key in missing)
+
+
+def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
+    for which in planned_rounds(images, grid):
+        try:
+            yield score(embedding, images, which, grid)
+        except Exception as error:
+            logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
+            yield Gap(embedding.key, which, reason(error))
+
+
+def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
+    """Return the rounds that are possible: without labels only that of the structure."""
+    labelled = images.train_labels is not None and images.test_labels is not None
+    return [*(rounds(grid) if labelled else []), Round(STRUCTURE_ROUND)]
+
+
+def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:
+    """Score one round of an embedding."""
+    key = embedding.key
+    columns = {
+        "method": key.method,
+        "trial_id": key.trial_id,
+        "training_seed": key.training_seed,
+        "dim": key.dim,
+    }
+    if which.protocol == STRUCTURE_ROUND:
+        rows = score_structure(
+            embedding.train,
+            images.train_labels,
+            embedding.test,
+            images.test_labels,
+            images.test_pixels() if images.test.size else None,
+            seed=grid.seed,
+        )
+        return Scored(key, which, [columns | row for row in rows])
+    assert images.train_labels is not None
+    assert images.test_labels is not None
+    train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
+    scores = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+    tables = [
+        predictions_table(columns, setting, images.test_labels, predicted)
+        for setting, predicted in scores.predicted.items()
+    ]
+    predictions = pa.concat_tables(tables) if tables else None
+    return Scored(key, which, [columns | row for row in scores.rows], predictions)
+
+
+def predictions_table(
+    columns: Mapping[str, Any], setting: Setting, labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> pa.Table:
+    """Return the rows of the `predictions` table that one setting of an embedding gives."""
+    n = len(labels)
+    same = {
+        **columns,
+        "samples_per_class": setting.samples_per_class,
+        "n_neighbors": setting.n_neighbors,
+        "weights": setting.weights,
+    }
+    own = {"index": np.arange(n), "label": labels, "predicted": predicted}
+    return pa.table(
+        {
+            column.name: pa.array(own[column.name], column.type)
+            if column.name in own
+            else pa.repeat(pa.scalar(same.get(column.name), column.type), n)
+            for column in PREDICTIONS
+        },
+        schema=PREDICTIONS,
+    )
+
+
+def not_finite(embedding: Embedding) -> Gap | None:
+    """Return the gap that an embedding with NaN or infinity leaves."""
+    return None if embedding.finite else Gap(embedding.key, None, "the embedding holds NaN or infinity")
+
+
+def _to_device(points: NDArray[np.float32], device: str) -> NDArray[np.float32] | torch.Tensor:
+    return points if device == "cpu" else torch.tensor(points, device=device)

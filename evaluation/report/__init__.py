@@ -1,0 +1,1 @@
+"""The report page and the tables in the terminal; comparing two studies."""

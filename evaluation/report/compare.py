@@ -1,0 +1,114 @@
+"""Two studies side by side: what both have scored, and their best VAEs on the same test images."""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.analysis.results import Comparison, Results
+from evaluation.embedders import label
+from evaluation.formatting import p_value, points
+from evaluation.scores.confidence import PairedDifference, paired_difference
+from tune.storage.run_directory import RunDirectory
+from vae.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same thing in both studies; ``difference`` is second minus first, None if votes are not known."""
+
+    name: str
+    first: Comparison
+    second: Comparison
+    difference: PairedDifference | None
+
+
+def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) -> None:
+    """Print two evaluated studies of the same images side by side.
+
+    Raises
+    ------
+    UserError
+        One is not evaluated, they are of different images, or they have nothing in common.
+    StorageError
+        A table is damaged.
+    """
+    results = []
+    for run in (first, second):
+        found = Results.read(run)
+        if not found.scored:
+            raise UserError(f"{run.address} has no scores yet; say `python -m evaluation {run.address}`")
+        results.append(found)
+    images = [_fingerprint(found) for found in results]
+    if images[0] != images[1]:
+        raise UserError(
+            f"{first.address} and {second.address} are of different images, with fingerprints {images[0]} "
+            f"and {images[1]}, so their accuracies cannot be compared"
+        )
+    both = pairs(*results)
+    if not both:
+        raise UserError(
+            f"{first.address} and {second.address} have no embedding in common and no best VAE each"
+        )
+    for letter, found in zip("AB", results, strict=True):
+        best = found.winner_row
+        vae = f", best VAE {best.key.trial_id} with {best.key.dim} dimensions" if best else ""
+        console.print(f"{letter}  {found.name}{vae}", highlight=False)
+    console.print(comparison_table(both))
+
+
+def pairs(first: Results, second: Results) -> list[Pair]:
+    """Return what both studies have: the baselines that are the same in both, then the best VAE of each."""
+    others = {row.key: row for row in second.comparison}
+    found = [
+        _pair(f"{label(row.key)} {row.key.dim}-d", first, second, row, others[row.key])
+        for row in first.comparison
+        if row.key.trial_id is None and row.key in others
+    ]
+    for method, name in (("vae", "best VAE"), ("ensemble", "ensemble")):
+        rows = [_best(results, method) for results in (first, second)]
+        if rows[0] is not None and rows[1] is not None:
+            found.append(_pair(name, first, second, rows[0], rows[1]))
+    return found
+
+
+def comparison_table(both: list[Pair]) -> Table:
+    """Return the pairs as a table; accuracies are those of 10 neighbours among all training images."""
+    table = Table(
+        box=box.SIMPLE_HEAD, title="KNN accuracy on the test set", title_justify="left", title_style="bold"
+    )
+    table.add_column("embedding")
+    for heading in ("A", "B", "B − A, points", "95 % interval", "p"):
+        table.add_column(heading, justify="right")
+    for pair in both:
+        cells = ["–" if row.test is None else f"{row.test:.1%}" for row in (pair.first, pair.second)]
+        if (difference := pair.difference) is None:
+            cells += ["–", "–", "–"]
+        else:
+            cells += [
+                points(difference.difference),
+                f"{points(difference.low)} to {points(difference.high)}",
+                p_value(difference.p_value),
+            ]
+        table.add_row(pair.name, *cells)
+    return table
+
+
+def _pair(name: str, first: Results, second: Results, row: Comparison, other: Comparison) -> Pair:
+    votes = [results.right(key) for results, key in ((first, row.key), (second, other.key))]
+    known = len(votes[0]) == len(votes[1]) > 0
+    return Pair(name, row, other, paired_difference(votes[1], votes[0]) if known else None)
+
+
+def _best(results: Results, method: str) -> Comparison | None:
+    if method == "vae":
+        return results.winner_row
+    return next((row for row in results.comparison if row.key.method == method), None)
+
+
+def _fingerprint(results: Results) -> str:
+    for record in (results.evaluation, results.study):
+        if record and "dataset" in record:
+            return str(record["dataset"]["fingerprint"])
+    return "unknown"

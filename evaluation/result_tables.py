@@ -1,0 +1,61 @@
+"""The Parquet tables of an evaluation: their columns, named once."""
+
+import pyarrow as pa
+
+from tune.storage.tables import make_schema
+
+EVALUATIONS = make_schema(
+    {
+        "study": pa.string(),
+        "method": pa.string(),
+        "trial_id": pa.string(),
+        "training_seed": pa.int64(),
+        "dim": pa.int64(),
+        "protocol": pa.string(),
+        "samples_per_class": pa.int64(),
+        "n_neighbors": pa.int64(),
+        "weights": pa.string(),
+        "fold": pa.int64(),
+        "metric": pa.string(),
+        "value": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "n_train": pa.int64(),
+        "n_query": pa.int64(),
+        "seconds": pa.float64(),
+        "seed": pa.int64(),
+        "backend": pa.string(),
+    }
+)
+"""One row per embedding, protocol, setting and fold; ``low`` and ``high`` bound a 95 % bootstrap interval."""
+PREDICTIONS = make_schema(
+    {
+        "study": pa.string(),
+        "method": pa.string(),
+        "trial_id": pa.string(),
+        "training_seed": pa.int64(),
+        "dim": pa.int64(),
+        "samples_per_class": pa.int64(),
+        "n_neighbors": pa.int64(),
+        "weights": pa.string(),
+        "index": pa.int64(),
+        "label": pa.int64(),
+        "predicted": pa.int64(),
+    }
+)
+"""One row per embedding, headline setting and test image: what its neighbours vote for."""
+
+
+def embeddings_schema(dim: int) -> pa.Schema:
+    """Return the schema of one embedding: one row per image; ``dim`` itself is in the path."""
+    return make_schema(
+        {
+            "method": pa.string(),
+            "trial_id": pa.string(),
+            "training_seed": pa.int64(),
+            "split": pa.string(),
+            "index": pa.int64(),
+            "label": pa.int64(),
+            "embedding": pa.list_(pa.float32(), dim),
+        }
+    )

@@ -1,0 +1,1 @@
+"""How good an embedding is: KNN protocols, structure scores, confidence intervals."""

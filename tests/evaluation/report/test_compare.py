@@ -1,0 +1,65 @@
+"""Two studies side by side."""
+
+import json
+import shutil
+
+import pytest
+from rich.console import Console
+
+from evaluation.__main__ import main
+from evaluation.analysis.results import Results
+from evaluation.report.compare import compare_runs, pairs
+from evaluation.result_tables import PREDICTIONS
+from tests.evaluation.conftest import BEST
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table, write_table
+from vae.errors import UserError
+
+
+@pytest.fixture
+def other(evaluated, tmp_path):
+    """The same study, but for the votes of its best VAE: ten images more are wrong."""
+    run = RunDirectory(shutil.copytree(evaluated.path, tmp_path / "other"))
+    rows, spoiled = read_table(run.predictions_file).to_pylist(), 0
+    for row in rows:
+        if row["trial_id"] == BEST and row["samples_per_class"] is None and spoiled < 10:
+            spoiled += row["predicted"] == row["label"]
+            row["predicted"] = -1
+    write_table(rows, PREDICTIONS, run.predictions_file)
+    return run
+
+
+def test_what_is_the_same_in_both_has_no_difference_and_the_best_vaes_have_theirs(evaluated, other):
+    first, second = Results.read(evaluated), Results.read(other)
+    found = {pair.name: pair.difference for pair in pairs(first, second)}
+    assert {"raw pixels 64-d", "PCA 2-d", "PCA 10-d", "best VAE"} <= found.keys()
+    assert (found["PCA 2-d"].difference, found["PCA 2-d"].p_value) == (0, 1)
+    assert found["best VAE"].difference == pytest.approx(-10 / len(first.right(first.winner_row.key)))
+    assert found["best VAE"].p_value == pytest.approx(2 * 0.5**10)
+
+
+def test_the_command_prints_both(evaluated, other, capsys):
+    assert main(["compare", str(evaluated.path), str(other.path)]) == 0
+    out = capsys.readouterr().out
+    assert "best VAE" in out
+    assert BEST in out
+
+
+def test_a_study_that_is_not_evaluated_is_said_with_the_way_out(evaluated, tmp_path):
+    bare = RunDirectory(shutil.copytree(evaluated.path, tmp_path / "bare"))
+    bare.evaluations_file.unlink()
+    with pytest.raises(UserError, match="has no scores yet; say `python -m evaluation .*bare`"):
+        compare_runs(evaluated, bare, Console())
+
+
+def test_what_is_no_study_is_compared_too(evaluated, other):
+    other.study_file.unlink()
+    assert main(["compare", str(evaluated.path), str(other.path)]) == 0
+
+
+def test_studies_of_different_images_are_not_compared(evaluated, other):
+    record = other.read_evaluation()
+    record["dataset"]["fingerprint"] = "0000"
+    other.evaluation_file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="are of different images"):
+        compare_runs(evaluated, other, Console())

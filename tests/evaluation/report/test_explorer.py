@@ -1,0 +1,93 @@
+"""The part of the report that one can touch: what it is given, and how it behaves in a browser."""
+
+import asyncio
+import base64
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.analysis.results import Results
+from evaluation.report.explorer import explorer
+from tests.browser import needs_browser, open_page
+from vae.data import Dataset, ImageSet, load_dataset
+
+TIP = "getComputedStyle(document.querySelector('.explorer-tip')).display"
+STATUS = "document.querySelector('.explorer-status').textContent"
+
+
+@pytest.fixture
+def given(evaluated_once, digits):
+    return explorer(evaluated_once, Results.read(evaluated_once), digits)
+
+
+def test_it_has_every_panel_and_every_image_with_its_vote(given, evaluated_once, digits):
+    assert [panel["title"] for panel in given["panels"]] == ["PCA", "VAE 0001-conv-10d"]
+    assert [panel["winner"] for panel in given["panels"]] == [False, True]
+    n = len(digits.test)
+    assert given["index"] == list(range(n))
+    assert given["labels"] == digits.test.labels.tolist()
+    results = Results.read(evaluated_once)
+    assert given["votes"] == results.votes(results.winner_row.key)["predicted"].tolist()
+    for panel in given["panels"]:
+        assert len(panel["x"]) == len(panel["y"]) == n
+        assert {min(panel["x"]), max(panel["x"])} == {0, 10_000}
+    json.dumps(given, allow_nan=False)
+
+
+def test_the_sprite_holds_each_image_in_its_place(given, digits):
+    sprite = given["sprite"]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(sprite["src"].split(",")[1]))).convert("L"))
+    for row in (0, 7, 300):
+        top, left = (8 * place for place in divmod(row, sprite["columns"]))
+        tile = sheet[top : top + 8, left : left + 8].astype(float)
+        errors = np.abs(tile - digits.test.images[:, 0].numpy().astype(float)).mean((1, 2))
+        assert errors.argmin() == row
+
+
+def test_colour_images_without_labels_have_neither_classes_nor_votes(evaluated_once, digits):
+    images = digits.test.images.repeat(1, 3, 1, 1)
+    coloured = Dataset("c", digits.train, ImageSet(images, None), (), "c")
+    given = explorer(evaluated_once, Results.read(evaluated_once), coloured)
+    assert (given["labels"], given["votes"], given["classes"], len(given["colours"])) == (None, None, [], 1)
+
+
+def test_without_embeddings_there_is_nothing_to_explore(evaluated, digits):
+    shutil.rmtree(evaluated.embeddings_dir)
+    assert explorer(evaluated, Results.read(evaluated), digits) is None
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1200, 390])
+def test_in_a_browser_one_points_selects_and_hides(evaluated_once, width):
+    assert evaluated_once.report_file.stat().st_size < 15e6
+    asyncio.run(_touch(evaluated_once, width))
+
+
+async def _touch(run, width):
+    async with open_page(run.report_file, width=width) as page:
+        assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth"), "it is too wide"
+        await page.evaluate("document.getElementById('explorer').scrollIntoView()")
+        x, y, w, h = await page.evaluate(
+            "(b => [b.x, b.y, b.width, b.height])(document.querySelector('.explorer-canvas')"
+            ".getBoundingClientRect())"
+        )
+        labels = load_dataset("digits").test.labels
+        assert f"{len(labels)} test images" in await page.evaluate(STATUS)
+        for share in np.linspace(0.1, 0.9, 60):
+            await page.mouse("mouseMoved", x + w * share, y + h * 0.5)
+            if await page.evaluate(TIP) == "flex":
+                break
+        assert "test image" in await page.evaluate("document.querySelector('.explorer-tip').innerText")
+        held = {"button": "left", "buttons": 1, "clickCount": 1}
+        await page.mouse("mousePressed", x + 2, y + 2, **held)
+        await page.mouse("mouseMoved", x + w / 2, y + h / 2, **held)
+        await page.mouse("mouseReleased", x + w - 2, y + h - 2, button="left", clickCount=1)
+        assert (await page.evaluate(STATUS)).startswith(f"{len(labels)} selected: ")
+        assert await page.evaluate("document.querySelectorAll('.explorer-strip canvas').length") == 48
+        await page.evaluate("document.querySelector('.explorer-legend button').click()")
+        assert int((await page.evaluate(STATUS)).split()[0]) == (labels != 0).sum()
+        assert page.complaints == []

@@ -1,0 +1,297 @@
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evaluation.analysis.finalists import finalist_rows
+from evaluation.analysis.results import Results
+from evaluation.api import evaluate_checkpoints, evaluate_run
+from evaluation.embedders import EmbeddingKey, Images
+from evaluation.embedders.files import embedding_file, read_embedding
+from evaluation.pipeline import serial
+from evaluation.pipeline.plan import Options
+from evaluation.result_tables import EVALUATIONS, PREDICTIONS
+from evaluation.scores.structure import STRUCTURE
+from tests.evaluation.broken_embedders import Raising
+from tests.evaluation.conftest import BEST, SECOND
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import read_table, write_table
+from vae.checkpoint import load_model, read_config, save_model
+from vae.config import Config
+from vae.data import load_dataset
+from vae.errors import StorageError, UserError
+from vae.inference import embed
+from vae.models import build_model
+
+PCA = Options(methods=["pca"], dims=[2])
+N_CELLS = 3 * 5 * 2 * 6
+
+
+def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
+    table = read_table(evaluated_once.evaluations_file)
+    assert table.schema.equals(EVALUATIONS)
+    frame = table.to_pandas(integer_object_nulls=True)
+    embeddings = frame.groupby(["method", "trial_id", "dim"], dropna=False)
+    assert sorted((method, dim) for method, _, dim in embeddings.groups) == [
+        ("pca", 2), ("pca", 4), ("pca", 10), ("raw", 64), ("vae", 4), ("vae", 10),
+    ]  # fmt: skip
+    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds and test
+    assert set(embeddings.size()) == {N_CELLS + len(STRUCTURE)}
+    accuracies = frame[frame["metric"] == "knn_accuracy"]
+    assert accuracies["value"].between(0, 1).all()
+    tested = accuracies[accuracies["protocol"] == "test"]
+    assert tested["value"].between(tested["low"], tested["high"]).all()
+    assert set(frame[frame["protocol"] == "cv"]["fold"]) == {0, 1, 2, 3, 4}
+    assert set(frame[frame["method"] == "vae"]["trial_id"]) == {"0000-fc-4d", "0001-conv-10d"}
+    assert not frame.duplicated(
+        [name for name in frame if name not in ("value", "low", "high", "n_train", "n_query", "seconds")]
+    ).any()
+    assert set(frame["training_seed"].dropna()) == {0}
+
+
+def test_the_votes_for_each_test_image_are_kept(evaluated_once):
+    table = read_table(evaluated_once.predictions_file)
+    assert table.schema.equals(PREDICTIONS)
+    results = Results.read(evaluated_once)
+    for row in results.comparison:
+        votes = results.votes(row.key)
+        assert (votes["predicted"] == votes["label"]).mean() == pytest.approx(row.test)
+    lead = results.lead(EmbeddingKey("pca", 2))
+    pca = next(row for row in results.comparison if row.key == EmbeddingKey("pca", 2))
+    assert lead.difference == pytest.approx(results.winner_row.test - pca.test, abs=1e-12)
+    assert lead.low <= lead.difference <= lead.high
+
+
+def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_once):
+    files = {
+        str(path.relative_to(evaluated_once.embeddings_dir))
+        for path in evaluated_once.embeddings_dir.rglob("*.*")
+    }
+    assert files == {
+        "dim=2/name=pca/part-0.parquet",
+        "dim=4/name=pca/part-0.parquet",
+        "dim=4/name=vae-0000-fc-4d-seed0/part-0.parquet",
+        "dim=10/name=pca/part-0.parquet",
+        "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
+        "dim=64/name=raw/part-0.parquet",
+    }
+    hidden = {evaluated_once.finished_dir, evaluated_once.evaluation_lock_file}
+    assert set(evaluated_once.path.rglob(".*")) == hidden
+
+
+def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
+    gaps = evaluated_once.read_evaluation()["gaps"]
+    assert [gap.split(" samples")[0] for gap in gaps] == ["500, 1000, 3000"]
+
+
+def test_evaluating_again_replaces_the_results(evaluated):
+    evaluate_run(evaluated, options=PCA, compute=serial.compute)
+    assert set(read_table(evaluated.evaluations_file)["method"].to_pylist()) == {"pca"}
+    assert [path.name for path in evaluated.embeddings_dir.iterdir()] == ["dim=2"]
+
+
+def test_an_evaluation_that_breaks_off_leaves_the_old_results(evaluated):
+    def broken(images, embedders, grid):
+        yield from serial.compute(images, embedders, grid)
+        raise KeyboardInterrupt
+
+    def content():
+        files = [path for path in evaluated.path.rglob("*") if path.is_file()]
+        return {p: p.read_bytes() for p in files if evaluated.finished_dir not in p.parents}
+
+    before = content()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(evaluated, options=Options(methods=["pca"], dims=[3]), compute=broken)
+    assert content() == before
+
+
+def test_a_gap_is_logged_and_recorded_and_the_rest_is_there(study, caplog):
+    def with_failure(images, embedders, grid):
+        yield from serial.compute(images, [Raising(), *embedders], grid)
+
+    with caplog.at_level(logging.WARNING, "evaluation"):
+        evaluate_run(study, options=PCA, compute=with_failure)
+    gap = "raising 2-d: RuntimeError: no such luck"
+    assert f"missing: {gap}" in caplog.messages
+    assert gap in study.read_evaluation()["gaps"]
+    assert "pca" in read_table(study.evaluations_file)["method"].to_pylist()
+
+
+def test_when_no_embedding_can_be_made_that_is_an_error(study):
+    def all_fail(images: Images, embedders, grid):
+        yield from serial.compute(images, [_without_first(Raising())], grid)
+
+    with pytest.raises(StorageError, match="no embedding could be made: .*no such luck"):
+        evaluate_run(study, options=PCA, compute=all_fail)
+    assert not study.evaluations_file.exists()
+
+
+def _without_first(embedder):
+    class Failing(type(embedder)):
+        def embeddings(self, images, device):
+            events = super().embeddings(images, device)
+            next(events)
+            yield from events
+
+    return Failing()
+
+
+def test_another_dataset_than_the_one_searched_is_refused(study):
+    record = study.read_study()
+    record["dataset"]["fingerprint"] = "other"
+    study.study_file.write_text(json.dumps(record))
+    with pytest.raises(
+        UserError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
+    ):
+        evaluate_run(study, options=PCA, compute=serial.compute)
+
+
+@pytest.mark.figures
+def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp_path):
+    checkpoint = shutil.copytree(study.checkpoint_dir("0000-fc-4d"), tmp_path / "mine")
+    output = RunDirectory(tmp_path / "output")
+    options = Options(methods=["pca", "vae"], dims=[2])
+    evaluate_checkpoints([checkpoint], few_digits, output, options=options, compute=serial.compute)
+    table = read_table(output.evaluations_file).to_pandas()
+    assert set(table["trial_id"].dropna()) == {"mine"}
+    assert output.report_file.exists()
+    assert (output.figures_dir / "reconstructions.png").exists()
+
+
+def test_of_several_bare_checkpoints_the_best_on_validation_comes_first(study, few_digits, tmp_path):
+    for trial_id, value in ((BEST, 0.4), (SECOND, 0.6)):
+        loaded = load_model(study.checkpoint_dir(trial_id))
+        save_model(
+            tmp_path / "all" / trial_id,
+            loaded.model,
+            loaded.config,
+            epoch=1,
+            metrics={"val_knn_accuracy": value},
+        )
+    output = RunDirectory(tmp_path / "output")
+    paths = [tmp_path / "all" / BEST, tmp_path / "all" / SECOND]
+    evaluate_checkpoints(paths, few_digits, output, options=Options(methods=["vae"]), compute=serial.compute)
+    assert output.read_evaluation()["finalists"] == [SECOND, BEST]
+    assert Results.read(output).winner_row.key.trial_id == SECOND
+
+
+def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
+    one, other = (tmp_path / folder / "same" for folder in ("a", "b"))
+    for path in (one, other):
+        shutil.copytree(study.checkpoint_dir(BEST), path)
+    with pytest.raises(UserError, match="two of the VAEs have the same name, vae-same"):
+        evaluate_checkpoints([one, other], few_digits, RunDirectory(tmp_path / "o"), compute=serial.compute)
+
+
+def test_one_evaluation_at_a_time_works_on_a_run(study):
+    def second(images, embedders, grid):
+        with pytest.raises(UserError, match="another evaluation of .* is under way; wait for it"):
+            evaluate_run(study, options=PCA, compute=serial.compute)
+        yield from serial.compute(images, embedders, grid)
+
+    evaluate_run(study, options=PCA, compute=second)
+    evaluate_run(study, options=PCA, compute=serial.compute)
+
+
+@pytest.mark.figures
+def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, unlabelled, tmp_path):
+    output = RunDirectory(tmp_path / "output")
+    evaluate_checkpoints(
+        [study.checkpoint_dir("0000-fc-4d")], unlabelled, output,
+        options=Options(methods=["pca", "vae"]), compute=serial.compute,
+    )  # fmt: skip
+    assert output.read_evaluation()["gaps"] == ["KNN accuracy: the dataset has no labels"]
+    metrics = set(read_table(output.evaluations_file)["metric"].to_pylist())
+    assert metrics == {"trustworthiness", "continuity", "neighborhood_recall"}
+    assert (output.figures_dir / "latent_spaces.png").exists()
+    assert "the dataset has no labels" in output.report_file.read_text()
+
+
+def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(study):
+    console = Console(record=True, force_terminal=False, width=80)
+    evaluate_run(study, options=PCA, compute=serial.compute, console=console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "evaluating: 8 steps"
+    assert lines[1].startswith("8/8 pca 2-d done")
+
+
+def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once):
+    table = read_table(reseeded_once.evaluations_file).to_pandas(integer_object_nulls=True)
+    vaes = table[table["method"] == "vae"]
+    assert set(zip(vaes["trial_id"], vaes["training_seed"], strict=True)) == {
+        *((BEST, seed) for seed in (0, 1, 2)),
+        *((SECOND, seed) for seed in (0, 1, 2, 3)),
+    }
+    assert table[table["method"] != "vae"]["training_seed"].isna().all()
+    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {N_CELLS + len(STRUCTURE)}
+    values = vaes.groupby(["trial_id", "training_seed"])["value"].apply(tuple)
+    assert values.nunique() == len(values)  # each is another model
+    names = {path.parent.name for path in (reseeded_once.embeddings_dir / "dim=10").rglob("*.parquet")}
+    assert names == {f"name=vae-{BEST}-seed{seed}" for seed in (0, 1, 2)}
+
+
+def test_the_record_has_the_finalists_in_the_order_of_their_fresh_seeds(reseeded_once):
+    record = reseeded_once.read_evaluation()
+    assert record["finalists"] == [SECOND, BEST]
+    assert record["training_seeds"] == {BEST: 0, SECOND: 0}
+
+
+def test_a_fresh_seed_whose_checkpoint_is_lost_is_a_gap(reseeded):
+    shutil.rmtree(reseeded.seed_checkpoint_dir(SECOND, 2))
+    evaluate_run(reseeded, finalists=1, options=Options(methods=["vae"]), compute=serial.compute)
+    assert any(gap.startswith(f"vae-{BEST}-seed") for gap in reseeded.read_evaluation()["gaps"]) is False
+    evaluate_run(reseeded, finalists=2, options=Options(methods=["vae"]), compute=serial.compute)
+    assert any(gap.startswith(f"vae-{SECOND}-seed2 4-d: ") for gap in reseeded.read_evaluation()["gaps"])
+
+
+def test_an_ensemble_and_its_members_go_through_to_the_report(study):
+    options = Options(methods=["pca", "vae", "ensemble"], dims=[2])
+    evaluate_run(study, finalists=3, options=options, compute=serial.compute)
+    members = "0001-conv-10d+0000-fc-4d+0004-fc-2d"
+    results = Results.read(study)
+    key = EmbeddingKey("ensemble", 16, members)
+    assert results.keys[-1] == key
+    assert embedding_file(study.embeddings_dir, key).exists()
+    assert results.winner_row.key.trial_id == BEST
+    assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae"] * 3
+    assert study.report_file.read_text().count("ensemble of 3 VAEs") == 4  # a tile, and a row in three tables
+
+
+def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):
+    options = Options(methods=["ensemble"])
+    evaluate_run(study, finalists=2, options=options, compute=serial.compute)
+    results = Results.read(study)
+    assert [str(key) for key in results.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
+    assert results.winner_row is None
+    assert "It was not scored on the test set." in study.report_file.read_text()
+
+
+def test_what_is_made_of_the_best_vae_is_not_taken_for_it(reseeded):
+    rows = read_table(reseeded.evaluations_file).to_pylist()
+    umap = [row | {"method": "vae_umap", "dim": 2, "value": 1.0} for row in rows if row["trial_id"] == SECOND]
+    write_table(rows + umap, EVALUATIONS, reseeded.evaluations_file)
+    results = Results.read(reseeded)
+    assert results.winner_row.key == EmbeddingKey("vae", 4, SECOND, 0)
+    assert {key.method for key in results.replicas(SECOND)} == {"vae"}
+    assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae", "vae"]
+
+
+def test_a_conditional_vae_is_named_and_told_no_label_of_the_images(study):
+    trial_id = BEST
+    saved = read_config(study.checkpoint_dir(trial_id))
+    config = Config.from_params(saved.config.to_params() | {"conditional": True})
+    model = build_model(config.model, saved.image_shape, seed=1, n_classes=10)
+    save_model(study.checkpoint_dir(trial_id), model, config)
+    options = Options(methods=["vae"])
+    evaluate_run(study, finalists=2, options=options, compute=serial.compute)
+    assert study.read_evaluation()["trained_with_labels"] == [trial_id]
+    sentence = Results.read(study).labels_sentence
+    assert sentence is not None
+    assert sentence.startswith(f"trained with labels (conditional): {trial_id};")
+    assert "Labels were used" in study.report_file.read_text()
+    stored = read_embedding(study.embeddings_dir, EmbeddingKey("vae", 10, trial_id, config.training.seed))
+    images = load_dataset("digits").test.images
+    np.testing.assert_allclose(stored.test, embed(model.eval(), images).numpy(), atol=1e-5)

@@ -1,0 +1,90 @@
+"""The Optuna study on disk: a half-written line, a dead writer's lock, a larger budget."""
+
+import optuna
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from tests.tune.conftest import KNN, open_journal
+from tune.algorithms import journal
+from tune.algorithms.outcome import Outcome
+from vae.errors import StorageError
+
+COMPLETE, PRUNED, FAIL, WAITING = (
+    optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "WAITING")
+)
+SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return journal.create_study(tmp_path / "optuna.journal", tmp_path.name, [KNN], max_epochs=4)
+
+
+def run(study, outcome, *values):
+    trial = study.ask(SPACE)
+    trial.set_user_attr("trial_id", f"{trial.number:04d}")
+    for epoch, value in enumerate(values, start=1):
+        journal.record_epoch(study, trial._trial_id, epoch, [value])
+    journal.tell(study, trial._trial_id, outcome, [KNN])
+    return trial.number
+
+
+def test_a_line_that_was_half_written_is_cut_off(study, tmp_path):
+    run(study, Outcome("completed"), 0.1, 0.2, 0.3, 0.4)
+    file = tmp_path / "optuna.journal"
+    with file.open("ab") as journal_file:
+        journal_file.write(b'{"op_code":4,"worker')
+    again = journal.open_study(file, tmp_path.name)
+    run(again, Outcome("stopped_early", "rung"), 0.1)
+    assert [trial.state for trial in open_journal(tmp_path).trials] == [COMPLETE, PRUNED]
+
+
+def test_the_lock_of_a_writer_that_died_holds_nobody_up(study, tmp_path):
+    file = tmp_path / "optuna.journal"
+    assert JournalFileBackend(str(file))._lock.acquire()  # and never released
+    run(journal.open_study(file, tmp_path.name), Outcome("completed"), 0.5)
+    assert open_journal(tmp_path).trials[0].state == COMPLETE
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no journal\n"])
+def test_a_journal_that_cannot_be_read_is_one_clear_error(tmp_path, content):
+    file = tmp_path / "optuna.journal"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(StorageError, match=r"cannot read .*optuna\.journal"):
+        journal.open_study(file, "run")
+
+
+def test_a_larger_budget_reopens_what_was_complete_and_what_is_promising(study, tmp_path):
+    done = run(study, Outcome("completed"), 0.1, 0.2, 0.3, 0.4)
+    promising, weak = (run(study, Outcome("stopped_early", "rung"), value) for value in (0.3, 0.1))
+    diverged = run(study, Outcome("failed", "nan"), 0.2)
+    before = study.get_trials()
+    raised = journal.raise_budget(
+        tmp_path / "optuna.journal", study, 9, lambda trial: trial.number == promising
+    )
+    assert journal.budget(raised) == 9
+    after = open_journal(tmp_path).trials
+    states = {done: WAITING, promising: WAITING, weak: PRUNED, diverged: FAIL}
+    assert {trial.number: trial.state for trial in after} == states
+    for old, new in zip(before, after, strict=True):
+        assert (new.number, new.params, new.intermediate_values) == (
+            old.number,
+            old.params,
+            old.intermediate_values,
+        )
+        assert journal.announced(new) == (None if new.state == WAITING else journal.announced(old))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["optuna.journal"]
+
+
+def test_the_first_report_of_an_epoch_stays(study, tmp_path, recwarn):
+    trial = study.ask(SPACE)
+    for value in (0.1, 0.2):
+        journal.record_epoch(study, trial._trial_id, 1, [value])
+    assert journal.curve(open_journal(tmp_path).trials[0]) == {1: (0.1,)}
+    assert not recwarn.list
+
+
+def test_a_completed_trial_without_a_value_is_a_bug_that_is_named(study):
+    with pytest.raises(ValueError, match="ran its full budget without one finite val_knn_accuracy"):
+        run(study, Outcome("completed"))

@@ -1,0 +1,60 @@
+"""Which objective a search accepts."""
+
+import math
+
+import pytest
+
+from tune.algorithms.objective import Objective, choose_objective
+from vae.errors import UserError
+
+
+@pytest.mark.parametrize(("labelled", "expected"), [(True, "val_knn_accuracy"), (False, "val_ssim")])
+def test_the_default_depends_on_the_labels(labelled, expected):
+    assert choose_objective(None, labelled=labelled, searched=set()).name == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("val_knn_accuracy", "max"),
+        ("val_ssim", "max"),
+        ("val_psnr", "max"),
+        ("val_mse", "min"),
+        ("val_loss", "min"),
+    ],
+)
+def test_each_objective_knows_its_direction(name, mode):
+    assert choose_objective(name, labelled=True, searched={"learning_rate"}) == Objective(name, mode)
+
+
+@pytest.mark.parametrize("scale", ["reconstruction_loss", "kl_weight", "image_weight", "ssim_window"])
+def test_val_loss_is_refused_where_its_scale_is_searched(scale):
+    with pytest.raises(
+        UserError, match=f"while {scale} change.*only pick|while {scale} change.*pick a scale"
+    ):
+        choose_objective("val_loss", labelled=True, searched={scale, "learning_rate"})
+
+
+def test_knn_accuracy_is_refused_without_labels():
+    with pytest.raises(UserError, match="needs labels.*val_ssim"):
+        choose_objective("val_knn_accuracy", labelled=False, searched=set())
+
+
+def test_a_misspelt_objective_gets_a_suggestion():
+    with pytest.raises(UserError, match="did you mean 'val_knn_accuracy'"):
+        choose_objective("val_knn_acuracy", labelled=True, searched=set())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_value_that_is_not_finite_is_never_better(mode, value):
+    objective = Objective("val_mse", mode)
+    assert not objective.better(value, None)
+    assert not objective.better(value, 0.5)
+
+
+def test_better_follows_the_mode():
+    assert Objective("x", "max").better(2.0, 1.0)
+    assert not Objective("x", "max").better(1.0, 1.0)
+    assert Objective("x", "min").better(1.0, 2.0)
+    assert Objective("x", "min").better(1.0, None)

@@ -1,0 +1,238 @@
+"""What Optuna is told about every fate of a trial, with the real Optuna and its journal."""
+
+import math
+
+import optuna
+import pytest
+
+from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
+from tune.algorithms import journal
+from tune.algorithms.objective import Objective
+from tune.algorithms.outcome import Outcome
+from tune.algorithms.samplers import trial_seed
+from tune.algorithms.searcher import OptunaSearcher, Unfinished, trial_name
+from tune.space.file import parse_space
+
+COMPLETE, PRUNED, FAIL, RUNNING, WAITING = (
+    optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+)
+MAX_EPOCHS = 4
+
+
+def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, seed=0, unfinished=()):
+    objectives, space = objectives or (KNN,), space or parse_space(SMALL_SPACE)
+    file = run / "optuna.journal"
+    if file.exists():
+        study = journal.open_study(file, run.name)
+    else:
+        start = space.start_points()[:n_trials]
+        study = journal.create_study(file, run.name, objectives, max_epochs=MAX_EPOCHS, start=start)
+    return OptunaSearcher(
+        study,
+        space,
+        objectives,
+        sampler=sampler,
+        max_epochs=MAX_EPOCHS,
+        seed=seed,
+        unfinished=unfinished,
+    )
+
+
+@pytest.fixture
+def searcher(tmp_path):
+    return make_searcher(tmp_path)
+
+
+def told(tmp_path, number=0):
+    return open_journal(tmp_path).trials[number]
+
+
+def result(epoch, value, **more):
+    return {"epoch": epoch, KNN.name: value, **more}
+
+
+def test_a_full_budget_is_told_complete_with_the_best_epoch(searcher, tmp_path):
+    searcher.suggest("ray-a")
+    for epoch, value in [(1, 0.5), (2, 0.9), (3, 0.7)]:
+        searcher.on_trial_result("ray-a", result(epoch, value))
+    searcher.on_trial_complete("ray-a", result(4, 0.8))  # Tune reports the last epoch here only
+    trial = told(tmp_path)
+    assert (trial.state, trial.values) == (COMPLETE, [0.9])
+    assert trial.intermediate_values == {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.8}
+
+
+def test_the_best_epoch_of_a_minimised_objective_is_the_smallest(tmp_path):
+    searcher = make_searcher(tmp_path, Objective("val_mse", "min"))
+    searcher.suggest("ray-a")
+    searcher.on_trial_result("ray-a", {"epoch": 1, "val_mse": 0.2})
+    searcher.on_trial_complete("ray-a", {"epoch": 4, "val_mse": 0.3})
+    assert told(tmp_path).values == [0.2]
+    assert open_journal(tmp_path).direction == optuna.study.StudyDirection.MINIMIZE
+
+
+def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(searcher, tmp_path):
+    searcher.suggest("ray-a")
+    searcher.cutoff_of = {told(tmp_path).user_attrs["trial_id"]: (2, 0.45)}.get
+    searcher.on_trial_result("ray-a", result(1, 0.5))
+    searcher.on_trial_complete("ray-a", result(2, 0.4))
+    trial = told(tmp_path)
+    assert (trial.state, trial.intermediate_values) == (PRUNED, {1: 0.5, 2: 0.4})
+    assert (trial.user_attrs["stop_reason"], trial.user_attrs["cutoff"]) == ("rung", [2, 0.45])
+
+
+@pytest.mark.parametrize("reason", ["nan", "oom"])
+def test_a_diverged_trial_is_told_fail_and_its_nan_stays_outside(searcher, tmp_path, reason):
+    searcher.suggest("ray-a")
+    searcher.on_trial_result("ray-a", result(1, 0.5))
+    searcher.on_trial_complete("ray-a", result(2, math.nan, stop_reason=reason))
+    trial = told(tmp_path)
+    assert (trial.state, trial.intermediate_values) == (FAIL, {1: 0.5})
+    assert trial.user_attrs["stop_reason"] == reason
+
+
+def test_divergence_in_the_last_epoch_is_no_completion(searcher, tmp_path):
+    searcher.suggest("ray-a")
+    searcher.on_trial_result("ray-a", result(3, 0.5))
+    searcher.on_trial_complete("ray-a", result(MAX_EPOCHS, math.nan, stop_reason="nan"))
+    assert told(tmp_path).state == FAIL
+
+
+@pytest.mark.parametrize("reason", ["error", "oom"])
+def test_an_error_is_told_fail_with_the_reason_that_the_recorder_finds(searcher, tmp_path, reason):
+    searcher.suggest("ray-a")
+    searcher.on_trial_complete("ray-a", error=True)
+    searcher.settle("ray-a", Outcome("failed", reason))
+    assert (told(tmp_path).state, told(tmp_path).user_attrs["stop_reason"]) == (FAIL, reason)
+
+
+def test_what_the_end_of_the_search_takes_waits_to_be_continued(tmp_path):
+    space = parse_space(SMALL_SPACE | {"start": [{"latent_dim": 4}] * 4})
+    searcher = make_searcher(tmp_path, space=space)
+    for trial_id in "abc":
+        searcher.suggest(trial_id)
+    searcher.on_trial_complete("a", result(MAX_EPOCHS, 0.5))
+    searcher.on_trial_result("b", result(1, 0.5))
+    searcher.close()
+    trials = open_journal(tmp_path).trials
+    assert [trial.state for trial in trials] == [COMPLETE, WAITING, WAITING, WAITING]
+    assert [trial.number for trial in journal.begun(open_journal(tmp_path))] == [0, 1, 2]
+    assert trials[1].intermediate_values == {1: 0.5}
+
+
+def test_a_configuration_that_ran_out_of_memory_is_not_proposed_again(tmp_path, caplog):
+    space = parse_space({"architecture": "fc", "latent_dim": {"choice": [4, 8]}})
+    searcher = make_searcher(tmp_path, space=space)
+    dims = []
+    for number in range(6):
+        config = searcher.suggest(str(number))
+        dims.append(config["params"]["latent_dim"])
+        end = result(0, math.nan, stop_reason="oom") if dims[-1] == 8 else result(MAX_EPOCHS, 0.5)
+        searcher.on_trial_complete(str(number), end)
+    assert dims.count(8) == 1
+    searcher.suggest("last")
+    searcher.on_trial_complete("last", result(0, math.nan, stop_reason="oom"))
+    assert searcher.suggest("none") == "FINISHED"
+    assert "ran out of memory" in caplog.text
+    assert not [trial for trial in open_journal(tmp_path).trials if trial.state == RUNNING]
+
+
+def test_several_objectives_are_told_as_they_were_at_the_best_epoch_of_the_first(tmp_path):
+    searcher = make_searcher(tmp_path, KNN, Objective("val_mse", "min"), sampler="tpe")
+    for number in range(12):
+        searcher.suggest(str(number))
+        searcher.on_trial_result(str(number), result(1, 0.9, val_mse=0.3))
+        searcher.on_trial_complete(str(number), result(4 if number % 2 else 2, 0.8, val_mse=0.1))
+    trials = open_journal(tmp_path).trials
+    assert [trial.state for trial in trials] == [PRUNED, COMPLETE] * 6
+    assert trials[1].values == [0.9, 0.3]
+    assert journal.curve(trials[0]) == {1: (0.9, 0.3), 2: (0.8, 0.1)}
+
+
+def test_an_epoch_that_a_restored_trial_repeats_is_told_once(searcher, tmp_path, recwarn):
+    searcher.suggest("ray-a")
+    for epoch in (1, 2, 2, 3):
+        searcher.on_trial_result("ray-a", result(epoch, epoch / 10))
+    assert told(tmp_path).intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert not recwarn.list
+
+
+def test_numbers_names_and_seeds_belong_together(searcher, tmp_path):
+    configs = [searcher.suggest(f"ray-{i}") for i in range(3)]
+    for number, config in enumerate(configs):
+        params, trial = config["params"], told(tmp_path, number)
+        assert config["number"] == trial.number == number
+        assert config["trial_id"] == f"000{number}-{params['architecture']}-{params['latent_dim']}d"
+        assert trial.user_attrs == {"trial_id": config["trial_id"]}
+        assert config["resume_from"] is None
+        assert trial.params.items() <= params.items()
+        assert params["max_epochs"] == MAX_EPOCHS
+        assert params["seed"] == trial_seed(0, number)
+    assert len({config["params"]["seed"] for config in configs}) == 3
+
+
+def test_a_name_tells_what_is_known():
+    assert trial_name(7, {"architecture": "conv", "latent_dim": 32}) == "0007-conv-32d"
+    assert trial_name(12345, {}) == "12345"
+
+
+def test_starting_points_come_first_but_no_more_than_there_are_trials(tmp_path):
+    points = [{"latent_dim": 8, "learning_rate": rate} for rate in (0.002, 0.003, 0.004)]
+    searcher = make_searcher(tmp_path, space=parse_space(SMALL_SPACE | {"start": points}), n_trials=2)
+    rates = [searcher.suggest(str(i))["params"]["learning_rate"] for i in range(3)]
+    assert rates[:2] == [0.002, 0.003]
+    assert rates[2] not in (0.002, 0.003, 0.004)
+
+
+def test_a_sequential_search_is_repeated_by_its_seed(tmp_path):
+    def search(name, seed):
+        (tmp_path / name).mkdir()
+        searcher, drawn = make_searcher(tmp_path / name, sampler="tpe", seed=seed), []
+        for i in range(14):
+            config = searcher.suggest(str(i))
+            drawn.append(config["params"])
+            searcher.on_trial_complete(str(i), result(MAX_EPOCHS, config["params"]["learning_rate"]))
+        return drawn
+
+    first = search("a", 1)
+    assert search("b", 1) == first
+    assert search("c", 2) != first
+
+
+def test_tpe_learns_from_what_it_is_told(tmp_path):
+    searcher = make_searcher(tmp_path, sampler="tpe")
+    for i in range(40):  # the best learning rate is at the upper end
+        config = searcher.suggest(str(i))
+        searcher.on_trial_complete(str(i), result(MAX_EPOCHS, config["params"]["learning_rate"]))
+    rates = [trial.params["learning_rate"] for trial in open_journal(tmp_path).trials]
+    assert sum(rate > 0.005 for rate in rates[20:]) > sum(rate > 0.005 for rate in rates[:8]) * 20 / 8
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_was_interrupted_proposes_what_it_would_have_proposed(tmp_path, sampler):
+    def search(name, interrupted_after):
+        (tmp_path / name).mkdir()
+        searcher, drawn = make_searcher(tmp_path / name, sampler=sampler), []
+        for i in range(14):
+            if i == interrupted_after:
+                searcher = make_searcher(tmp_path / name, sampler=sampler)
+            drawn.append(searcher.suggest(str(i))["params"])
+            searcher.on_trial_complete(str(i), result(MAX_EPOCHS, drawn[-1]["learning_rate"]))
+        return drawn
+
+    assert search("broken", 11) == search("whole", None)
+
+
+def test_trials_that_an_earlier_driver_left_come_first_and_keep_their_numbers(searcher, tmp_path):
+    config = searcher.suggest("old")
+    searcher.on_trial_result("old", result(1, 0.7))
+    searcher.close()
+    (left,) = journal.begun(open_journal(tmp_path))
+    unfinished = Unfinished(
+        0, config["trial_id"], left._trial_id, config["params"], str(tmp_path / "checkpoint")
+    )
+    again = make_searcher(tmp_path, unfinished=[unfinished])
+    journal.set_running(again.study, left)
+    assert again.suggest("new") == config | {"resume_from": str(str(tmp_path / "checkpoint"))}
+    again.on_trial_complete("new", result(MAX_EPOCHS, 0.6))
+    (trial,) = open_journal(tmp_path).trials
+    assert (trial.state, trial.values, trial.intermediate_values) == (COMPLETE, [0.7], {1: 0.7, 4: 0.6})

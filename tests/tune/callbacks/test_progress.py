@@ -1,0 +1,93 @@
+"""The live view: its estimates by hand, and what it shows."""
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+
+from tests.tune.conftest import KNN, FakeTrial
+from tune.callbacks.progress import Pace, Progress, trial_table
+from tune.callbacks.recorder import Recorder
+from tune.storage.run_directory import RunDirectory
+
+
+def row(status, epochs):
+    return {"status": status, "epochs": epochs}
+
+
+def test_the_time_left_is_that_of_the_epochs_to_come():
+    # 2 ended after 3 epochs on average, 1 runs at epoch 2, 2 are to come: 1 + 2 * 3 epochs at 8 in 40 s.
+    rows = [row("completed", 4), row("stopped_early", 2), row("running", 2)]
+    pace = Pace.of(rows, n_trials=5, max_epochs=4, elapsed_s=40.0)
+    assert pace.epochs_per_s == pytest.approx(0.2)
+    assert pace.left_s == pytest.approx(35.0)
+
+
+def test_until_a_trial_has_ended_all_are_taken_to_run_in_full():
+    pace = Pace.of([row("running", 1), row("running", 1)], n_trials=4, max_epochs=4, elapsed_s=2.0)
+    assert pace.left_s == pytest.approx(3 + 3 + 4 + 4)
+
+
+def test_nothing_is_promised_before_the_first_epoch():
+    pace = Pace.of([row("pending", 0), row("running", 0)], n_trials=4, max_epochs=4, elapsed_s=9.0)
+    assert pace.left_s is None
+    assert str(pace) == "0 epochs/s · 0:09"
+
+
+def test_hours_are_shown_as_hours():
+    assert str(Pace(3725.0, 1.0, 61.0)) == "1 epochs/s · 1:02:05 · about 1:01 left"
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    recorder = Recorder(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    for number, value in enumerate([0.7, 0.9]):
+        params = {"architecture": "fc", "latent_dim": 4, "seed": 0}
+        trial = FakeTrial(
+            f"ray-{number}", {"trial_id": f"000{number}-fc-4d", "number": number, "params": params}
+        )
+        recorder.on_trial_start(0, [trial], trial)
+        trial.last_result = {"epoch": 1, "train_loss": 1.0, "val_knn_accuracy": value, "epoch_seconds": 1.0}
+        recorder.on_trial_result(0, [trial], trial, trial.last_result)
+    recorder.on_trial_complete(0, [trial], trial)
+    return recorder
+
+
+def test_without_a_terminal_there_is_a_line_every_few_seconds(recorder):
+    out, now = io.StringIO(), [0.0]
+    progress = Progress(recorder, n_trials=5, console=Console(file=out, soft_wrap=True), clock=lambda: now[0])
+    with progress:
+        for now[0] in (1.0, 4.9, 5.0, 6.0, 10.0):
+            progress.on_step_end(0, [])
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3  # at 5 s, at 10 s, at the end
+    assert lines[0].startswith(
+        "1/5 trials (1 stopped early, 1 running, 3 pending) · 0.4 epochs/s · 0:05 · about"
+    )
+    assert lines[0].endswith("best 0.9000 0001-fc-4d")
+
+
+def test_a_terminal_shows_the_running_trials_and_the_best(recorder):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=150, legacy_windows=False)
+    handlers = logging.getLogger().handlers[:]
+    with Progress(recorder, n_trials=5, console=console) as progress:
+        progress._live.update(progress._view(), refresh=True)
+        assert logging.getLogger().handlers != handlers
+    assert logging.getLogger().handlers == handlers
+    text = out.getvalue()
+    assert "0000-fc-4d" in text
+    assert "★" in text
+    assert "1/5 trials" in text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(150, True), (80, False)])
+def test_a_narrow_table_leaves_hyperparameters_out_rather_than_names(recorder, width, shown):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(trial_table(recorder.trials.values(), KNN, max_epochs=3, best=recorder.best(), width=width))
+    text = console.file.getvalue()
+    assert ("learning_rate" in text) == shown
+    assert "0001-fc-4d" in text
+    assert "val_knn_accuracy" in text
+    assert "…" not in text

@@ -1,0 +1,128 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.s3_server import NO_SUCH_BUCKET
+from tune.storage import lease
+from tune.storage.lease import is_claimed
+from tune.storage.lock import exclusive
+from tune.storage.run_directory import RunDirectory
+from vae.errors import StorageError, UserError
+
+ROOT = Path(__file__).parents[3]
+HOLD = """
+import sys, time
+from tune.storage.lock import exclusive
+from tune.storage.run_directory import RunDirectory
+run = RunDirectory.at(sys.argv[1])
+with exclusive(run, run.lock_file, lambda: "busy"):
+    print(run.path, flush=True)
+    time.sleep(60)
+"""
+
+
+def holding(run: RunDirectory):
+    return exclusive(run, run.lock_file, lambda: "somebody is at work")
+
+
+def claims(uri: str) -> list[str]:
+    run = RunDirectory.at(uri)
+    assert run.remote is not None
+    return [info.base_name for info in run.remote.list(run.path / ".claims")]
+
+
+@pytest.fixture
+def uri(s3, tmp_path):
+    return s3.uri(f"{tmp_path.name}/run")
+
+
+def test_the_second_is_refused_and_the_first_keeps_its_claim(uri):
+    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
+    with holding(first):
+        with (
+            pytest.raises(UserError, match="somebody is at work .*last sign of life is . s old; after 45 s"),
+            holding(second),
+        ):
+            pass
+        assert len(claims(uri)) == 1
+        assert is_claimed(second.remote, second.lock_file)
+    assert claims(uri) == []
+    assert not is_claimed(second.remote, second.lock_file)
+    with holding(second):
+        pass
+
+
+def test_a_search_and_an_evaluation_do_not_exclude_each_other(uri):
+    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
+    with holding(first), exclusive(second, second.evaluation_lock_file, lambda: "evaluated"):
+        assert len(claims(uri)) == 2
+
+
+def killed(uri: str) -> Path:
+    """Return where a process has worked that was killed while it held its claim."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, uri], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    directory = Path(process.stdout.readline().strip())
+    with pytest.raises(UserError), holding(RunDirectory.at(uri)):
+        pass
+    process.kill()
+    process.communicate()
+    return directory
+
+
+def test_on_the_same_machine_a_dead_holder_is_recognised_at_once(uri):
+    killed(uri)
+    assert len(claims(uri)) == 1
+    with holding(RunDirectory.at(uri)):
+        assert len(claims(uri)) == 1
+    assert claims(uri) == []
+
+
+def test_elsewhere_a_dead_holder_is_recognised_by_its_silence(uri, monkeypatch):
+    killed(uri).joinpath(".lock").unlink()  # this is now another machine
+    with pytest.raises(UserError, match="somebody is at work"), holding(RunDirectory.at(uri)):
+        pass
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.0)
+    time.sleep(2.1)
+    with holding(RunDirectory.at(uri)):
+        assert len(claims(uri)) == 1
+
+
+def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_S", 0.2)
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.5)
+    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
+    assert first.remote is not None
+    with holding(first):
+        time.sleep(2.5)
+        with pytest.raises(UserError, match="somebody is at work"), holding(second):
+            pass
+        assert not first.remote.taken_over
+        first.remote.delete(first.path / ".claims")
+        deadline = time.monotonic() + 30
+        while not first.remote.taken_over and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(StorageError, match="another process has taken over"):
+            first.push()
+
+
+def test_a_bucket_that_is_gone_for_a_moment_has_not_been_taken_over(s3, uri, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_S", 0.2)
+    run = RunDirectory.at(uri)
+    assert run.remote is not None
+    with holding(run):
+        s3.fault = lambda method, path, query: NO_SUCH_BUCKET
+        time.sleep(1)
+        s3.serve()
+        time.sleep(0.5)
+        assert not run.remote.taken_over
+
+
+def test_where_nothing_can_be_written_there_is_no_claim(s3, uri):
+    run = RunDirectory.at(uri)
+    s3.fault = lambda method, path, query: ("403 Forbidden", "AccessDenied") if method == "PUT" else None
+    with pytest.raises(StorageError, match="cannot write .*ACCESS_DENIED"), holding(run):
+        pass

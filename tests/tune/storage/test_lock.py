@@ -1,0 +1,71 @@
+"""One driver at a time, and no lock that outlives its holder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tune.storage.lock import driver_lock, is_held
+from tune.storage.run_directory import RunDirectory
+from vae.errors import StorageError, UserError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tune.storage.run_directory import RunDirectory
+from tune.storage.lock import driver_lock
+with driver_lock(RunDirectory(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    session = {"pid": 4711, "host": "node-a", "started_at": "2026-01-02T03:04:05+00:00"}
+    (tmp_path / "study.json").write_text(json.dumps({"sessions": [session]}))
+    return RunDirectory(tmp_path)
+
+
+@pytest.fixture
+def holder(run):
+    source = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.path)], cwd=source, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_driver_is_refused_and_told_who_is_at_work(run, holder):
+    with (
+        pytest.raises(UserError, match="process 4711 on node-a, since 2026-01-02T03:04:05"),
+        driver_lock(run),
+    ):
+        pass
+    assert is_held(run)
+
+
+def test_the_lock_of_a_killed_driver_is_free(run, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    deadline = time.monotonic() + 5
+    while is_held(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with driver_lock(run):
+        assert is_held(run)
+    assert not is_held(run)
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_storage(tmp_path):
+    (tmp_path / "file").touch()
+    run = RunDirectory(tmp_path / "file" / "run")
+    with pytest.raises(StorageError, match="cannot write"), driver_lock(run):
+        pass

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vae.errors import UserError
+from vae.metrics.neighbors import BACKENDS, choose_backend, find_neighbors
+
+
+def every_distance(reference, query):
+    """The definition: all differences, no shortcut."""
+    difference = query[:, None].astype(np.float64) - reference[None].astype(np.float64)
+    return np.sqrt((difference**2).sum(-1)).astype(np.float32)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dim", [1, 2, 6, 7, 30])
+def test_neighbours_are_those_of_the_definition(backend, dim):
+    generator = np.random.default_rng(dim)
+    reference = generator.normal(size=(300, dim)).astype(np.float32)
+    query = generator.normal(size=(40, dim)).astype(np.float32)
+    distance = every_distance(reference, query)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :12]
+    found = find_neighbors(reference, query, 12, backend=backend)
+    np.testing.assert_array_equal(found.index, order)
+    np.testing.assert_allclose(found.distance, np.take_along_axis(distance, order, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(deadline=None, max_examples=50)
+@given(data=st.data(), dim=st.integers(1, 8), n=st.integers(1, 40))
+def test_points_at_equal_distance_are_ordered_by_index(backend, data, dim, n):
+    corners = st.integers(-1, 1)  # so few places that nearly every distance is a tie
+    reference = data.draw(arrays(np.float32, (n, dim), elements=corners))
+    query = data.draw(arrays(np.float32, (3, dim), elements=corners))
+    k = data.draw(st.integers(1, n))
+    expected = np.argsort(every_distance(reference, query), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(find_neighbors(reference, query, k, backend=backend).index, expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_duplicate_far_from_the_origin_is_at_distance_zero(backend):
+    reference = (np.random.default_rng(0).normal(size=(50, 20)) + 1000).astype(np.float32)
+    found = find_neighbors(reference, reference[:5], 2, backend=backend)
+    np.testing.assert_array_equal(found.index[:, 0], np.arange(5))
+    np.testing.assert_array_equal(found.distance[:, 0], 0)
+    assert (found.distance[:, 1] > 1).all()
+
+
+def test_merging_the_neighbours_of_two_halves_gives_those_of_the_whole():
+    generator = np.random.default_rng(0)
+    reference = generator.integers(0, 3, size=(60, 4)).astype(np.float32)  # with ties
+    query = generator.integers(0, 3, size=(20, 4)).astype(np.float32)
+    whole = find_neighbors(reference, query, 7)
+    low, high = find_neighbors(reference[:25], query, 7), find_neighbors(reference[25:], query, 7)
+    merged = low.merge(type(high)(high.index + 25, high.distance), 7)
+    np.testing.assert_array_equal(merged.index, whole.index)
+    np.testing.assert_array_equal(merged.distance, whole.distance)
+
+
+def test_tensors_give_the_same_as_arrays():
+    points = np.random.default_rng(0).normal(size=(80, 9)).astype(np.float32)
+    of_arrays = find_neighbors(points[:60], points[60:], 5)
+    of_tensors = find_neighbors(torch.from_numpy(points[:60]), torch.from_numpy(points[60:]), 5)
+    np.testing.assert_array_equal(of_arrays.index, of_tensors.index)
+
+
+def test_data_in_main_memory_goes_to_scikit_learn():
+    assert choose_backend(np.zeros((1, 1))) == choose_backend(torch.zeros(1, 1)) == "scikit-learn"
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_a_number_of_neighbours_that_is_not_there_is_refused(k):
+    with pytest.raises(UserError, match=f"n_neighbors must be between 1 and the 5 references, got {k}"):
+        find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), k)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_points_that_are_not_finite_are_refused(bad):
+    with pytest.raises(UserError, match="the query points must be finite"):
+        find_neighbors(np.zeros((5, 2)), np.full((1, 2), bad), 1)
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(UserError, match="backend must be one of scikit-learn, torch, got 'faiss'"):
+        find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), 1, backend="faiss")

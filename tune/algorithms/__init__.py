@@ -1,0 +1,1 @@
+"""What to try next and which trials to stop: objective, samplers, stopping rules, the Optuna journal."""

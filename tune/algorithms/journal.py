@@ -1,0 +1,219 @@
+"""The Optuna study of a search in its journal file: what is told there, and how it is read back.
+
+Each proposal, each epoch's objective and each end is on disk before the search goes on, so the journal is the
+memory of a search: a killed one is continued from it. A trial that waits to be continued is WAITING.
+
+Of a study under a URI it is sent there before a trial starts, and with the tables; epochs that it lacks there
+come back from the trials' own checkpoints, see `tune.restore`.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tune.algorithms.objective import Objective
+from tune.algorithms.outcome import Outcome
+from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOPPED_EARLY
+from vae.atomic import replaced_file
+from vae.errors import StorageError
+
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+
+TRIAL_ID, STOP_REASON, CUTOFF, _CURVE, _MAX_EPOCHS = (
+    "trial_id",
+    "stop_reason",
+    "cutoff",
+    "curve",
+    "max_epochs",
+)
+
+Curve = dict[int, tuple[float, ...]]
+"""Epoch -> the value of each objective."""
+
+
+def create_study(
+    journal: Path,
+    name: str,
+    objectives: Sequence[Objective],
+    *,
+    max_epochs: int,
+    start: Iterable[Mapping[str, Any]] = (),
+) -> optuna.Study:
+    """Create the study of a search; ``start`` are proposed first. It opens in optuna-dashboard."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with replaced_file(journal) as temporary:
+        study = optuna.create_study(
+            storage=_storage(temporary),
+            study_name=name,
+            directions=[DIRECTIONS[objective.mode] for objective in objectives],
+        )
+        study.set_user_attr(_MAX_EPOCHS, max_epochs)
+        for point in start:
+            study.enqueue_trial(dict(point))
+    return open_study(journal, name)
+
+
+def open_study(journal: Path, name: str) -> optuna.Study:
+    """Open the study that another process has left, perhaps by dying; its own driver must be gone.
+
+    Raises
+    ------
+    StorageError
+        The journal is absent or damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if not journal.exists():
+        raise StorageError(f"cannot read {journal}: it does not exist")
+    _repair(journal)
+    try:
+        return optuna.load_study(
+            study_name=name,
+            storage=_storage(journal),
+            pruner=optuna.pruners.NopPruner(),  # our scheduler decides, in Ray
+        )
+    except (KeyError, ValueError) as error:
+        raise StorageError(f"cannot read {journal}: {error}") from error
+
+
+def begun(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were proposed, by number; starting points not yet reached are left out."""
+    trials = study.get_trials(deepcopy=False)
+    return [
+        trial
+        for trial in trials
+        if TRIAL_ID in trial.user_attrs or trial.state == TrialState.RUNNING  # killed before it had its name
+    ]
+
+
+def curve(trial: FrozenTrial) -> Curve:
+    """Return what a trial has reported."""
+    stored: dict[str, list[float]] = trial.user_attrs.get(_CURVE, {})
+    return {epoch: (value,) for epoch, value in trial.intermediate_values.items()} | {
+        int(epoch): tuple(values) for epoch, values in stored.items()
+    }
+
+
+def record_epoch(study: optuna.Study, trial_id: int, epoch: int, values: Sequence[float]) -> None:
+    """Store the objectives of one epoch of a trial, given by Optuna's own id; the first to come stays.
+
+    Optuna has intermediate values for a single objective only; several become an attribute.
+    """
+    storage = study._storage
+    trial = storage.get_trial(trial_id)
+    known = curve(trial)
+    if epoch in known:
+        return
+    if len(values) == 1:
+        storage.set_trial_intermediate_value(trial_id, epoch, float(values[0]))
+    else:
+        merged = {str(e): list(v) for e, v in (known | {epoch: tuple(values)}).items()}
+        storage.set_trial_user_attr(trial_id, _CURVE, merged)
+
+
+def announce_end(
+    study: optuna.Study, trial_id: int, outcome: Outcome, cutoff: tuple[int, float] | None = None
+) -> None:
+    """Say how a trial ends before its last value is stored, so that a kill in between changes nothing.
+
+    Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
+    """
+    if outcome.stop_reason == RUNG and cutoff is not None:
+        study._storage.set_trial_user_attr(trial_id, CUTOFF, cutoff)
+    study._storage.set_trial_user_attr(trial_id, STOP_REASON, outcome.stop_reason)
+
+
+def tell(study: optuna.Study, trial_id: int, outcome: Outcome, objectives: Sequence[Objective]) -> None:
+    """Tell how a trial ended: COMPLETE with its best epoch by the first objective, PRUNED, or FAIL."""
+    announce_end(study, trial_id, outcome)
+    trial = study._storage.get_trial(trial_id)
+    state = outcome.optuna_state
+    values = None
+    if state == TrialState.COMPLETE:
+        told = curve(trial)
+        if not told:
+            raise ValueError(
+                f"trial {trial.number} ran its full budget without one finite {objectives[0].name}"
+            )
+        best = max(sorted(told), key=lambda epoch: objectives[0].sign * told[epoch][0])
+        values = list(told[best])
+    study.tell(trial.number, values, state=state)
+
+
+def announced(trial: FrozenTrial) -> Outcome | None:
+    """Return how a trial ended or was about to, None if it had not."""
+    if STOP_REASON not in trial.user_attrs:
+        return None
+    reason = trial.user_attrs[STOP_REASON]
+    if reason is None:
+        return Outcome(COMPLETED)
+    return Outcome(STOPPED_EARLY if reason == RUNG else FAILED, reason)
+
+
+def set_waiting(study: optuna.Study, trial_id: int) -> None:
+    """Leave a trial to be continued: nothing runs any more, and nothing is decided."""
+    study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def set_running(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Take a trial up again."""
+    if trial.state != TrialState.RUNNING:
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+
+
+def budget(study: optuna.Study) -> int:
+    """Return the full budget in epochs for which the study's trials were told COMPLETE."""
+    return int(study.user_attrs[_MAX_EPOCHS])
+
+
+def raise_budget(
+    journal: Path,
+    study: optuna.Study,
+    max_epochs: int,
+    goes_on: Callable[[FrozenTrial], bool],
+) -> optuna.Study:
+    """Write the journal anew for a larger budget, in one step.
+
+    A trial that was COMPLETE is not any more: it waits to be continued, and so does each other one for which
+    ``goes_on`` holds. Optuna cannot reopen a trial, so all are copied, under the same numbers.
+    """
+    with replaced_file(journal) as temporary:
+        copy = optuna.create_study(
+            storage=_storage(temporary), study_name=study.study_name, directions=study.directions
+        )
+        for name, value in study.user_attrs.items():
+            copy.set_user_attr(name, value)
+        copy.set_user_attr(_MAX_EPOCHS, max_epochs)
+        for trial in study.get_trials():
+            if trial.state == TrialState.COMPLETE or (trial.state.is_finished() and goes_on(trial)):
+                attrs = trial.user_attrs
+                trial = optuna.trial.create_trial(
+                    state=TrialState.WAITING,
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    intermediate_values=trial.intermediate_values,
+                    user_attrs={n: v for n, v in attrs.items() if n not in (STOP_REASON, CUTOFF)},
+                )
+            copy.add_trial(trial)
+    return open_study(journal, study.study_name)
+
+
+def _storage(journal: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _repair(journal: Path) -> None:
+    """Cut off a last line that was half written, and take away the lock of a writer that died."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{journal}.lock")
+    content = journal.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with open(journal, "r+b") as file:
+            file.truncate(whole)

@@ -1,0 +1,63 @@
+"""How a trial stands or ended, in the words of the `trials` table; Optuna is told the same."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from tune.storage.trial_status import (
+    COMPLETED,
+    ERROR,
+    FAILED,
+    INTERRUPTED,
+    OUT_OF_MEMORY,
+    RUNG,
+    STOP_REASON,
+    STOPPED_EARLY,
+    TIME_ATTR,
+    TIME_BUDGET,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A final status and its reason (None: the full budget was trained)."""
+
+    status: str
+    stop_reason: str | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the trial itself had not ended: it can be continued."""
+        return self.stop_reason in (INTERRUPTED, TIME_BUDGET)
+
+    @property
+    def optuna_state(self) -> optuna.trial.TrialState:
+        """COMPLETE only at the full budget, PRUNED only where ASHA judged, else FAIL."""
+        if self.status == COMPLETED:
+            return optuna.trial.TrialState.COMPLETE
+        if self.stop_reason == RUNG:
+            return optuna.trial.TrialState.PRUNED
+        return optuna.trial.TrialState.FAIL
+
+
+def ended(last_result: Mapping[str, Any], max_epochs: int) -> Outcome:
+    """Return the outcome of a trial that ended without an exception."""
+    reason = last_result.get(STOP_REASON)
+    if reason is not None:
+        return Outcome(FAILED, reason)
+    if last_result.get(TIME_ATTR, 0) >= max_epochs:
+        return Outcome(COMPLETED)
+    return Outcome(STOPPED_EARLY, RUNG)
+
+
+def failed(error: Exception | None) -> Outcome:
+    """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
+    out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
+    return Outcome(FAILED, OUT_OF_MEMORY if out_of_memory else ERROR)
+
+
+def cut_short(reason: str) -> Outcome:
+    """Return the outcome of a trial that the end of the search took: interrupted or time_budget."""
+    return Outcome(STOPPED_EARLY, reason)

@@ -1,0 +1,69 @@
+"""Optuna's samplers by name, made anew for each proposal from a seed of its own.
+
+So the proposal of a trial is a function of the study's seed, the trial's number and what Optuna has been
+told: a search that was killed and resumed proposes what it would have proposed, with nothing stored for it.
+"""
+
+import warnings
+
+import numpy as np
+import optuna
+
+from tune.algorithms.safe_cmaes import CmaEsSampler
+from vae.errors import UserError
+
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
+SINGLE_OBJECTIVE_ONLY = ("cmaes",)
+
+# TPE needs a handful of points before its density means anything, and the default search has 20 trials in
+# all, of which the start list takes six: Optuna's own 10 would leave TPE half of the budget.
+STARTUP_TRIALS = 8
+POPULATION = 10  # of NSGA-II, whose own 50 would make a search of ordinary length random
+
+
+def check_sampler(name: str, n_objectives: int = 1) -> None:
+    """Raise a UserError if there is no such sampler, or it cannot serve so many objectives."""
+    if name not in SAMPLERS:
+        raise UserError(f"the sampler must be one of {', '.join(SAMPLERS)}, got '{name}'")
+    if n_objectives > 1 and name in SINGLE_OBJECTIVE_ONLY:
+        able = ", ".join(sampler for sampler in SAMPLERS if sampler not in SINGLE_OBJECTIVE_ONLY)
+        raise UserError(f"the sampler '{name}' knows one objective only, got {n_objectives}; use {able}")
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Return one of `SAMPLERS`; all draw at random first, where they have nothing to go by."""
+    check_sampler(name)
+    with warnings.catch_warnings():  # `group` is marked experimental, and others
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match name:
+            case "tpe":
+                return optuna.samplers.TPESampler(
+                    seed=seed,
+                    n_startup_trials=STARTUP_TRIALS,
+                    multivariate=True,  # learning rate and batch size depend on each other, and so on
+                    group=True,  # a conditional space
+                    constant_liar=True,  # trials run in parallel
+                )
+            case "gp":
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+            case "cmaes":  # draws what is not a number at random
+                return CmaEsSampler(
+                    seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
+                )
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Return the training seed of one trial: a function of the study's seed and the trial's number only."""
+    return _seed(study_seed, number)
+
+
+def proposal_seed(study_seed: int, number: int) -> int:
+    """Return the sampler's seed for one proposal; it shares nothing with the seeds of training."""
+    return _seed(study_seed, number, 1)
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0]) & 0x7FFF_FFFF

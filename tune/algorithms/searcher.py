@@ -1,0 +1,180 @@
+"""The bridge between Ray Tune and Optuna: Optuna proposes, and is told the truth about every trial.
+
+Ray's own `OptunaSearch` tells COMPLETE for a trial that was stopped early, and leaves a diverged one RUNNING.
+Here a full-budget trial is COMPLETE with its best epoch's objective, one that was stopped early PRUNED, a
+diverged or failed one FAIL; each epoch's objective is an intermediate value, and nothing is RUNNING once the
+search has ended.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from tune.algorithms import journal
+from tune.algorithms.objective import Objective
+from tune.algorithms.outcome import Outcome, ended
+from tune.algorithms.samplers import make_sampler, proposal_seed, trial_seed
+from tune.space.domains import Space
+from tune.storage.trial_status import OUT_OF_MEMORY, TIME_ATTR
+
+logger = logging.getLogger(__name__)
+
+MAX_REDRAWS = 20
+"""How often a configuration that ran out of memory is drawn again before the search gives up."""
+
+
+def trial_name(number: int, params: Mapping[str, Any]) -> str:
+    """Return the trial's id, which is also the name of its directories, such as ``0007-conv-32d``."""
+    parts = [f"{number:04d}"]
+    if "architecture" in params:
+        parts.append(str(params["architecture"]))
+    if "latent_dim" in params:
+        parts.append(f"{params['latent_dim']}d")
+    return "-".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A trial that an earlier driver has left, and the checkpoint from which it goes on, if there is one."""
+
+    number: int
+    trial_id: str
+    optuna_id: int
+    params: dict[str, Any]
+    checkpoint: str | None
+    """Where it lies, see `tune.trials.checkpoints.TrialCheckpoint`."""
+
+
+class OptunaSearcher(Searcher):
+    """Propose trials from a space, and report each epoch and each end back to an Optuna study.
+
+    A trial's Ray config is ``{"trial_id", "number", "params", "resume_from"}``; ``params`` are those of
+    `vae.config.Config`. Trials that an earlier driver has left come first.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        objectives: Sequence[Objective],
+        *,
+        sampler: str,
+        max_epochs: int,
+        seed: int,
+        unfinished: Sequence[Unfinished] = (),
+        cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None,
+    ) -> None:
+        super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
+        self.study = study
+        self.space = space
+        self.objectives = tuple(objectives)
+        self.sampler = sampler
+        self.max_epochs = max_epochs
+        self.seed = seed
+        self.cutoff_of = cutoff_of
+        self._unfinished = list(unfinished)
+        self._live: dict[str, int] = {}  # Ray's trial id -> Optuna's
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next configuration; called by Ray with its own trial id."""
+        if self._unfinished:
+            left = self._unfinished.pop(0)
+            self._live[trial_id] = left.optuna_id
+            return _ray_config(left.number, left.trial_id, left.params, left.checkpoint)
+        too_large = self._out_of_memory()
+        for _ in range(MAX_REDRAWS):
+            trial = self._ask()
+            params = self.space.sample(trial)
+            if params in too_large:
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
+            name = trial_name(trial.number, params)
+            trial.set_user_attr(journal.TRIAL_ID, name)
+            self._live[trial_id] = trial._trial_id
+            params = trial_params(params, trial.number, max_epochs=self.max_epochs, seed=self.seed)
+            return _ray_config(trial.number, name, params, None)
+        logger.warning("ending: all that is proposed any more are configurations that ran out of memory")
+        finished: Any = Searcher.FINISHED  # a string, which Ray tells from a configuration
+        return cast("None", finished)
+
+    def _ask(self) -> optuna.Trial:
+        # A sampler has no memory beyond the study: a resumed search goes on as if it had never stopped.
+        n_begun = sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+        self.study.sampler = make_sampler(self.sampler, proposal_seed(self.seed, n_begun))
+        return self.study.ask()
+
+    def _out_of_memory(self) -> list[dict[str, Any]]:
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return [
+            self.space.sample(trial)
+            for trial in failed
+            if trial.user_attrs.get(journal.STOP_REASON) == OUT_OF_MEMORY
+        ]
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Store one epoch; Tune leaves out the one at which a trial is stopped."""
+        values = objective_values(result, self.objectives)
+        if trial_id in self._live and values is not None:
+            journal.record_epoch(self.study, self._live[trial_id], int(result[TIME_ATTR]), values)
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell how a trial ended; ``result`` is its last. Of an error, `settle` is told more."""
+        if trial_id not in self._live or error or not result:
+            return
+        outcome, optuna_id = ended(result, self.max_epochs), self._live[trial_id]
+        name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
+        journal.announce_end(self.study, optuna_id, outcome, self.cutoff_of(name))
+        self.on_trial_result(trial_id, result)
+        self.settle(trial_id, outcome)
+
+    def settle(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell the outcome of a trial, given by Ray's id, unless it has been told."""
+        if trial_id in self._live:
+            journal.tell(self.study, self._live.pop(trial_id), outcome, self.objectives)
+
+    def close(self) -> None:
+        """Leave what the end of the search took WAITING, to be continued; nothing stays RUNNING.
+
+        Starting points that were not reached are WAITING too, to be proposed first if the search goes on.
+        """
+        for optuna_id in [*self._live.values(), *(left.optuna_id for left in self._unfinished)]:
+            journal.set_waiting(self.study, optuna_id)
+        self._live.clear()
+        self._unfinished.clear()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing of use: the journal has it all, and a search is continued by `tune.restore`."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search is continued by `python -m tune resume`, not by Tuner.restore")
+
+
+def objective_values(result: Mapping[str, Any], objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Return the value of each objective, None unless all are there and finite."""
+    values = [result.get(objective.name) for objective in objectives]
+    finite = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return tuple(finite) if len(finite) == len(values) else None
+
+
+def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "number": number,
+        "params": params,
+        "resume_from": checkpoint,
+    }
+
+
+def trial_params(params: Mapping[str, Any], number: int, *, max_epochs: int, seed: int) -> dict[str, Any]:
+    """Complete sampled params by what belongs to the study: the budget and the seed of training."""
+    return {**params, "max_epochs": max_epochs, "seed": trial_seed(seed, number)}

@@ -1,0 +1,176 @@
+"""When a trial is stopped early: ASHA, asynchronous Hyperband and the median rule, over numbers alone.
+
+A rule knows nothing of Ray: the search, its continuation after a crash and a simulation use it alike. Every
+value handed to a rule is such that larger is better.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from tune.algorithms.rungs import rung_cutoff, rung_epochs
+from vae.errors import UserError
+
+SCHEDULERS = ("asha", "hyperband", "median", "none")
+
+
+@dataclass(slots=True)
+class Rung:
+    """What was reported at one epoch: a value per trial, larger is better."""
+
+    epoch: int
+    values: dict[str, float] = field(default_factory=dict)
+
+    def cutoff(self, reduction_factor: float) -> float:
+        """Return the worst of the best ``1 / reduction_factor`` values, of which there is always one."""
+        return rung_cutoff(self.values.values(), reduction_factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a trial went on or was stopped at an epoch; larger values are better."""
+
+    rung: int
+    value: float
+    cutoff: float
+    n_trials: int
+
+    @property
+    def stopped(self) -> bool:
+        return self.value < self.cutoff
+
+
+class StoppingRule(ABC):
+    """Judges trials by their values; what it knows is a function of the learning curves it has seen."""
+
+    @abstractmethod
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        """Take in a trial's value at an epoch; None where this rule does not judge, or has judged before."""
+
+    @abstractmethod
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        """Take in what a trial reported before, epoch -> value, without judging it anew."""
+
+    def promising(self, trial_id: str, number: int) -> bool:
+        """Whether a trial that was stopped would go on if it were judged among all that are known now."""
+        return False
+
+
+class Asha(StoppingRule):
+    """At the end of each rung only the best ``1 / reduction_factor`` of the trials seen there goes on.
+
+    The rule is that of Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
+    (https://arxiv.org/abs/1810.05934), in its stopping form: a trial is judged once, when it reaches a rung,
+    against all that have been there. In the paper's symbols ``grace_period`` is r, ``max_epochs`` R and
+    ``reduction_factor`` eta.
+    """
+
+    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: float) -> None:
+        self.reduction_factor = reduction_factor
+        self.rungs = {epoch: Rung(epoch) for epoch in rung_epochs(max_epochs, grace_period, reduction_factor)}
+
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        rung = self.rungs.get(epoch)
+        # A trial that was restored comes back to epochs where it was judged before.
+        if rung is None or trial_id in rung.values:
+            return None
+        rung.values[trial_id] = value
+        return Decision(epoch, value, rung.cutoff(self.reduction_factor), len(rung.values))
+
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        for epoch, value in curve.items():
+            if epoch in self.rungs:
+                self.rungs[epoch].values[trial_id] = value
+
+    def promising(self, trial_id: str, number: int) -> bool:
+        judged = [rung for rung in self.rungs.values() if trial_id in rung.values]
+        return bool(judged) and judged[-1].values[trial_id] >= judged[-1].cutoff(self.reduction_factor)
+
+
+class Hyperband(StoppingRule):
+    """ASHA with several grace periods at once, for objectives whose early values mislead.
+
+    Asynchronous Hyperband of the same paper, section 3.2: bracket s lets its trials run for
+    ``grace_period * reduction_factor**s`` epochs before it judges them. Trials take the brackets in turn, by
+    their number, so that a continued search goes on with the same ones.
+    """
+
+    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: float) -> None:
+        graces = rung_epochs(max_epochs, grace_period, reduction_factor)
+        self.brackets = [
+            Asha(max_epochs=max_epochs, grace_period=grace, reduction_factor=reduction_factor)
+            for grace in graces
+        ]
+
+    def _bracket(self, number: int) -> Asha:
+        return self.brackets[number % len(self.brackets)]
+
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        return self._bracket(number).judge(trial_id, number, epoch, value)
+
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        self._bracket(number).restore(trial_id, number, curve)
+
+    def promising(self, trial_id: str, number: int) -> bool:
+        return self._bracket(number).promising(trial_id, number)
+
+
+class Median(StoppingRule):
+    """Stop a trial whose best value so far is below the median of the other trials' running means.
+
+    The rule of Google Vizier, section 3.2.2 (Golovin et al., KDD 2017), judged at every epoch from
+    ``grace_period`` on, as soon as `MIN_TRIALS` others have come as far.
+    """
+
+    MIN_TRIALS = 3
+
+    def __init__(self, *, max_epochs: int, grace_period: int) -> None:
+        rung_epochs(max_epochs, grace_period, 2)  # the same checks
+        self.max_epochs = max_epochs
+        self.grace_period = grace_period
+        self.curves: dict[str, dict[int, float]] = {}
+
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        curve = self.curves.setdefault(trial_id, {})
+        if epoch in curve:
+            return None
+        curve[epoch] = value
+        if not self.grace_period <= epoch < self.max_epochs:
+            return None
+        others = [
+            sum(v for e, v in other.items() if e <= epoch) / sum(e <= epoch for e in other)
+            for other_id, other in self.curves.items()
+            if other_id != trial_id and max(other) >= epoch
+        ]
+        if len(others) < self.MIN_TRIALS:
+            return None
+        return Decision(epoch, max(curve.values()), median(others), len(others) + 1)
+
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        if curve:
+            self.curves[trial_id] = dict(curve)
+
+
+def make_rule(
+    scheduler: str, *, max_epochs: int, grace_period: int, reduction_factor: float
+) -> StoppingRule | None:
+    """Return the rule of one of `SCHEDULERS`; None lets every trial have its full budget.
+
+    Raises
+    ------
+    UserError
+        There is no such scheduler, or it could never stop anything with these numbers.
+    """
+    match scheduler:
+        case "asha":
+            return Asha(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
+        case "hyperband":
+            return Hyperband(
+                max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor
+            )
+        case "median":
+            return Median(max_epochs=max_epochs, grace_period=grace_period)
+        case "none":
+            return None
+    raise UserError(f"the scheduler must be one of {', '.join(SCHEDULERS)}, got '{scheduler}'")

@@ -1,0 +1,1 @@
+"""What listens to the search: recorder, progress, dashboard, Prometheus, failures, shutdown."""

@@ -1,0 +1,227 @@
+"""The live view of a search, a Tune callback: a table on a terminal, now and then a line elsewhere."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from ray.tune import Callback
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tune.algorithms.objective import Objective
+from tune.callbacks.recorder import Recorder
+from tune.space.display import SHOWN_PARAMS
+from tune.storage.tables import CONFIG_PREFIX
+from tune.storage.trial_status import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY
+
+DRAW_EVERY_S = 0.5
+PRINT_EVERY_S = 5.0
+FILE_WIDTH = 140  # of a table that goes to a file or a pipe
+
+STYLES = {COMPLETED: "green", STOPPED_EARLY: "yellow", FAILED: "red", RUNNING: "cyan", PENDING: "dim"}
+Row = Mapping[str, Any]
+
+
+def make_console() -> Console:
+    """Return a console on stdout; without a terminal nothing is wrapped at 80 columns."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=True, width=FILE_WIDTH)
+    return console
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a search goes, in epochs of all its trials, and when it may end."""
+
+    elapsed_s: float
+    epochs_per_s: float
+    left_s: float | None
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float) -> "Pace":
+        """Estimate from the trials so far; those to come take as many epochs as those that ended."""
+        rows = list(rows)
+        ended = [row["epochs"] for row in rows if row["status"] not in (RUNNING, PENDING)]
+        running = [row["epochs"] for row in rows if row["status"] == RUNNING]
+        done = sum(row["epochs"] for row in rows)
+        rate = done / elapsed_s if elapsed_s > 0 else 0.0
+        if not done:
+            return cls(elapsed_s, 0.0, None)
+        usual = sum(ended) / len(ended) if ended else max_epochs
+        to_come = (n_trials - len(ended) - len(running)) * usual
+        left = to_come + sum(max(usual - epochs, 1) for epochs in running)
+        return cls(elapsed_s, rate, left / rate)
+
+    def __str__(self) -> str:
+        left = "" if self.left_s is None else f" · about {_clock(self.left_s)} left"
+        return f"{self.epochs_per_s:.2g} epochs/s · {_clock(self.elapsed_s)}{left}"
+
+
+class Progress(Callback):
+    """Draws what the recorder knows; use as a context manager around the search."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        n_trials: int,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.recorder = recorder
+        self.n_trials = n_trials
+        self.console = console
+        self._clock = clock
+        self._started = clock()
+        self._drawn_at = self._started
+        self._live: Live | None = None
+        self._handlers: list[logging.Handler] = []
+
+    def __enter__(self) -> Self:
+        self._started = self._drawn_at = self._clock()
+        if self.console.is_terminal:
+            self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+            # Log lines must go through the same console, or they tear the table.
+            root = logging.getLogger()
+            self._handlers = root.handlers[:]
+            through = RichHandler(
+                console=self.console, show_path=False, show_level=False, markup=False, log_time_format="%X"
+            )
+            files = [handler for handler in self._handlers if isinstance(handler, logging.FileHandler)]
+            root.handlers[:] = [through, *files]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            logging.getLogger().handlers[:] = self._handlers
+        self.console.print(self._line())
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        now = self._clock()
+        if now - self._drawn_at < (PRINT_EVERY_S if self._live is None else DRAW_EVERY_S):
+            return
+        self._drawn_at = now
+        if self._live is None:
+            self.console.print(self._line())
+        else:
+            self._live.update(self._view(), refresh=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks with the experiment; a terminal does not travel.
+        return self.__dict__ | {"console": None, "_live": None, "_handlers": []}
+
+    def _pace(self) -> Pace:
+        return Pace.of(
+            self.recorder.trials.values(),
+            n_trials=self.n_trials,
+            max_epochs=self.recorder.max_epochs,
+            elapsed_s=self._clock() - self._started,
+        )
+
+    def _counts(self, rows: list[dict[str, Any]]) -> tuple[Counter[str], int]:
+        """Return the trials by status, those not yet proposed as pending, and how many have ended."""
+        counts = status_counts(rows)
+        ended = sum(counts[status] for status in (COMPLETED, STOPPED_EARLY, FAILED))
+        counts[PENDING] = self.n_trials - ended - counts[RUNNING]
+        return counts, ended
+
+    def _line(self) -> str:
+        rows, best = list(self.recorder.trials.values()), self.recorder.best()
+        counts, ended = self._counts(rows)
+        parts = [f"{ended}/{self.n_trials} trials ({_count_text(counts)})", str(self._pace())]
+        if best is not None:
+            parts.append(f"best {best['objective']:.4f} {best['trial_id']}")
+        return " · ".join(parts)
+
+    def _view(self) -> RenderableType:
+        rows, best = list(self.recorder.trials.values()), self.recorder.best()
+        counts, ended = self._counts(rows)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            ProgressBar(total=self.n_trials, completed=ended, width=30),
+            f"{ended}/{self.n_trials} trials",
+            str(self._pace()),
+        )
+        running = [row for row in rows if row["status"] == RUNNING]
+        shown = running if best is None or best in running else [best, *running]
+        table = trial_table(
+            shown,
+            self.recorder.objective,
+            max_epochs=self.recorder.max_epochs,
+            best=best,
+            width=self.console.width,
+        )
+        return Group(Text(""), head, _count_line(counts), Text(""), table)
+
+
+def trial_table(
+    rows: Iterable[Row], objective: Objective, *, max_epochs: int, best: Row | None, width: int
+) -> Table:
+    """Return a table of trials, the best one marked; a narrow one shows fewer hyperparameters."""
+    params = SHOWN_PARAMS[: len(SHOWN_PARAMS) if width >= 125 else 3 if width >= 90 else 0]
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column("trial", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in params:
+        short = name.replace("reconstruction_", "").replace("_dim", "")
+        table.add_column(short, justify="right", no_wrap=True)
+    table.add_column("epoch", justify="right", no_wrap=True)
+    table.add_column(objective.name, justify="right", no_wrap=True)
+    for row in rows:
+        is_best = best is not None and row["trial_id"] == best["trial_id"]
+        status = row["status"].replace("_", " ") + (f" ({row['stop_reason']})" if row["stop_reason"] else "")
+        table.add_row(
+            Text("★", style="bold yellow") if is_best else "",
+            row["trial_id"],
+            Text(status, style=STYLES[row["status"]]),
+            *(_param_text(row[CONFIG_PREFIX + name]) for name in params),
+            f"{row['epochs']}/{max_epochs}",
+            "–" if row["objective"] is None else f"{row['objective']:.4f}",
+            style="bold" if is_best else None,
+        )
+    return table
+
+
+def status_counts(rows: Iterable[Row]) -> Counter[str]:
+    """Count trials by status."""
+    return Counter(row["status"] for row in rows)
+
+
+def _count_text(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in STYLES if counts[s]) or "none yet"
+
+
+def _count_line(counts: Counter[str]) -> Text:
+    line = Text()
+    for status, style in STYLES.items():
+        line.append(f"{counts[status]} ", style=f"bold {style}").append(
+            f"{status.replace('_', ' ')}   ", style=style
+        )
+    return line
+
+
+def _param_text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,143 @@
+"""How many trials share a GPU: found by training the largest model of the space on one for a moment."""
+
+import contextlib
+import math
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import torch
+from rich.console import Console
+
+from tune.algorithms.searcher import trial_name
+from tune.cluster.nodes import Nodes, cluster_nodes
+from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
+from tune.space.largest_model import largest_config
+from tune.study.study import Study
+from tune.trials.data import TrialData
+from tune.trials.trainable import ValidationKnn, reset_process, trial_device
+from vae.config import Config
+from vae.errors import reason
+from vae.training.gpu_usage import GpuUsage, measure_gpu_usage
+
+MEMORY_SHARE = 0.9
+"""Of the GPU's memory; the rest is for what a short look does not see."""
+MAX_TRIALS_PER_GPU = 16
+WAIT_S = 120.0
+"""For a GPU that is there: others may be using it."""
+WAIT_FOR_NODE_S = 900.0
+"""For the first node with one; without it no trial can run either."""
+BUDGET_SHARE = 0.25
+"""Of the time budget, for all of this."""
+
+OUT_OF_MEMORY = "it is out of memory"
+NO_CUDA = "torch can use none of the GPUs that Ray counts"
+
+
+def share_gpus(study: Study, console: Console) -> None:
+    """Find out how many trials share a GPU, unless that was asked for, is known or there are none.
+
+    `study.json` keeps what was measured. If nothing can be, for whatever reason, the usual share remains.
+
+    Raises
+    ------
+    UserError
+        No node can hold a single trial.
+    ClusterError
+        The head does not answer.
+    """
+    plan, nodes = study.plan, cluster_nodes()
+    if plan.gpus_per_trial is not None or "profile" in study.record or not nodes.gpus:
+        return
+    resources = trial_resources(plan.cpus_per_trial, None, plan.max_concurrent, plan.trials)
+    images = study.data.train(torch.device("cpu"))
+    config = largest_config(plan.space, images.image_shape, images.n_classes)
+    what = f"largest model of the space: {_describe(config)}"
+    there = any(node.get("GPU", 0) for node in nodes.alive)
+    if not there:
+        console.print("waiting for the first node with a GPU, to see how many trials can share one")
+    wait_s = min(WAIT_S if there else WAIT_FOR_NODE_S, BUDGET_SHARE * (plan.time_budget_s or math.inf))
+    usage = _measure_on_a_gpu(config, study.data, resources.cpus, resources.n_threads, wait_s)
+    if isinstance(usage, str) and usage != OUT_OF_MEMORY:
+        console.print(f"{what}: not measured ({usage}); {1 / GPUS_PER_TRIAL:g} trials share a GPU")
+        return
+    if isinstance(usage, str):
+        n, found = 1, "does not fit onto a GPU, so some trials may fail"
+    else:
+        n = min(trials_per_gpu(usage), _cpus_per_gpu(nodes, resources.cpus))
+        busy = "an unknown share of the time" if usage.busy is None else f"{usage.busy:.0%}"
+        found = f"{usage.memory_bytes / 1e9:.1f} of {usage.total_bytes / 1e9:.0f} GB, GPU busy {busy}"
+    console.print(f"{what}: {found}: {f'{n} trials share a GPU' if n > 1 else 'each trial has its own GPU'}")
+    study.save(
+        profile={
+            "config": config.to_params(),
+            **({"error": usage} if isinstance(usage, str) else asdict(usage)),
+            "trials_per_gpu": n,
+            "gpus_per_trial": share_of(n),
+        }
+    )
+
+
+def trials_per_gpu(usage: GpuUsage) -> int:
+    """Return how many trainings like this one fit onto the GPU and leave one another time to compute.
+
+    Without MPS their kernels take turns, so beyond a GPU that is busy all the time there is nothing to gain.
+    """
+    by_memory = MEMORY_SHARE * usage.total_bytes / usage.memory_bytes
+    by_time = 1 / GPUS_PER_TRIAL if usage.busy is None else 1 / max(usage.busy, 1 / MAX_TRIALS_PER_GPU)
+    return max(1, min(int(by_memory), int(by_time + 1e-9), MAX_TRIALS_PER_GPU))
+
+
+def share_of(n: int) -> float:
+    """Return the share that each of ``n`` trials asks for, rounded down to Ray's unit so that all fit."""
+    return math.floor(1e4 / n) / 1e4
+
+
+def _cpus_per_gpu(nodes: Nodes, cpus: float) -> int:
+    """Return for how many trials a node has CPUs, for each of its GPUs; of the node that has most."""
+    with_gpu = [node for node in nodes.possible if node.get("GPU", 0)]
+    return max(1, *(int(node.get("CPU", 0) / cpus / node["GPU"] + 1e-9) for node in with_gpu))
+
+
+def _describe(config: Config) -> str:
+    name = trial_name(0, config.to_params()).partition("-")[2]
+    return f"{name}, width {config.model.width:g}, batch {config.training.batch_size}"
+
+
+def _measure_on_a_gpu(
+    config: Config, data: TrialData, cpus: float, n_threads: int, wait_s: float
+) -> GpuUsage | str:
+    """Return what a training takes of a GPU that it has for itself, or why nobody knows."""
+    # Its process ends with it, and with that process the memory that CUDA holds.
+    measure: Any = ray.remote(num_cpus=cpus, num_gpus=1, max_calls=1, max_retries=0)(_measure)
+    task = measure.remote(config.to_params(), data, n_threads)
+    try:
+        usage: GpuUsage | str = ray.get(task, timeout=wait_s)
+        return usage
+    except ray.exceptions.GetTimeoutError:
+        return f"no answer from a GPU of its own within {wait_s:.0f} s"
+    except ray.exceptions.RayError as error:
+        return reason(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
+    finally:
+        with contextlib.suppress(Exception):  # it is over, or Ray is
+            ray.cancel(task, force=True)
+
+
+def _measure(params: dict[str, Any], data: TrialData, n_threads: int) -> GpuUsage | str:
+    """Train for a moment as a trial does, in a worker."""
+    device = trial_device()
+    if device.type != "cuda":
+        return NO_CUDA
+    reset_process(0, n_threads)
+    try:
+        usage = measure_gpu_usage(
+            Config.from_params(params),
+            data.train(device),
+            data.validation(device),
+            device=device,
+            after_epoch=ValidationKnn(data, device) if data.labelled else None,
+        )
+    except torch.OutOfMemoryError:
+        return OUT_OF_MEMORY
+    assert usage is not None
+    return usage

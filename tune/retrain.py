@@ -1,0 +1,334 @@
+"""Finalists trained anew with fresh seeds: what their configuration is worth, apart from one lucky run."""
+
+import contextlib
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import ray
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from tune.algorithms.objective import Objective
+from tune.cluster.resources import TrialResources
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
+from tune.storage.trial_status import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
+from tune.trials.data import TrialData
+from tune.trials.trainable import ValidationKnn, reset_process, trial_device
+from vae.atomic import write_directory
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, save_model
+from vae.config import Config
+from vae.errors import UserError, reason
+from vae.training.loop import EpochEnd, train
+
+MAX_RETRIES = 3
+"""Of a training whose worker was killed; it starts over."""
+
+
+def retrain_finalists(
+    run: RunDirectory,
+    trial_ids: Sequence[str],
+    data: TrialData,
+    objective: Objective,
+    *,
+    n_seeds: int,
+    study_seed: int,
+    max_epochs: int,
+    resources: TrialResources,
+    console: Console | None,
+    seconds: float | None = None,
+) -> int:
+    """Train each finalist with fresh seeds, as Ray tasks on the connected cluster.
+
+    Each training keeps the model of its best epoch in ``checkpoints/<trial_id>/seeds/<seed>/`` and is a row
+    of ``finalist_seeds.parquet``, written as soon as it ends: another call trains only what is missing, what
+    ended in an ``error`` and what has lost its checkpoint. One that fails is a row too and no exception.
+
+    Parameters
+    ----------
+    run
+        The study; the params of a finalist come from its checkpoint.
+    trial_ids
+        The finalists, best first.
+    data
+        The split that the trials saw.
+    objective
+        What tells the best epoch.
+    n_seeds
+        Fresh seeds for each finalist; 0 does nothing.
+    study_seed
+        What they are derived from, see `fresh_seeds`.
+    max_epochs
+        The full budget of each training.
+    resources
+        What each one gets; at most ``slots`` run at once.
+    console
+        Shows the progress; None is silent.
+    seconds
+        What is not done after that long is given up; another call trains it.
+
+    Returns
+    -------
+    int
+        How many trainings were given up.
+
+    Raises
+    ------
+    UserError
+        ``n_seeds`` is negative.
+    StorageError
+        A finalist's checkpoint cannot be read, or the results not be written.
+    """
+    if n_seeds < 0:
+        raise UserError(f"the number of fresh seeds must be >= 0, got {n_seeds}")
+    rows = _known_rows(run)
+    queue = _missing(run, rows, trial_ids, n_seeds=n_seeds, study_seed=study_seed, max_epochs=max_epochs)
+    if not queue:
+        return 0
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    train_task = ray.remote(_train).options(
+        num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES
+    )
+    data_ref = ray.put(data)
+    under_way: dict[Any, _Job] = {}
+    with _Progress(console, len(queue)) as progress, _cancelled_at_end(under_way):
+        while queue or under_way:
+            while queue and len(under_way) < resources.slots:
+                job = queue.pop(0)
+                under_way[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
+            left = None if seconds is None else max(0.0, deadline - time.monotonic())
+            done = ray.wait(list(under_way), timeout=left)[0]
+            if not done:
+                return len(queue) + len(under_way)
+            ready = done[0]
+            row = _collect(run, ready, under_way.pop(ready))
+            rows[row["trial_id"], row["seed"]] = row
+            write_table(list(rows.values()), FINALIST_SEEDS, run.finalist_seeds_file)
+            run.push()
+            progress.show(row, objective)
+    return 0
+
+
+def fresh_seeds(study_seed: int, number: int, n: int, *, own: int) -> list[int]:
+    """Return ``n`` different seeds for one trial, none its own; fewer are the beginning of more."""
+    seeds: list[int] = []
+    replica = 0
+    while len(seeds) < n:
+        # A spawn key, because trailing zeros in the entropy change nothing: (s, n, 0) is the trial's (s, n).
+        sequence = np.random.SeedSequence(study_seed, spawn_key=(number, replica))
+        seed = int(sequence.generate_state(1)[0]) & 0x7FFF_FFFF
+        if seed != own and seed not in seeds:
+            seeds.append(seed)
+        replica += 1
+    return seeds
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One training that is to be done."""
+
+    trial_id: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """What comes back from a worker; the files travel with it, as its disk may be another node's."""
+
+    columns: dict[str, Any]
+    files: dict[str, bytes]
+
+
+def _known_rows(run: RunDirectory) -> dict[tuple[str, int], dict[str, Any]]:
+    path = run.finalist_seeds_file
+    rows = read_table(path).to_pylist() if path.exists() else []
+    return {(row["trial_id"], row["seed"]): row for row in rows}
+
+
+def _missing(
+    run: RunDirectory,
+    rows: dict[tuple[str, int], dict[str, Any]],
+    trial_ids: Sequence[str],
+    *,
+    n_seeds: int,
+    study_seed: int,
+    max_epochs: int,
+) -> list["_Job"]:
+    """Return what is still to be trained: the first seed of every finalist, then the second of every one…"""
+    trials = read_table(run.trials_file).select(["trial_id", "number"]).to_pylist()
+    numbers = {trial["trial_id"]: trial["number"] for trial in trials}
+    jobs = []
+    for trial_id in trial_ids:
+        config = read_config(run.checkpoint_dir(trial_id)).config
+        own = config.training.seed
+        for place, seed in enumerate(fresh_seeds(study_seed, numbers[trial_id], n_seeds, own=own)):
+            row = rows.get((trial_id, seed))
+            if row is None or row["max_epochs"] != max_epochs or not _settled(run, row):
+                params = config.to_params() | {"seed": seed, "max_epochs": max_epochs}
+                jobs.append((place, _Job(trial_id, params)))
+    return [job for _, job in sorted(jobs, key=lambda item: item[0])]
+
+
+def _settled(run: RunDirectory, row: dict[str, Any]) -> bool:
+    if row["status"] == COMPLETED:
+        return (run.path / row["checkpoint"] / MODEL_FILE).is_file()
+    return bool(row["stop_reason"] != ERROR)
+
+
+def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
+    """Return the row of a training that has ended, with its checkpoint in its place."""
+    seed, columns = job.params["seed"], {}
+    try:
+        trained: _Trained = ray.get(ref)
+    except Exception as error:  # whatever became of one seed, the others count
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        out_of_memory = "OutOfMemory" in type(error).__name__
+        columns = {
+            "status": FAILED,
+            "stop_reason": OUT_OF_MEMORY if out_of_memory else ERROR,
+            "error": reason(cause),
+        }
+    else:
+        columns = trained.columns
+        if trained.files:
+            directory = run.seed_checkpoint_dir(job.trial_id, seed)
+            write_directory(trained.files, directory)
+            columns = columns | {"checkpoint": directory.relative_to(run.path).as_posix()}
+    return {
+        "study": run.path.name,
+        "trial_id": job.trial_id,
+        "seed": seed,
+        "max_epochs": job.params["max_epochs"],
+        **columns,
+    }
+
+
+def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_threads: int) -> _Trained:
+    """Train one seed to the full budget, in a worker."""
+    device = trial_device()
+    reset_process(params["seed"], n_threads)
+    with tempfile.TemporaryDirectory() as directory:
+        best = None
+        try:
+            best = _BestEpoch(Path(directory), data, device, objective)
+            train(
+                Config.from_params(params),
+                data.train(device),
+                best.validation,
+                device=device,
+                on_epoch_end=best.on_epoch_end,
+            )
+        except (torch.OutOfMemoryError, MemoryError):
+            return _Trained({"status": FAILED, "stop_reason": OUT_OF_MEMORY}, {})
+        return best.trained()
+
+
+class _BestEpoch:
+    """Keeps the model of the best epoch in a directory, as a trial of the search does."""
+
+    def __init__(self, directory: Path, data: TrialData, device: torch.device, objective: Objective) -> None:
+        self.directory = directory
+        self.objective = objective
+        self.validation = data.validation(device)
+        self.split_seed = data.split_seed
+        self.knn = ValidationKnn(data, device) if data.labelled else None
+        self.columns: dict[str, Any] = {"status": FAILED, "train_seconds": 0.0}
+
+    def on_epoch_end(self, end: EpochEnd) -> bool:
+        metrics: dict[str, float] = dict(end.metrics)
+        if self.knn is not None:
+            started = time.perf_counter()
+            metrics["val_knn_accuracy"] = math.nan if end.stop_reason else self.knn(end.state.model)
+            metrics["epoch_seconds"] += time.perf_counter() - started
+        value = metrics[self.objective.name]
+        self.columns["train_seconds"] += metrics["epoch_seconds"]
+        if end.stop_reason or not math.isfinite(value):
+            self.columns["stop_reason"] = end.stop_reason or NAN
+            return True
+        if self.objective.better(value, self.columns.get("objective")):
+            panel = {name: metrics.get(name) for name in NEUTRAL_PANEL}
+            self.columns |= {"objective": value, "best_epoch": end.epoch, **panel}
+            save_model(
+                self.directory,
+                end.state.model,
+                end.state.config,
+                epoch=end.epoch,
+                metrics=metrics,
+                split_seed=self.split_seed,
+            )
+        return False
+
+    def trained(self) -> _Trained:
+        """Return the result: of a training that broke off, no more than why."""
+        if "stop_reason" in self.columns:
+            kept = ("status", "stop_reason", "train_seconds")
+            return _Trained({name: self.columns[name] for name in kept}, {})
+        files = {name: (self.directory / name).read_bytes() for name in (MODEL_FILE, CONFIG_FILE)}
+        return _Trained(self.columns | {"status": COMPLETED}, files)
+
+
+@contextlib.contextmanager
+def _cancelled_at_end(under_way: dict[Any, _Job]) -> Iterator[None]:
+    """Leave no task behind on a cluster that goes on when this process is interrupted."""
+    try:
+        yield
+    finally:
+        for ref in under_way:
+            with contextlib.suppress(Exception):
+                ray.cancel(ref, force=True)
+
+
+class _Progress:
+    """A bar on a terminal, a line for each seed elsewhere."""
+
+    def __init__(self, console: Console | None, total: int) -> None:
+        self.console = console
+        self.total = total
+        self.done = 0
+        self.bar = RichProgress(
+            TextColumn("fresh seeds"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            disable=console is None or not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        if self.console is not None and not self.console.is_terminal:
+            trainings = "1 training" if self.total == 1 else f"{self.total} trainings"
+            self.console.print(f"finalists with fresh seeds: {trainings}", highlight=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def show(self, row: dict[str, Any], objective: Objective) -> None:
+        """Count a training that has ended."""
+        self.done += 1
+        what = f"{row['trial_id']} seed {row['seed']}"
+        if row["status"] == COMPLETED:
+            what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']}"
+        else:
+            what += f" failed: {row['stop_reason']}"
+        self.bar.update(self.task, advance=1, description=what)
+        if self.console is not None and not self.console.is_terminal:
+            self.console.print(f"{self.done}/{self.total} {what}", highlight=False)

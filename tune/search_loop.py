@@ -1,0 +1,197 @@
+"""The search of a study: take up what an earlier driver has left, then Tune's loop over what is to come."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner, with_parameters, with_resources
+from ray.tune.experiment import Trial
+from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
+from rich.console import Console
+
+from tune.algorithms import journal
+from tune.algorithms.scheduler import EarlyStopping
+from tune.algorithms.searcher import OptunaSearcher
+from tune.callbacks.dashboard import JobEntry
+from tune.callbacks.failures import MAX_FAILURES, Losses
+from tune.callbacks.latest_checkpoint import NewestCheckpoint
+from tune.callbacks.progress import Progress
+from tune.callbacks.prometheus import Exporter
+from tune.callbacks.recorder import Recorder
+from tune.callbacks.shutdown import Interruption
+from tune.callbacks.utilization import Occupancy
+from tune.cluster.resources import TrialResources
+from tune.cluster.shared_storage import check_shared
+from tune.restore import Resumption, restore_rule
+from tune.storage.trial_status import INTERRUPTED
+from tune.study.study import Study
+from tune.study.time_budget import TimeBudget
+from tune.trials.actor import trial_actor
+from tune.trials.checkpoints import new_session_dir
+from tune.trials.remote_checkpoints import RemoteCheckpoints
+from tune.trials.trainable import Collapse, train_trial
+
+
+def run_search(
+    study: Study,
+    console: Console,
+    interruption: Interruption,
+    budget: TimeBudget | None = None,
+    losses: Losses | None = None,
+) -> None:
+    """Run the trials of a study on the connected cluster; its files are complete however that ends.
+
+    What an earlier driver has left is continued first, and what an earlier call has: ``losses`` are its.
+    """
+    losses = losses or Losses()
+    plan, run, objective = study.plan, study.run, study.objectives[0]
+    resources = study.resources(plan.trials)
+    check_shared(run)
+    scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
+    scheduler.on_failure, scheduler.given_up = losses.record, losses.stranded
+    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs, losses=losses)
+    optuna_study = _open_journal(study, scheduler)
+    unfinished = Resumption(
+        run=run,
+        study=optuna_study,
+        space=plan.space,
+        objectives=study.objectives,
+        scheduler=scheduler,
+        recorder=recorder,
+        max_epochs=plan.max_epochs,
+        seed=plan.seed,
+    ).take_up()
+    searcher = OptunaSearcher(
+        optuna_study,
+        plan.space,
+        study.objectives,
+        sampler=plan.sampler,
+        max_epochs=plan.max_epochs,
+        seed=plan.seed,
+        unfinished=unfinished,
+        cutoff_of=scheduler.cutoff_of,
+    )
+    recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
+    occupancy = Occupancy(resources)
+    if budget is not None:
+        interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
+    progress = Progress(recorder, n_trials=plan.trials, console=console)
+    job = JobEntry(recorder, study.record)
+    n_begun = len(journal.begun(optuna_study))
+    tuner = _tuner(
+        study,
+        resources,
+        searcher,
+        scheduler,
+        [
+            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, occupancy),
+            *(losses, recorder, progress, job, Exporter(recorder)),
+        ],
+        n_samples=len(unfinished) + plan.trials - n_begun,
+    )
+    if n_begun:
+        console.print(
+            f"{n_begun - len(unfinished)} trials had ended, {len(unfinished)} go on, "
+            f"{plan.trials - n_begun} are to come"
+        )
+    if occupancy.slots < resources.slots:
+        console.print(
+            f"the nodes have room for {occupancy.slots} of the trials; the autoscaler starts more of them, "
+            f"for up to {resources.slots}"
+        )
+    trained_before = sum(row["train_seconds"] for row in recorder.trials.values())
+
+    def save() -> None:
+        occupancy.look()
+        study.trials = list(recorder.trials.values())
+        train_seconds = sum(row["train_seconds"] for row in study.trials)
+        timings = study.record["timings"]
+        timings["search_s"] = timings.get("search_s", 0.0) + occupancy.seconds
+        timings["train_s"] = train_seconds
+        timings["occupancy"] = occupancy.share(train_seconds - trained_before)
+        study.save(resources=asdict(resources))
+
+    study.started = True
+    with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
+        at_end.callback(save)
+        at_end.callback(job.update)
+        at_end.callback(lambda: recorder.finish(interruption.reason or INTERRUPTED))
+        at_end.callback(searcher.close)
+        if tuner is not None:
+            with interruption.catching_signals(), progress:
+                try:
+                    tuner.fit()
+                except Exception:
+                    if recorder.failure:
+                        raise recorder.failure from None
+                    raise
+
+
+def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
+    plan, file, name = study.plan, study.run.journal_file, study.run.path.name
+    if not file.exists():
+        start = plan.space.start_points()[: plan.trials]
+        return journal.create_study(file, name, study.objectives, max_epochs=plan.max_epochs, start=start)
+    optuna_study = journal.open_study(file, name)
+    if journal.budget(optuna_study) >= plan.max_epochs:
+        return optuna_study
+    restore_rule(scheduler, journal.begun(optuna_study), study.objectives[0])
+    return journal.raise_budget(
+        file,
+        optuna_study,
+        plan.max_epochs,
+        lambda trial: (
+            trial.state == TrialState.PRUNED
+            and scheduler.rule is not None
+            and scheduler.rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
+        ),
+    )
+
+
+def _tuner(
+    study: Study,
+    resources: TrialResources,
+    searcher: OptunaSearcher,
+    scheduler: EarlyStopping,
+    callbacks: list[Callback],
+    *,
+    n_samples: int,
+) -> Tuner | None:
+    """Return what runs the trials; None if there is none to run."""
+    if n_samples < 1:
+        return None
+    plan, remote = study.plan, study.run.remote
+    directory = new_session_dir(study.run)
+    trainable = with_parameters(
+        train_trial,
+        data=study.data,
+        objective=study.objectives[0],
+        n_threads=resources.n_threads,
+        collapse=Collapse(plan.min_active_units, after=plan.grace_period),
+        remote=RemoteCheckpoints(remote.filesystem, remote.at(directory)) if remote else None,
+    )
+    trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
+    return Tuner(
+        trial_actor(trainable, study.run.path.name),
+        tune_config=TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=n_samples,
+            max_concurrent_trials=resources.slots,  # or only one would be pending, whatever is free
+            reuse_actors=True,  # a process for each trial costs seconds
+            trial_name_creator=_trial_id,
+            trial_dirname_creator=_trial_id,
+        ),
+        run_config=RunConfig(
+            name=directory.name,
+            storage_path=str(directory.parent),
+            callbacks=callbacks,
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            verbose=0,
+        ),
+    )
+
+
+def _trial_id(trial: Trial) -> str:
+    return str(trial.config["trial_id"])

@@ -1,0 +1,1 @@
+"""A study on disk or under a URI: run directory, tables, trial status, locks and leases."""

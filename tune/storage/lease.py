@@ -1,0 +1,117 @@
+"""One process at a time at work under a URI, wherever it runs.
+
+A filesystem of objects has no locks. So whoever comes writes a claim of its own, and only then looks for
+others': of two that come at once, at least one sees the other and withdraws. The holder writes its claim anew
+every few seconds; one that is older than `DEAD_AFTER_S` is that of a dead process, by the clock of the
+storage, which has stamped them all.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+from pyarrow import fs
+
+from tune.storage.mirror import Remote
+from vae.errors import StorageError, UserError
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 10.0
+DEAD_AFTER_S = 45.0
+_FOLDER = ".claims"
+
+
+@contextmanager
+def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
+    """Hold what ``lock_file``, which this process holds on its own machine, stands for under the URI.
+
+    Raises
+    ------
+    UserError
+        Another process holds it; ``busy`` says so.
+    StorageError
+        Nothing can be written there.
+    """
+    folder = remote.directory / _FOLDER
+    own = folder / f"{lock_file.name}-{uuid.uuid4().hex}"
+    told = json.dumps(
+        {"host": socket.gethostname(), "pid": os.getpid(), "lock_file": str(lock_file)}
+    ).encode()
+    remote.write(own, told)
+    stop = threading.Event()
+    # Impatient: between the last attempts of a patient one, this process would count as dead.
+    heart = threading.Thread(target=_beat, args=(remote, remote.impatient(), own, told, stop), daemon=True)
+    try:
+        for other, age_s in _others(remote, own):
+            if age_s < DEAD_AFTER_S and remote.exists(other) and not _died_here(remote.read(other)):
+                raise UserError(
+                    f"{busy} (its last sign of life is {age_s:.0f} s old; after {DEAD_AFTER_S:.0f} s it "
+                    "counts as dead)"
+                )
+            remote.delete(other)
+        heart.start()
+        remote.be_patient()
+        yield
+    finally:
+        stop.set()
+        if heart.is_alive():
+            heart.join(timeout=5)  # it may be trying again
+        with contextlib.suppress(StorageError):
+            remote.impatient().delete(own)
+
+
+def is_claimed(remote: Remote, lock_file: Path) -> bool:
+    """Whether somebody is at work there, by this machine's clock: it may be right to the minute only."""
+    now = datetime.now(UTC)
+    return any(
+        (now - info.mtime).total_seconds() < DEAD_AFTER_S
+        for info in remote.list(remote.directory / _FOLDER)
+        if _is_claim(info, lock_file.name)
+    )
+
+
+def _others(remote: Remote, own: Path) -> list[tuple[Path, float]]:
+    """Return the claims of others with their ages in seconds."""
+    kind = own.name.rpartition("-")[0]
+    claims = {info.base_name: info for info in remote.list(own.parent) if _is_claim(info, kind)}
+    now = claims.pop(own.name).mtime
+    return [(own.with_name(name), (now - info.mtime).total_seconds()) for name, info in claims.items()]
+
+
+def _is_claim(info: fs.FileInfo, kind: str) -> bool:
+    return bool(info.type == fs.FileType.File and info.base_name.rpartition("-")[0] == kind)
+
+
+def _died_here(claim: bytes) -> bool:
+    """Whether a claim is of this machine, and the lock there says at once that its holder is dead."""
+    told = json.loads(claim)
+    lock_file = Path(told["lock_file"])
+    if told["host"] != socket.gethostname() or not lock_file.exists():
+        return False
+    try:
+        with filelock.FileLock(lock_file, timeout=0):
+            return True
+    except (filelock.Timeout, OSError):
+        return False
+
+
+def _beat(remote: Remote, impatient: Remote, own: Path, told: bytes, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_S):
+        try:
+            # Where a whole bucket is gone, nobody has taken over.
+            if not impatient.exists(own) and impatient.exists(remote.directory):
+                remote.taken_over = True
+                return
+            impatient.write(own, told)
+        except StorageError as error:  # whoever does the work will notice too
+            logger.debug("no sign of life: %s", error)

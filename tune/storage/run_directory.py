@@ -1,0 +1,212 @@
+"""Where everything of a study lies: the only place that spells the names of a run directory."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune.storage.filesystems import is_uri
+from tune.storage.mirror import Remote
+from vae.errors import StorageError, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One study on disk; see the README for what each file holds.
+
+    Of one under a URI, ``path`` is this command's own directory for it, which `fetch` fills and `push` sends.
+    """
+
+    path: Path
+    remote: Remote | None = None
+
+    def __post_init__(self) -> None:
+        # Ray's workers and trials have other working directories.
+        object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
+
+    @classmethod
+    def at(cls, address: str | Path) -> "RunDirectory":
+        """Return the run directory at a path, or under a URI with its tables and records, if it is there.
+
+        Raises
+        ------
+        UserError
+            The URI is none that pyarrow knows.
+        StorageError
+            What is under it cannot be read.
+        """
+        if not is_uri(address):
+            return cls(Path(address))
+        remote = Remote(str(address))
+        run = cls(remote.directory, remote)
+        run.fetch(run.path)
+        return run
+
+    @classmethod
+    def open(cls, address: str | Path) -> "RunDirectory":
+        """Return an existing run directory.
+
+        Raises
+        ------
+        UserError
+            There is nothing at ``address``, or what is there is not a run directory.
+        StorageError
+            What is under a URI cannot be read.
+        """
+        run = cls.at(address)
+        if run.study_file.is_file():
+            return run
+        if run.exists():
+            raise UserError(f"{address} is not a run directory: it has no {run.study_file.name}")
+        raise UserError(f"no run directory at {address}; `python -m tune search` makes one")
+
+    def exists(self) -> bool:
+        """Whether there is anything at its address."""
+        return self.remote.exists(self.path) if self.remote else self.path.exists()
+
+    @property
+    def address(self) -> str:
+        """What a person calls it: its path or its URI."""
+        return str(self.location(self.path))
+
+    def location(self, path: Path) -> str:
+        """Return the path of something in it or, of a run under a URI, its URI."""
+        return str(path) if self.remote is None else self.remote.uri_of(path)
+
+    def fetch(self, *paths: Path) -> None:
+        """Make sure that folders of it are here: of a run under a URI, copy what is not."""
+        if self.remote:
+            for path in paths:
+                self.remote.fetch(path)
+
+    def push(self, *, logs: bool = False) -> None:
+        """Make sure that what has been written is where others look for it: send it, if that is a URI.
+
+        TensorBoard's logs, which change all the time, only if they are asked for.
+        """
+        if self.remote:
+            self.remote.push(logs=logs)
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def trials_file(self) -> Path:
+        return self.path / "trials.parquet"
+
+    @property
+    def epochs_file(self) -> Path:
+        return self.path / "epochs.parquet"
+
+    @property
+    def finalist_seeds_file(self) -> Path:
+        return self.path / "finalist_seeds.parquet"
+
+    @property
+    def evaluations_file(self) -> Path:
+        return self.path / "evaluations.parquet"
+
+    @property
+    def predictions_file(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def finished_dir(self) -> Path:
+        return self.path / ".evaluated"
+
+    @property
+    def embeddings_dir(self) -> Path:
+        return self.path / "embeddings"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures_dir(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def projector_dir(self) -> Path:
+        return self.path / "projector"
+
+    @property
+    def atlas_file(self) -> Path:
+        return self.path / "atlas.parquet"
+
+    @property
+    def journal_file(self) -> Path:
+        return self.path / "optuna.journal"
+
+    @property
+    def ray_dir(self) -> Path:
+        return self.path / "ray"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"
+
+    @property
+    def evaluation_lock_file(self) -> Path:
+        return self.path / ".evaluation.lock"
+
+    def checkpoint_dir(self, trial_id: str) -> Path:
+        """Return where the model of a trial lies; see `check_trial_id` for the error."""
+        check_trial_id(trial_id)
+        return self.checkpoints_dir / trial_id
+
+    def seed_checkpoint_dir(self, trial_id: str, seed: int) -> Path:
+        return self.checkpoint_dir(trial_id) / "seeds" / str(seed)
+
+    def read_study(self) -> dict[str, Any]:
+        """Return what ``study.json`` says.
+
+        Raises
+        ------
+        StorageError
+            The file is absent, unreadable or not JSON.
+        """
+        return _read_json(self.study_file)
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """Return what ``evaluation.json`` says about the last evaluation: its arguments, time and gaps.
+
+        Raises
+        ------
+        StorageError
+            The file is absent, unreadable or not JSON.
+        """
+        return _read_json(self.evaluation_file)
+
+
+def check_trial_id(trial_id: str) -> None:
+    """Refuse an id that leads out of the run directory, which somebody else may have filled.
+
+    Raises
+    ------
+    StorageError
+        It is not the name of a directory.
+    """
+    if trial_id in ("", ".", "..") or "/" in trial_id or "\0" in trial_id:
+        raise StorageError(f"the id of a trial must be the name of a directory, got {trial_id!r}")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot read {path}: it does not exist") from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise StorageError(f"cannot read {path}: it holds no JSON object")
+    return content

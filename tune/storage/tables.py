@@ -1,0 +1,159 @@
+"""The Parquet tables of a study: their columns, named once, and how they are written and read."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vae.atomic import replaced_file
+from vae.config import PARAMS
+from vae.errors import StorageError
+
+SCHEMA_VERSION = 1
+CONFIG_PREFIX = "config_"
+
+_UTC = pa.timestamp("us", tz="UTC")
+_ARROW_TYPES: dict[Any, pa.DataType] = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+    tuple[int, ...]: pa.list_(pa.int64()),
+}
+
+NEUTRAL_PANEL = {
+    "val_knn_accuracy": pa.float64(),
+    "val_ssim": pa.float64(),
+    "val_mse": pa.float64(),
+    "val_psnr": pa.float64(),
+    "val_kl": pa.float64(),
+    "active_units": pa.int64(),
+}
+"""The metrics that every trial reports, whatever its loss: the only ones that compare trials."""
+
+
+def make_schema(columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(list(columns.items()), metadata={"schema_version": str(SCHEMA_VERSION)})
+
+
+TRIALS = make_schema(
+    {
+        "study": pa.string(),
+        "trial_id": pa.string(),
+        "number": pa.int64(),
+        "status": pa.string(),
+        "stop_reason": pa.string(),
+        "objective": pa.float64(),
+        "pareto": pa.bool_(),
+        "best_epoch": pa.int64(),
+        "epochs": pa.int64(),
+        **{CONFIG_PREFIX + name: _ARROW_TYPES[param.type] for name, param in PARAMS.items()},
+        **NEUTRAL_PANEL,
+        "n_parameters": pa.int64(),
+        "checkpoint": pa.string(),
+        "rung": pa.int64(),
+        "cutoff": pa.float64(),
+        "seed": pa.int64(),
+        "node": pa.string(),
+        "started_at": _UTC,
+        "finished_at": _UTC,
+        "train_seconds": pa.float64(),
+        "error": pa.string(),
+    }
+)
+"""One row per trial; ``pareto`` is null with a single objective, and for trials that are not compared."""
+
+EPOCHS = make_schema(
+    {
+        "study": pa.string(),
+        "trial_id": pa.string(),
+        "epoch": pa.int64(),
+        **NEUTRAL_PANEL,
+        "train_loss": pa.float64(),
+        "val_loss": pa.float64(),
+        "train_reconstruction_loss": pa.float64(),
+        "val_reconstruction_loss": pa.float64(),
+        "train_kl": pa.float64(),
+        "learning_rate": pa.float64(),
+        "epoch_seconds": pa.float64(),
+        "images_per_second": pa.float64(),
+    }
+)
+"""One row per trial and epoch."""
+
+FINALIST_SEEDS = make_schema(
+    {
+        "study": pa.string(),
+        "trial_id": pa.string(),
+        "seed": pa.int64(),
+        "max_epochs": pa.int64(),
+        "status": pa.string(),
+        "stop_reason": pa.string(),
+        "objective": pa.float64(),
+        "best_epoch": pa.int64(),
+        **NEUTRAL_PANEL,
+        "checkpoint": pa.string(),
+        "train_seconds": pa.float64(),
+        "error": pa.string(),
+    }
+)
+"""One row per finalist and fresh seed."""
+
+
+def write_table(rows: pa.Table | Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """Write a table so that a reader sees the old file or the new one, never half of one.
+
+    Columns that a row lacks are null.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    table = rows.cast(schema) if isinstance(rows, pa.Table) else _table(rows, schema)
+    with replaced_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read one Parquet file.
+
+    Raises
+    ------
+    StorageError
+        There is no such file, or it is not Parquet.
+    """
+    try:
+        # `pq.read_table` would take partition columns from a path such as runs/name=x/trials.parquet.
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot read {path}: it does not exist") from error
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read one Parquet file as a frame with at least the schema's columns; without the file it is empty.
+
+    Columns that a file of an older version lacks are null.
+
+    Raises
+    ------
+    StorageError
+        The file is not Parquet.
+    """
+    table = read_table(path) if path.exists() else schema.empty_table()
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.to_pandas()
+
+
+def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    unknown = {name for row in rows for name in row} - set(schema.names)
+    # pyarrow would drop them without a word.
+    assert not unknown, f"columns that the schema lacks: {sorted(unknown)}"
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

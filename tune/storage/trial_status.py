@@ -1,0 +1,52 @@
+"""The status of a trial in the `trials` table, why it ended, and how a reader is shown both."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+PENDING = "pending"
+RUNNING = "running"
+COMPLETED = "completed"
+STOPPED_EARLY = "stopped_early"
+FAILED = "failed"
+NAN, COLLAPSED, OUT_OF_MEMORY, ERROR = "nan", "collapsed", "oom", "error"
+RUNG, INTERRUPTED, TIME_BUDGET = "rung", "interrupted", "time_budget"
+
+TIME_ATTR = "epoch"
+STOP_REASON = "stop_reason"
+
+_REASONS = {"oom": "out of memory"}
+
+
+class Fate(StrEnum):
+    """What becomes of trials; what a figure draws alike."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped at a rung"
+    FAILED = "failed"
+    CUT_SHORT = "cut short"
+    OPEN = "open"
+
+
+def fate(trial: Mapping[str, Any]) -> Fate:
+    """Return what became of a row of `trials`."""
+    match trial["status"], trial["stop_reason"]:
+        case "completed", _:
+            return Fate.COMPLETED
+        case "failed", _:
+            return Fate.FAILED
+        case "stopped_early", "rung":
+            return Fate.STOPPED
+        case "stopped_early", _:
+            return Fate.CUT_SHORT
+    return Fate.OPEN
+
+
+def fate_text(trial: Mapping[str, Any]) -> str:
+    """Return the same with the reason, such as ``failed: nan``."""
+    kind, reason = fate(trial), trial["stop_reason"]
+    if kind is Fate.FAILED and reason:
+        return f"failed: {_REASONS.get(reason, reason)}"
+    if kind is Fate.CUT_SHORT:
+        return "cut short: time was up" if reason == "time_budget" else "interrupted"
+    return str(trial["status"]) if kind is Fate.OPEN else str(kind)

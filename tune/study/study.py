@@ -1,0 +1,248 @@
+"""One study from plan to result: checks at the door, the run directory and its record, `study.json`."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tune.algorithms.objective import Objective, choose_objectives
+from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
+from tune.storage.filesystems import check_writable, is_uri, join
+from tune.storage.lock import driver_lock
+from tune.storage.run_directory import RunDirectory
+from tune.storage.trial_status import COMPLETED, INTERRUPTED
+from tune.study.plan import Plan
+from tune.study.provenance import code_version, hardware, versions
+from tune.study.warm_start import warm_start
+from tune.trials.data import TrialData
+from vae.atomic import write_text
+from vae.data import Dataset, load_dataset
+from vae.errors import StorageError, UserError
+
+FINISHED = "completed"
+"""The status of a study of which nothing is left to do."""
+
+
+@dataclass(slots=True)
+class Study:
+    """A study at work: its data, its directory and its record, which `save` writes."""
+
+    plan: Plan
+    run: RunDirectory
+    objectives: tuple[Objective, ...]
+    data: TrialData
+    record: dict[str, Any]
+    started: bool = False
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the `trials` table, once the search has ended."""
+
+    def save(self, **changes: Any) -> None:
+        """Update the record and write `study.json` so that a reader never sees half of it."""
+        self.record |= changes
+        write_text(json.dumps(self.record, indent=2) + "\n", self.run.study_file)
+        self.run.push()
+
+    def end(self, status: str) -> None:
+        """Say how this session ended."""
+        self.record["sessions"][-1] |= {"finished_at": _now(), "status": status}
+        self.run.push(logs=True)
+        self.save(status=status, finished_at=_now())
+
+    def resources(self, n_runs: int) -> TrialResources:
+        """Fit so many trainings into the connected cluster; see `trial_resources` for the errors."""
+        return trial_resources(
+            self.plan.cpus_per_trial,
+            self.plan.gpus_per_trial,
+            self.plan.max_concurrent,
+            n_runs,
+            gpu_share=self.record.get("profile", {}).get("gpus_per_trial", GPUS_PER_TRIAL),
+        )
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The completed trial with the best first objective."""
+        return self.objectives[0].best(row for row in self.trials if row["status"] == COMPLETED)
+
+    @property
+    def n_lost(self) -> int:
+        """How many trials have not ended, although nobody has interrupted them."""
+        return sum(row["stop_reason"] == INTERRUPTED for row in self.trials)
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs the trials have behind them."""
+        return sum(row["epochs"] for row in self.trials)
+
+
+@contextmanager
+def new_study(plan: Plan) -> Iterator[Study]:
+    """Check a plan against its data and make its run directory, removed again unless trials were started.
+
+    Raises
+    ------
+    UserError
+        Something asked for cannot be done.
+    StorageError
+        The data cannot be read, or the run directory not written.
+    """
+    searched = plan.space.searched
+    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
+    if is_uri(plan.storage):
+        check_writable(str(plan.storage))
+    dataset = load_dataset(plan.dataset, plan.data_dir)
+    labelled = dataset.train.labels is not None
+    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
+    data = TrialData.from_dataset(dataset, seed=plan.seed)
+    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    if plan.warm_start:
+        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
+    name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run, made = _new_directory(plan.storage, name)
+    study = Study(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
+    try:
+        with driver_lock(run), _removed_unless_started(study), _at_work(study):
+            yield study
+    finally:
+        if not study.started:
+            shutil.rmtree(run.path, ignore_errors=True)
+            _remove(made)
+
+
+@contextmanager
+def _removed_unless_started(study: Study) -> Iterator[None]:
+    """Leave nothing of a study without trials under a URI, as long as it is certain that it is ours."""
+    try:
+        yield
+    finally:
+        if study.run.remote and not study.started:
+            study.run.remote.delete(study.run.path)
+
+
+@contextmanager
+def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
+    """Take up a study that was begun before, with the plan of its record but for ``changes``.
+
+    Raises
+    ------
+    UserError
+        Another driver is at work on it, or its images are not what they were.
+    StorageError
+        A file of the run directory cannot be read.
+    """
+    with driver_lock(run):
+        if run.remote:  # what the last driver has written until it let go
+            run.remote.fetch(run.path, again=True)
+        record = run.read_study()
+        plan = replace(Plan.of_record(record), **changes)
+        described = record["dataset"]
+        if changes.get("data_dir"):
+            described["data_dir"] = str(changes["data_dir"].expanduser().absolute())
+        data_dir = None if described["data_dir"] is None else Path(described["data_dir"])
+        dataset = load_dataset(described["path"], data_dir)
+        if dataset.fingerprint != described["fingerprint"]:
+            raise UserError(
+                f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
+                f"{dataset.fingerprint}, was {described['fingerprint']}"
+            )
+        objectives = choose_objectives(
+            plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
+        )
+        data = TrialData.from_dataset(dataset, seed=plan.seed)
+        study = Study(plan, run, objectives, data, record, started=True)
+        record |= {"arguments": plan.arguments(), "max_epochs": plan.max_epochs, "finalists": plan.finalists}
+        with _at_work(study):
+            yield study
+
+
+@contextmanager
+def _at_work(study: Study) -> Iterator[None]:
+    """Keep the record of this session, also if it ends badly."""
+    study.record.setdefault("sessions", []).append(
+        {
+            "started_at": _now(),
+            "finished_at": None,
+            "status": "running",
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "code": code_version(),
+        }
+    )
+    study.save(status="running", finished_at=None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        study.end("interrupted")
+        raise
+    except BaseException:
+        study.end("failed")
+        raise
+
+
+def _new_directory(storage: str | Path, name: str) -> tuple[RunDirectory, list[Path]]:
+    """Make a run directory; also returns the directories that this took, innermost first."""
+    if not name or name != Path(name).name or name.startswith("."):
+        raise UserError(f"the name of a run must be a plain directory name, got '{name}'")
+    run = RunDirectory.at(join(storage, name))
+    made: list[Path] = []
+    try:
+        if run.exists():
+            raise UserError(f"there is a run named '{name}' in {storage} already; choose another --name")
+        made = [path for path in (run.path, *run.path.parents) if not path.exists()]
+        run.path.mkdir(parents=True, exist_ok=run.remote is not None)
+    except OSError as error:
+        _remove(made)
+        raise StorageError(f"cannot create {run.path}: {error.strerror}; choose another --storage") from error
+    return run, made
+
+
+def _remove(directories: list[Path]) -> None:
+    """Remove those directories, innermost first, that are empty."""
+    for directory in directories:
+        try:
+            directory.rmdir()
+        except OSError:
+            continue
+
+
+def _record(
+    plan: Plan, name: str, objectives: Sequence[Objective], dataset: Dataset, data: TrialData
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "status": "running",
+        "created_at": _now(),
+        "finished_at": None,
+        "arguments": plan.arguments(),
+        "dataset": {
+            "name": dataset.name,
+            # What `load_dataset` takes, wherever the evaluation is called from.
+            "path": str(Path(plan.dataset).expanduser().absolute())
+            if Path(plan.dataset).exists()
+            else plan.dataset,
+            "data_dir": None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
+            "fingerprint": dataset.fingerprint,
+            "n_test": len(dataset.test),
+        },
+        "seed": plan.seed,
+        "objective": [objective.name for objective in objectives],
+        "mode": objectives[0].mode,
+        "modes": [objective.mode for objective in objectives],
+        "max_epochs": plan.max_epochs,
+        "space": plan.space.source,
+        "finalists": plan.finalists,
+        "knn_references": len(data.reference_index),
+        "code": code_version(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "timings": {},
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

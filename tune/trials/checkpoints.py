@@ -1,0 +1,163 @@
+"""What trials leave in Ray's directory: checkpoints, with the best epoch's model and all results so far.
+
+Each run of Tune has a directory of its own there, `ray/` the first and `ray/session-2/` the next, so that a
+worker that outlives its driver for a moment cannot write into what the next one reads.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from tune.storage.mirror import Remote
+from tune.storage.run_directory import RunDirectory
+from vae.atomic import write_text
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_tensors
+from vae.errors import StorageError
+from vae.training.state import STATE_FILE
+
+BEST_DIR = "best"
+"""Inside a checkpoint: the model of the best epoch so far, beside the state of the last."""
+
+CHECKPOINT = "checkpoint_"
+"""How the name of a checkpoint's directory begins."""
+
+HISTORY_FILE = "history.json"
+"""Inside a checkpoint: what the trial reported at each epoch, for the case that its driver dies."""
+
+
+class CheckpointUnreachable(StorageError):
+    """A checkpoint could not be written or read where the study lies; its trial is as good as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCheckpoint:
+    """A checkpoint that is whole: its state is that of the last epoch in ``history``."""
+
+    location: str
+    """Its path, of a run under a URI that on its filesystem."""
+    history: list[dict[str, Any]]
+
+
+def new_session_dir(run: RunDirectory) -> Path:
+    """Return where Tune keeps what it does next; it is not there yet."""
+    later = (run.ray_dir / f"session-{number}" for number in count(2))
+    return next(path for path in chain([run.ray_dir], later) if not _is_taken(run, path))
+
+
+def _is_taken(run: RunDirectory, path: Path) -> bool:
+    return path.exists() or (run.remote is not None and run.remote.exists(path))
+
+
+def write_history(directory: Path, history: list[dict[str, Any]]) -> None:
+    """Write a trial's results into the directory that becomes its checkpoint."""
+    write_text(json.dumps(history), directory / HISTORY_FILE)
+
+
+def read_history(directory: Path) -> list[dict[str, Any]]:
+    """Return what `write_history` wrote.
+
+    Raises
+    ------
+    OSError, ValueError
+        The file is not there, or not whole.
+    """
+    history: list[dict[str, Any]] = json.loads((directory / HISTORY_FILE).read_text())
+    return history
+
+
+def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | None:
+    """Return the whole checkpoint of the latest epoch of a trial; one may be half written."""
+    found = [
+        TrialCheckpoint(run.remote.at(path) if run.remote else str(path), history)
+        for path in _checkpoint_dirs(run, trial_id)
+        if (history := whole_history(path)) is not None
+    ]
+    return max(found, key=lambda checkpoint: len(checkpoint.history), default=None)
+
+
+def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
+    """Copy the model of a trial's best epoch to ``checkpoints/``; False if there is none.
+
+    The copy is absent or whole. When the end comes between a report and its processing, Tune does not know
+    the newest checkpoint yet; so they are taken from where the trial put them, and looked into.
+    """
+    target = run.checkpoint_dir(trial_id)
+    if run.remote:
+        return _keep_best_there(run, run.remote, trial_id, epoch)
+    if _model_epoch(target) == epoch is not None:
+        return True
+    for checkpoint in _checkpoint_dirs(run, trial_id):
+        if epoch is None or _model_epoch(checkpoint / BEST_DIR) != epoch:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
+            copy = shutil.copytree(checkpoint / BEST_DIR, Path(temporary) / target.name)
+            if target.exists():
+                shutil.rmtree(target)
+            copy.rename(target)
+            return True
+    return False
+
+
+def _keep_best_there(run: RunDirectory, remote: Remote, trial_id: str, epoch: int | None) -> bool:
+    """Do the same under a URI, where what is whole can be told from its history, without fetching models."""
+    target = run.checkpoint_dir(trial_id)
+    for checkpoint in _remote_checkpoint_dirs(run, remote, trial_id):
+        names = {info.base_name for info in remote.list(checkpoint / BEST_DIR)}
+        if not {CONFIG_FILE, MODEL_FILE} <= names or not remote.exists(checkpoint / HISTORY_FILE):
+            continue
+        if epoch is not None and _best_epoch(json.loads(remote.read(checkpoint / HISTORY_FILE))) == epoch:
+            for name in (CONFIG_FILE, MODEL_FILE):
+                remote.copy(checkpoint / BEST_DIR / name, target / name)
+            return True
+    run.fetch(target)
+    return _model_epoch(target) == epoch is not None
+
+
+def _remote_checkpoint_dirs(run: RunDirectory, remote: Remote, trial_id: str) -> Iterator[Path]:
+    sessions = [info.base_name for info in remote.list(run.ray_dir) if info.base_name.startswith("session-")]
+    for session in ["", *sessions]:
+        directory = run.ray_dir / session / trial_id
+        found = [info.base_name for info in remote.list(directory)]
+        yield from (directory / name for name in reversed(found) if name.startswith(CHECKPOINT))
+
+
+def _checkpoint_dirs(run: RunDirectory, trial_id: str) -> Iterator[Path]:
+    """Yield a trial's checkpoints; under a URI copies of them, each gone when the next is asked for."""
+    if run.remote:
+        for path in _remote_checkpoint_dirs(run, run.remote, trial_id):
+            run.fetch(path)
+            yield path
+            shutil.rmtree(path, ignore_errors=True)
+        return
+    for pattern in (f"{trial_id}/{CHECKPOINT}*", f"session-*/{trial_id}/{CHECKPOINT}*"):
+        yield from sorted(run.ray_dir.glob(pattern), reverse=True)
+
+
+def whole_history(path: Path) -> list[dict[str, Any]] | None:
+    """Return the history of a checkpoint, None if that is half written."""
+    try:
+        history = read_history(path)
+        state_epoch = read_tensors(path / STATE_FILE)[1]["epoch"]
+    except (OSError, ValueError, KeyError, StorageError):
+        return None
+    best = _model_epoch(path / BEST_DIR)
+    if [row.get("epoch") for row in history] != list(range(1, state_epoch + 1)):
+        return None
+    return history if best == _best_epoch(history) else None
+
+
+def _best_epoch(history: list[dict[str, Any]]) -> int | None:
+    return next((row["epoch"] for row in reversed(history) if row["is_best"]), None)
+
+
+def _model_epoch(directory: Path) -> int | None:
+    try:
+        return read_tensors(directory / MODEL_FILE)[1].get("epoch")
+    except StorageError:
+        return None

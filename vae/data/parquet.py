@@ -1,0 +1,140 @@
+"""Reads a person's own images from Parquet: encoded, as Hugging Face ships them, or as arrays of numbers."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vae.errors import StorageError, UserError
+from vae.data.arrays import OwnImages, size_text, with_classes
+from vae.data.parquet_columns import class_labels, is_test_row, pixels
+
+logger = logging.getLogger(__name__)
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMN = "label"
+SPLIT_COLUMN = "split"
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of one file: images uint8 (n, H, W, C), labels (n,) or None, and which are for the test."""
+
+    file: Path
+    images: np.ndarray
+    labels: np.ndarray | None
+    label_names: tuple[str, ...]
+    is_test: np.ndarray
+
+
+def read_parquet(path: Path) -> OwnImages:
+    """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
+
+    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` if known, whole numbers or
+    names; and `split` if known, `train` or `test`.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    parts = {file: _part(file) for file in files} if path.is_dir() else {}
+    if set(parts.values()) <= {None}:
+        parts = dict.fromkeys(files)
+    elif None in parts.values() or "train" not in parts.values():
+        odd = next((file.name for file in files if parts[file] is None), files[0].name)
+        raise UserError(
+            f"{path} has the file {odd}, but its parts must be train*.parquet and test*.parquet, or train "
+            "alone; rename it or move it away"
+        )
+    in_order = sorted(parts, key=lambda file: (parts[file] == "test", file))
+    rows = [_read_file(file, parts[file]) for file in in_order]
+    first = rows[0]
+    for other in rows[1:]:
+        _check_alike(first, other)
+    images = np.concatenate([part.images for part in rows])
+    is_test = np.concatenate([part.is_test for part in rows])
+    labels = (
+        None
+        if first.labels is None
+        else np.concatenate([part.labels for part in rows if part.labels is not None])
+    )
+    if is_test.all():
+        raise UserError(f"{path} has rows of the split test only; add those of train")
+    if not is_test.any():
+        return with_classes(path, images, labels, label_names=first.label_names)
+    return with_classes(
+        path,
+        images[~is_test],
+        None if labels is None else labels[~is_test],
+        test_images=images[is_test],
+        test_labels=None if labels is None else labels[is_test],
+        label_names=first.label_names,
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        file for file in folder.glob("*.parquet") if file.is_file() and not file.name.startswith((".", "_"))
+    )
+
+
+def _part(file: Path) -> str | None:
+    return next((part for part in ("train", "test") if file.name.startswith(part)), None)
+
+
+def _check_alike(first: _Rows, other: _Rows) -> None:
+    if other.images.shape[1:] != first.images.shape[1:]:
+        raise UserError(
+            f"images in {other.file} are {size_text(other.images)}, those in {first.file} are "
+            f"{size_text(first.images)}; make all the same"
+        )
+    kinds = [None if rows.labels is None else rows.labels.dtype.kind == "U" for rows in (first, other)]
+    if kinds[0] != kinds[1]:
+        raise UserError(
+            f"{first.file} and {other.file} must both have a column '{LABEL_COLUMN}' of text, or both of "
+            "whole numbers, or neither any; write one as the other"
+        )
+    if first.label_names != other.label_names:
+        raise UserError(
+            f"{first.file} and {other.file} name their classes differently; write both with one list"
+        )
+
+
+def _read_file(file: Path, part: str | None) -> _Rows:
+    try:
+        with pq.ParquetFile(file) as parquet:
+            schema = parquet.schema_arrow
+            image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+            if image is None:
+                raise UserError(
+                    f"{file} has no column 'image', it has {schema.names}; name the images' column so"
+                )
+            wanted = [image, LABEL_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
+            table = parquet.read([name for name in wanted if name in schema.names])
+    except UserError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {file} as Parquet: {error}; write it again") from None
+    if len(table) == 0:
+        raise UserError(f"{file} has no rows; add images or delete it")
+    images = pixels(table.column(image), f"column '{image}' of {file}")
+    labels, names = None, _label_names(schema)
+    if LABEL_COLUMN in table.column_names:
+        labels = class_labels(table.column(LABEL_COLUMN), f"column '{LABEL_COLUMN}' of {file}", names)
+    else:
+        logger.info("%s has no column '%s': its images are taken as unlabelled", file, LABEL_COLUMN)
+    if SPLIT_COLUMN in table.column_names:
+        is_test = is_test_row(table.column(SPLIT_COLUMN), f"column '{SPLIT_COLUMN}' of {file}")
+    else:
+        is_test = np.full(len(images), part == "test")
+    return _Rows(file, images, labels, () if labels is None or labels.dtype.kind == "U" else names, is_test)
+
+
+def _label_names(schema: pa.Schema) -> tuple[str, ...]:
+    """Names of the classes by number, where Hugging Face's `datasets` has noted them."""
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return tuple(str(name) for name in features[LABEL_COLUMN]["names"])
+    except (KeyError, TypeError, ValueError):
+        return ()

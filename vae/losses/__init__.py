@@ -1,0 +1,1 @@
+"""What is minimised: the ELBO with its reconstruction losses, SSIM, and the balance of their parts."""

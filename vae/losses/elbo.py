@@ -1,0 +1,116 @@
+"""The reconstruction losses and the KL divergence, in nats per image so that their weights mean the same."""
+
+from dataclasses import dataclass
+from math import log, pi
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from vae.config import LossConfig
+from vae.losses.balance import Balance
+from vae.losses.ssim import ssim
+from vae.models import Posterior
+
+MIN_VARIANCE = 1e-6
+"""Far below the 8-bit quantisation error; keeps a perfect reconstruction finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """The parts of one batch's loss, each a scalar tensor averaged over the images."""
+
+    total: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def vae_loss(
+    logits: Tensor,
+    images: Tensor,
+    posterior: Posterior,
+    config: LossConfig,
+    *,
+    kl_factor: float = 1.0,
+    balance: Balance | None = None,
+    pixel_log_variance: Tensor | None = None,
+) -> LossTerms:
+    """Return the weighted loss of a batch and its parts.
+
+    Parameters
+    ----------
+    logits, images
+        (n, C, H, W); images in [0, 1].
+    kl_factor
+        Of the warm-up, on the KL weight, 0 to 1.
+    balance
+        Takes in these losses, and scales the KL term too.
+    pixel_log_variance
+        (C, H, W), for the loss mse: the learned variances instead of the most likely common one.
+    """
+    if config.balance_losses:
+        reconstruction = distortion(logits, images, config)
+    elif pixel_log_variance is not None:
+        reconstruction = gaussian_loss(logits, images, pixel_log_variance)
+    elif config.reconstruction_loss == "ssim":
+        reconstruction = ssim_loss(logits, images, window=config.ssim_window)
+    else:
+        reconstruction = {"bce": bce_loss, "mse": mse_loss}[config.reconstruction_loss](logits, images)
+    per_dimension = kl_per_dimension(posterior)
+    # Kingma et al. 2016, arXiv:1606.04934: what a dimension has for free, it has no reason to give up.
+    charged = per_dimension.clamp_min(config.free_bits).sum() if config.free_bits else per_dimension.sum()
+    kl = per_dimension.sum()
+    weight = kl_factor * config.kl_weight
+    scale = 1.0 if balance is None else balance.update(reconstruction, kl, len(per_dimension))
+    return LossTerms(config.image_weight * reconstruction + weight * scale * charged, reconstruction, kl)
+
+
+def bce_loss(logits: Tensor, images: Tensor) -> Tensor:
+    """Return the Bernoulli negative log-likelihood, summed over the pixels and averaged over the images."""
+    return F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
+
+
+def mse_loss(logits: Tensor, images: Tensor) -> Tensor:
+    """Return the Gaussian negative log-likelihood under its optimal variance, averaged over the images.
+
+    The plain squared error has no natural scale against the KL divergence. With the variance at its most
+    likely value, the mean squared error of the batch, it has one (sigma-VAE, Rybkin et al. 2021,
+    arXiv:2006.13202).
+    """
+    variance = F.mse_loss(logits.sigmoid(), images).clamp_min(MIN_VARIANCE)
+    return 0.5 * images[0].numel() * (variance.log() + log(2 * pi) + 1)
+
+
+def gaussian_loss(logits: Tensor, images: Tensor, pixel_log_variance: Tensor) -> Tensor:
+    """Return the Gaussian negative log-likelihood under a variance for each pixel, mean over the images."""
+    log_variance = pixel_log_variance.clamp_min(log(MIN_VARIANCE))
+    error = (logits.sigmoid() - images).square()
+    return 0.5 * (error / log_variance.exp() + log_variance + log(2 * pi)).sum() / len(images)
+
+
+def distortion(logits: Tensor, images: Tensor, config: LossConfig) -> Tensor:
+    """Return the reconstruction loss above that of perfect reconstructions, without a scale of its own.
+
+    That of mse is the plain squared error, summed over the pixels and averaged over the images.
+    """
+    if config.reconstruction_loss == "ssim":
+        return ssim_loss(logits, images, window=config.ssim_window)
+    if config.reconstruction_loss == "mse":
+        return F.mse_loss(logits.sigmoid(), images) * images[0].numel()
+    entropy = F.binary_cross_entropy(images, images, reduction="sum") / len(images)
+    return bce_loss(logits, images) - entropy
+
+
+def ssim_loss(logits: Tensor, images: Tensor, *, window: int = 11) -> Tensor:
+    """Return 1 - SSIM times the number of values in an image, averaged over the images.
+
+    Without that factor the loss is of order 1 and the KL divergence, of order 10, switches the latents off.
+    Without reflection the loss hardly sees the frame of an image, and what is there is lost.
+    """
+    similarity = ssim(logits.sigmoid(), images, window=window, reflect=True)
+    return (1 - similarity).mean() * images[0].numel()
+
+
+def kl_per_dimension(posterior: Posterior) -> Tensor:
+    """Return KL(q(z|x) || N(0, 1)) of each dimension (latent_dim,) in nats, averaged over the images."""
+    mean, log_variance = posterior
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).mean(0)

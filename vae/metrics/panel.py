@@ -1,0 +1,68 @@
+"""The neutral panel: numbers that mean the same for every loss, architecture and latent size."""
+
+from math import log10
+
+import torch
+from torch import Tensor
+
+from vae.config import LossConfig
+from vae.inference import BATCH_SIZE, to_unit
+from vae.losses.elbo import kl_per_dimension, vae_loss
+from vae.losses.ssim import largest_window, ssim
+from vae.models import VAE
+
+ACTIVE_VARIANCE = 0.01
+
+
+@torch.no_grad()
+def evaluate_panel(
+    model: VAE, images: Tensor, loss: LossConfig, *, batch_size: int = BATCH_SIZE
+) -> dict[str, float]:
+    """Return the neutral panel of a model on uint8 images (n, C, H, W).
+
+    All but the losses come from the posterior mean, with nothing sampled, so the panel is deterministic.
+
+    Returns
+    -------
+    dict
+        ``val_ssim`` (window 11, or the largest odd one that fits; higher is better), ``val_mse`` (pixels in
+        [0, 1]), ``val_psnr`` (dB, higher is better), ``val_kl`` (nats per image), ``active_units``
+        (dimensions whose posterior mean has a variance above 0.01 over the images; Burda et al. 2016,
+        arXiv:1509.00519), and the trial's own ``val_loss`` and ``val_reconstruction_loss`` (nats per image),
+        which are not comparable between losses.
+    """
+    window = largest_window(*model.image_shape[1:])
+    device, n = images.device, len(images)
+    sums = torch.zeros(5, device=device, dtype=torch.float64)
+    means = []
+    for batch in images.split(batch_size):
+        x = to_unit(batch)
+        posterior = model.encode(x)
+        logits = model.decode(posterior.mean)
+        pixels = logits.sigmoid()
+        terms = vae_loss(logits, x, posterior, loss, pixel_log_variance=model.pixel_log_variance)
+        sums += len(x) * torch.stack(
+            (
+                ssim(pixels, x, window=window).mean(),
+                (pixels - x).square().mean(),
+                kl_per_dimension(posterior).sum(),
+                terms.total,
+                terms.reconstruction,
+            )
+        )
+        means.append(posterior.mean)
+    val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss = (sums / n).tolist()
+    return {
+        "val_loss": val_loss,
+        "val_reconstruction_loss": val_reconstruction_loss,
+        "val_ssim": val_ssim,
+        "val_mse": val_mse,
+        "val_psnr": -10 * log10(max(val_mse, 1e-10)) if val_mse == val_mse else val_mse,
+        "val_kl": val_kl,
+        "active_units": float(active_units(torch.cat(means))),
+    }
+
+
+def active_units(posterior_means: Tensor) -> int:
+    """Return how many columns of (n, latent_dim) posterior means have a variance above 0.01."""
+    return int((posterior_means.var(0) > ACTIVE_VARIANCE).sum())

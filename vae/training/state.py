@@ -1,0 +1,89 @@
+"""The state of a training run: all that is needed to go on after an epoch, in one atomically written file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae.checkpoint import load_weights, read_config, read_tensors, write_config, write_tensors
+from vae.config import Config
+from vae.errors import StorageError
+from vae.losses.balance import Balance
+from vae.models import VAE, build_model
+from vae.training.optimizer import build_optimizer
+
+STATE_FILE = "training.safetensors"
+
+
+class TrainingState:
+    """A model, its optimiser and how many epochs are done.
+
+    There is no generator to save: the randomness of an epoch follows from the seed and its number.
+    """
+
+    def __init__(self, config: Config, model: VAE, epoch: int = 0, dataset: str | None = None) -> None:
+        self.config = config
+        self.model = model
+        self.optimizer = build_optimizer(model, config.training)
+        self.balance = Balance()
+        self.epoch = epoch
+        self.dataset = dataset
+        """Fingerprint of the images, if the caller has one to tell."""
+
+    def save(self, directory: Path) -> None:
+        """Write the state into a directory, made if need be; an older state there is replaced in one step.
+
+        Raises
+        ------
+        StorageError
+            The directory cannot be written.
+        """
+        tensors: dict[str, Tensor] = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            for name, value in slots.items():
+                if value is not None:  # SGD without momentum
+                    tensors[f"optimizer.{index}.{name}"] = value
+        tensors["balance"] = self.balance.means
+        write_config(directory, self.config, self.model.image_shape, self.model.n_classes)
+        write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch, "dataset": self.dataset})
+
+
+def load_state(directory: Path, config: Config, device: str | torch.device = "cpu") -> TrainingState:
+    """Rebuild the state that `TrainingState.save` wrote.
+
+    ``max_epochs`` may have grown since; every other hyperparameter must be the same.
+
+    Raises
+    ------
+    StorageError
+        The directory holds no state, a damaged one, or one of another config.
+    """
+    saved = read_config(directory)
+    _check_same(saved.config, config, directory)
+    tensors, header = read_tensors(directory / STATE_FILE, device)
+    model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
+    load_weights(model, _under("model.", tensors), directory / STATE_FILE)
+    state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
+    if "balance" in tensors:
+        state.balance = Balance(tensors["balance"])
+    slots: dict[int, dict[str, Any]] = {}
+    for key, value in _under("optimizer.", tensors).items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = value
+    groups = state.optimizer.state_dict()["param_groups"]  # from the config; the rate is set before each step
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return state
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _check_same(saved: Config, config: Config, directory: Path) -> None:
+    old, new = saved.to_params(), config.to_params()
+    for name in old:
+        if old[name] != new[name] and name != "max_epochs":
+            raise StorageError(
+                f"{directory} was trained with {name} {old[name]!r}, got {new[name]!r}; they must agree"
+            )
