@@ -24,7 +24,7 @@ from tune.study.ranking import DEFAULT_FINALISTS
 from vae.checkpoint import CONFIG_FILE
 from vae.command_line import Parser, configure_logging, run
 from vae.data import load_dataset
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(words)
     configure_logging(arguments.verbose)
     if arguments.address is not None and arguments.cpus is not None:
-        raise UserError("--cpus is for a cluster that is started on this machine: leave it or --address out")
+        raise UsageError("--cpus is for a cluster that is started on this machine: leave it or --address out")
     options = Options(
         methods=arguments.methods,
         dims=arguments.dims,
@@ -48,20 +48,20 @@ def main(argv: list[str] | None = None) -> int:
     path = arguments.run
     if isinstance(path, Path) and path.suffix == ".parquet":
         if arguments.output is None or arguments.dataset is not None:
-            raise UserError(f"{path} is an embedding: give a directory with --output, and no --dataset")
+            raise UsageError(f"{path} is an embedding: give a directory with --output, and no --dataset")
         output = _new_output(arguments.output)
         evaluate_own_embedding(path, output, options=options, console=console)
     elif isinstance(path, Path) and (checkpoints := _checkpoints(path)):
         if arguments.dataset is None or arguments.output is None:
             what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
-            raise UserError(f"{path} {what}: name the images with --dataset and a directory with --output")
+            raise UsageError(f"{path} {what}: name the images with --dataset and a directory with --output")
         output = _new_output(arguments.output)
         dataset = load_dataset(arguments.dataset, arguments.data_dir)
         evaluate_checkpoints(checkpoints, dataset, output, options=options, console=console)
     else:
         output = RunDirectory.open(path)
         if arguments.dataset is not None or arguments.output is not None:
-            raise UserError("--dataset and --output are for checkpoints: a run has its own dataset and place")
+            raise UsageError("--dataset and --output are for checkpoints: a run has its own of both")
         evaluate_run(
             output,
             finalists=arguments.finalists,
@@ -140,7 +140,7 @@ def _evaluated(place: str | Path) -> RunDirectory:
 def _new_output(path: Path) -> RunDirectory:
     output = RunDirectory(path)
     if output.study_file.exists():
-        raise UserError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
+        raise UsageError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
     return output
 
 
@@ -222,7 +222,7 @@ def _grid(ks: list[int] | None) -> KnnGrid:
     if ks is None:
         return KnnGrid()
     if not ks or min(ks) < 1:
-        raise UserError(f"--k must be numbers >= 1, got {','.join(map(str, ks)) or 'none'}")
+        raise UsageError(f"--k must be numbers >= 1, got {','.join(map(str, ks)) or 'none'}")
     return KnnGrid(n_neighbors=tuple(sorted({*ks, FULL.n_neighbors})))
 
 
@@ -239,7 +239,7 @@ def _numbers(text: str) -> list[int]:
 
 def _positive(cpus: int | None) -> int | None:
     if cpus is not None and cpus < 1:
-        raise UserError(f"--cpus must be >= 1, got {cpus}")
+        raise UsageError(f"--cpus must be >= 1, got {cpus}")
     return cpus
 
 

@@ -29,7 +29,7 @@ from tune.storage.tables import FINALIST_SEEDS, read_frame, write_table
 from tune.study.ranking import DEFAULT_FINALISTS, choose_finalists, rank_finalists
 from vae.atomic import replaced_directory, write_text
 from vae.data import Dataset, load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def evaluate_run(
 
     Raises
     ------
-    UserError
+    UsageError
         There is nothing to evaluate, or the options do not fit the data.
     StorageError
         A file cannot be read or written.
@@ -77,7 +77,7 @@ def evaluate_run(
     described = study["dataset"]
     dataset = load_dataset(described["path"], data_dir or _path(described.get("data_dir")))
     if dataset.fingerprint != described["fingerprint"]:
-        raise UserError(
+        raise UsageError(
             f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
             f"{dataset.fingerprint}, was {described['fingerprint']}; give the right one's --data-dir"
         )
@@ -147,7 +147,7 @@ def evaluate_own_embedding(
 
     Raises
     ------
-    UserError
+    UsageError
         The file does not hold an embedding.
     StorageError
         A file cannot be read or written.

@@ -31,7 +31,7 @@ from tune.trials.checkpoints import BEST_DIR, HISTORY_FILE, newest_checkpoint, w
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, load_model, save_model
 from vae.config import Config
 from vae.data import load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 from vae.models import build_model
 from vae.training.state import STATE_FILE, TrainingState, load_state
 
@@ -122,7 +122,7 @@ def test_a_parquet_file_with_a_pickle_is_only_data(tmp_path, bomb, read, extensi
         pq.write_table(pa.table([[[0.0, 1.0]]], schema=pa.schema([field])), file)
     else:
         file.write_bytes(bomb.content)
-    with contextlib.suppress(StorageError, UserError):
+    with contextlib.suppress(StorageError, UsageError):
         read(file)
 
 
@@ -148,5 +148,5 @@ def test_images_of_a_folder_are_not_loaded_as_a_pickle(tmp_path, bomb):
 
 def test_a_space_file_calls_nothing(tmp_path, bomb):
     (tmp_path / "space.yaml").write_text(f"latent_dim: !!python/object/apply:os.makedirs ['{bomb.mark}']\n")
-    with pytest.raises(UserError, match="not valid YAML"):
+    with pytest.raises(UsageError, match="not valid YAML"):
         load_space(tmp_path / "space.yaml")

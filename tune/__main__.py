@@ -25,10 +25,9 @@ from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import FAILED, INTERRUPTED, TIME_BUDGET
 from tune.study.study import FINISHED, Study, new_study, old_study
 from tune.study.time_budget import TimeBudget
-from vae.command_line import INTERRUPTED as INTERRUPTED_CODE
-from vae.command_line import configure_logging, run
+from vae.command_line import EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
-from vae.errors import ClusterError, UserError
+from vae.errors import ClusterError, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,12 +73,12 @@ def extend(arguments: argparse.Namespace) -> int:
     record = run.read_study()
     planned = record["arguments"]
     if record["status"] != FINISHED:
-        raise UserError(f"{arguments.run} is not finished; `python -m tune resume {arguments.run}` goes on")
+        raise UsageError(f"{arguments.run} is not finished; `python -m tune resume {arguments.run}` goes on")
     if not arguments.trials and arguments.max_epochs is None:
-        raise UserError("there is nothing to extend; give --trials, --max-epochs or both")
+        raise UsageError("there is nothing to extend; give --trials, --max-epochs or both")
     max_epochs = arguments.max_epochs or planned["max_epochs"]
     if max_epochs < planned["max_epochs"]:
-        raise UserError(
+        raise UsageError(
             f"max_epochs can only grow: it is {planned['max_epochs']}, got {arguments.max_epochs}"
         )
     changes: dict[str, Any] = {
@@ -135,7 +134,7 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
                 f"interrupted; what was done is in {study.run.address}, "
                 f"`python -m tune resume {study.run.address}` goes on"
             )
-            return INTERRUPTED_CODE
+            return EXIT_INTERRUPTED
         if study.best is not None and plan.evaluate:
             _evaluate(study, console, budget)
         study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)

@@ -20,7 +20,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
     Raises
     ------
-    UserError
+    UsageError
         A value is out of range or the space file is wrong.
     StorageError
         The space file cannot be read.

@@ -17,7 +17,7 @@ from tune.study.study import Study
 from tune.trials.data import TrialData
 from tune.trials.trainable import ValidationKnn, reset_process, trial_device
 from vae.config import Config
-from vae.errors import reason
+from vae.errors import one_line
 from vae.training.gpu_usage import GpuUsage, measure_gpu_usage
 
 MEMORY_SHARE = 0.9
@@ -41,7 +41,7 @@ def share_gpus(study: Study, console: Console) -> None:
 
     Raises
     ------
-    UserError
+    UsageError
         No node can hold a single trial.
     ClusterError
         The head does not answer.
@@ -117,7 +117,7 @@ def _measure_on_a_gpu(
     except ray.exceptions.GetTimeoutError:
         return f"no answer from a GPU of its own within {wait_s:.0f} s"
     except ray.exceptions.RayError as error:
-        return reason(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
+        return one_line(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
     finally:
         with contextlib.suppress(Exception):  # it is over, or Ray is
             ray.cancel(task, force=True)

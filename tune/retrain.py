@@ -27,7 +27,7 @@ from tune.trials.trainable import ValidationKnn, reset_process, trial_device
 from vae.atomic import write_directory
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, save_model
 from vae.config import Config
-from vae.errors import UserError, reason
+from vae.errors import UsageError, one_line
 from vae.training.loop import EpochEnd, train
 
 MAX_RETRIES = 3
@@ -83,13 +83,13 @@ def retrain_finalists(
 
     Raises
     ------
-    UserError
+    UsageError
         ``n_seeds`` is negative.
     StorageError
         A finalist's checkpoint cannot be read, or the results not be written.
     """
     if n_seeds < 0:
-        raise UserError(f"the number of fresh seeds must be >= 0, got {n_seeds}")
+        raise UsageError(f"the number of fresh seeds must be >= 0, got {n_seeds}")
     rows = _known_rows(run)
     queue = _missing(run, rows, trial_ids, n_seeds=n_seeds, study_seed=study_seed, max_epochs=max_epochs)
     if not queue:
@@ -195,7 +195,7 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
         columns = {
             "status": FAILED,
             "stop_reason": OUT_OF_MEMORY if out_of_memory else ERROR,
-            "error": reason(cause),
+            "error": one_line(cause),
         }
     else:
         columns = trained.columns

@@ -14,7 +14,7 @@ from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
 from vae.data.dataset import split_validation
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.models import count_parameters
 from vae.training.loop import EpochEnd, check_fit, train
@@ -104,15 +104,17 @@ def train_command(arguments: argparse.Namespace) -> int:
     config = Config.from_params({name: getattr(arguments, name) for name in PARAMS})
     device = _device(arguments.device)
     if arguments.print_every < 1:
-        raise UserError(f"--print-every must be >= 1, got {arguments.print_every}")
+        raise UsageError(f"--print-every must be >= 1, got {arguments.print_every}")
     output = arguments.output or Path("runs") / (
         arguments.name or time.strftime("vae-%Y%m%d-%H%M%S", time.gmtime())
     )
     has_state = (output / STATE_FILE).exists()
     if arguments.resume and not has_state:
-        raise UserError(f"--resume needs the --name or --output of a run, {output} has no {STATE_FILE}")
+        raise UsageError(f"--resume needs the --name or --output of a run, {output} has no {STATE_FILE}")
     if has_state and not arguments.resume:
-        raise UserError(f"{output} holds a run already; add --resume to go on with it or choose another name")
+        raise UsageError(
+            f"{output} holds a run already; add --resume to go on with it or choose another name"
+        )
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
@@ -123,7 +125,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         state = load_state(output, config, device)
         epochs_before = state.epoch
         if state.dataset != dataset.fingerprint:
-            raise UserError(
+            raise UsageError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
         if (output / MODEL_FILE).exists():
@@ -170,7 +172,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     )
     if result.stop_reason == "nan":
         rate = config.training.learning_rate
-        raise UserError(
+        raise UsageError(
             f"the loss became non-finite in epoch {epochs_before + len(result.history)}; "
             f"try a --learning-rate below {rate:g}"
         )
@@ -196,7 +198,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     loaded = load_model(arguments.checkpoint, device)
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     if dataset.train.image_shape != loaded.image_shape:
-        raise UserError(
+        raise UsageError(
             f"{arguments.checkpoint} was trained on images {loaded.image_shape}, "
             f"{dataset.name} has {dataset.train.image_shape} (channels, height, width)"
         )
@@ -205,7 +207,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     else:
         seed = arguments.seed if arguments.seed is not None else loaded.split_seed
         if seed is None:
-            raise UserError(
+            raise UsageError(
                 f"{arguments.checkpoint} does not say how its validation images were chosen; give --seed"
             )
         images = split_validation(dataset.train, seed=seed).validation
@@ -221,9 +223,9 @@ def _device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
-        raise UserError(f"device must be cpu, cuda or cuda:N, got '{name}'") from None
+        raise UsageError(f"device must be cpu, cuda or cuda:N, got '{name}'") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device '{name}' asks for a GPU and torch sees none; use --device cpu")
+        raise UsageError(f"device '{name}' asks for a GPU and torch sees none; use --device cpu")
     return device
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae.atomic import replaced_file, write_text
 from vae.config import Config
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 from vae.models import VAE, ImageShape, build_model
 
 MODEL_FILE = "model.safetensors"
@@ -116,7 +116,7 @@ def read_config(directory: Path) -> SavedConfig:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
     try:
         return SavedConfig(Config.from_params(params), (channels, height, width), n_classes)
-    except UserError as error:
+    except UsageError as error:
         raise StorageError(f"{path}: {error}") from error
 
 

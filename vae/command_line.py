@@ -6,28 +6,35 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from vae.errors import UserError
+from vae.errors import Error, UsageError, one_line
 
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 
 class Parser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` whose usage errors are one line on stderr and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UserError.exit_code, f"error: {message} (see `{self.prog} --help`)\n")
+        self.exit(EXIT_USAGE, f"error: {message} (see `{self.prog} --help`)\n")
+
+
+def exit_code(error: Error) -> int:
+    """Return the exit code of a command that ends with this error."""
+    return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
 
 
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
-    """Call `main(None)` and exit with its code; a `UserError` becomes one line on stderr, no traceback."""
+    """Call `main(None)` and exit with its code; an `Error` becomes one line on stderr, no traceback."""
     try:
         code = main(None)
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        code = error.exit_code
+    except Error as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        code = exit_code(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        code = INTERRUPTED
+        code = EXIT_INTERRUPTED
     sys.exit(code)
 
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Self
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 ARCHITECTURES = ("fc", "fc_conv", "conv", "conv1xn", "unet", "resnet")
 RECONSTRUCTION_LOSSES = ("bce", "mse", "ssim")
@@ -37,7 +37,7 @@ class ModelConfig:
         _at_least("latent_dim", self.latent_dim, 1)
         _positive("width", self.width)
         if self.spherical and self.latent_dim < 2:
-            raise UserError(f"spherical needs latent_dim >= 2, got {self.latent_dim}")
+            raise UsageError(f"spherical needs latent_dim >= 2, got {self.latent_dim}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class LossConfig:
         _at_least("free_bits", self.free_bits, 0)
         _at_least("ssim_window", self.ssim_window, 3)
         if self.ssim_window % 2 == 0:
-            raise UserError(f"ssim_window must be odd, got {self.ssim_window}")
+            raise UsageError(f"ssim_window must be odd, got {self.ssim_window}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,16 +93,16 @@ class TrainingConfig:
         for name in self.augmentations:
             _one_of("augment", name, AUGMENTATIONS)
         if len(set(self.augmentations)) < len(self.augmentations):
-            raise UserError(f"augment must name each augmentation once, got '{self.augment}'")
+            raise UsageError(f"augment must name each augmentation once, got '{self.augment}'")
         _at_least("seed", self.seed, 0)
         for epoch in self.milestones:
             _at_least("milestones", epoch, 1)
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise UserError(f"milestones must rise, got {list(self.milestones)}")
+            raise UsageError(f"milestones must rise, got {list(self.milestones)}")
         if self.milestones and self.schedule != "milestones":
-            raise UserError(f"milestones need the schedule 'milestones', got '{self.schedule}'")
+            raise UsageError(f"milestones need the schedule 'milestones', got '{self.schedule}'")
         if self.schedule == "milestones" and not self.milestones:
-            raise UserError("the schedule 'milestones' needs at least one milestone, got none")
+            raise UsageError("the schedule 'milestones' needs at least one milestone, got none")
 
     @property
     def augmentations(self) -> tuple[str, ...]:
@@ -121,9 +121,9 @@ class Config:
     def __post_init__(self) -> None:
         loss = self.loss.reconstruction_loss
         if self.model.learned_variance and loss != "mse":
-            raise UserError(f"learned_variance needs the reconstruction_loss 'mse', got '{loss}'")
+            raise UsageError(f"learned_variance needs the reconstruction_loss 'mse', got '{loss}'")
         if self.model.learned_variance and self.loss.balance_losses:
-            raise UserError("learned_variance and balance_losses both set the scale of the loss; choose one")
+            raise UsageError("learned_variance and balance_losses both set the scale of the loss; choose one")
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Self:
@@ -131,7 +131,7 @@ class Config:
 
         Raises
         ------
-        UserError
+        UsageError
             A name is unknown, or a value has the wrong type or is out of range.
         """
         for name, value in params.items():
@@ -163,11 +163,11 @@ PARAMS = {f.name: f for config_class in _CONCERNS.values() for f in fields(confi
 
 
 def check_param_name(name: str) -> None:
-    """Raise a UserError with the closest known name if ``name`` is not a hyperparameter."""
+    """Raise a UsageError with the closest known name if ``name`` is not a hyperparameter."""
     if name not in PARAMS:
         close = get_close_matches(name, PARAMS, n=1)
         hint = f", did you mean '{close[0]}'?" if close else f", known are {', '.join(PARAMS)}"
-        raise UserError(f"unknown hyperparameter '{name}'{hint}")
+        raise UsageError(f"unknown hyperparameter '{name}'{hint}")
 
 
 def _check_type(name: str, value: Any) -> None:
@@ -182,7 +182,7 @@ def _check_type(name: str, value: Any) -> None:
         ok = isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)
     if not ok:
         wanted = "a list of whole numbers" if name == "milestones" else _TYPE_NAMES[expected]
-        raise UserError(f"{name} must be {wanted}, got {value!r}")
+        raise UsageError(f"{name} must be {wanted}, got {value!r}")
 
 
 _TYPE_NAMES: dict[Any, str] = {
@@ -197,14 +197,14 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         close = get_close_matches(value, allowed, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"{name} must be one of {', '.join(allowed)}, got '{value}'{hint}")
+        raise UsageError(f"{name} must be one of {', '.join(allowed)}, got '{value}'{hint}")
 
 
 def _at_least(name: str, value: float, minimum: float) -> None:
     if not value >= minimum:
-        raise UserError(f"{name} must be >= {minimum}, got {value}")
+        raise UsageError(f"{name} must be >= {minimum}, got {value}")
 
 
 def _positive(name: str, value: float) -> None:
     if not value > 0:
-        raise UserError(f"{name} must be > 0, got {value}")
+        raise UsageError(f"{name} must be > 0, got {value}")

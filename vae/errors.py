@@ -1,25 +1,39 @@
-"""The errors that a person's input can cause; the command line prints them as one line."""
+"""The errors of this project; the message of each is one line: the value, the rule, the way out.
+
+::
+
+    Error
+    ├── UsageError      a wrong argument, setting or input; also a ValueError
+    ├── StorageError    a file or bucket that cannot be read, written or trusted
+    └── ClusterError    a Ray cluster that does not start or loses its trials again and again
+"""
 
 
-class UserError(ValueError):
-    """A wrong argument or setting; its message is one line: the value, the rule, the way out."""
-
-    exit_code = 2
+class Error(Exception):
+    """Base class of what this project raises for a caller to handle."""
 
 
-class StorageError(UserError):
+class UsageError(Error, ValueError):
+    """A wrong argument, setting or input."""
+
+
+class StorageError(Error):
     """A file that cannot be read, written or trusted, or a source of data that cannot be reached."""
 
-    exit_code = 1
+
+class ClusterError(Error):
+    """A Ray cluster that does not start, or on which trials get no further."""
 
 
-class ClusterError(UserError):
-    """A Ray cluster that does not start."""
+def one_line(error: BaseException) -> str:
+    """Return an error in one line: the message alone where it was written for a person.
 
-    exit_code = 1
-
-
-def reason(error: Exception) -> str:
-    """Return an error in one line: the message alone where it was written for a person."""
+    Examples
+    --------
+    >>> one_line(UsageError("latent_dim must be >= 1, got 0"))
+    'latent_dim must be >= 1, got 0'
+    >>> one_line(KeyError("weights"))
+    "KeyError: 'weights'"
+    """
     message = " ".join(str(error).split()) or "no message"
-    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message[:300]}"
+    return message if isinstance(error, Error) else f"{type(error).__name__}: {message[:300]}"

@@ -16,7 +16,7 @@ from evaluation.embedders import Embedding, EmbeddingKey, Images
 from tune.storage.tables import read_table
 from vae.data.dataset import SEAL_SEED, SEALED_FRACTION, stratified_rows
 from vae.data.parquet_columns import class_labels, is_test_row
-from vae.errors import UserError
+from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -57,29 +57,29 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
 
     Raises
     ------
-    UserError
+    UsageError
         A column is missing or does not hold what it should.
     StorageError
         The file cannot be read.
     """
     table = read_table(path)
     if EMBEDDING_COLUMN not in table.column_names:
-        raise UserError(
+        raise UsageError(
             f"{path} has no column '{EMBEDDING_COLUMN}', only {', '.join(table.column_names) or 'none'}; "
             "name the column of the points so"
         )
     points = _points(table[EMBEDDING_COLUMN], f"column '{EMBEDDING_COLUMN}' of {path}")
     if LABEL_COLUMN not in table.column_names:
-        raise UserError(f"{path} has no column '{LABEL_COLUMN}'; there is nothing to score without classes")
+        raise UsageError(f"{path} has no column '{LABEL_COLUMN}'; there is nothing to score without classes")
     found = class_labels(table[LABEL_COLUMN], f"column '{LABEL_COLUMN}' of {path}", ())
     classes, labels = np.unique(found, return_inverse=True)
     names = tuple(str(name) for name in classes)
     if len(names) < 2:
-        raise UserError(f"{path} has one class, {names[0]!r}; scores need at least two")
+        raise UsageError(f"{path} has one class, {names[0]!r}; scores need at least two")
     if SPLIT_COLUMN in table.column_names:
         is_test = is_test_row(table[SPLIT_COLUMN], f"column '{SPLIT_COLUMN}' of {path}")
         if is_test.all() or not is_test.any():
-            raise UserError(f"{path} has rows of one split only; add the other or drop '{SPLIT_COLUMN}'")
+            raise UsageError(f"{path} has rows of one split only; add the other or drop '{SPLIT_COLUMN}'")
         train, test = np.nonzero(~is_test)[0], np.nonzero(is_test)[0]
     else:
         train, test = stratified_rows(len(points), labels, SEALED_FRACTION, SEAL_SEED)
@@ -99,23 +99,23 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
 
 def _points(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
     if not len(column):
-        raise UserError(f"{where} has no rows")
+        raise UsageError(f"{where} has no rows")
     if isinstance(column.type, pa.FixedShapeTensorType):
         points = np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks])
         points = points.reshape(len(points), -1).astype(np.float32)
     else:
         kind = getattr(column.type, "value_type", None)
         if kind is None or not (types.is_integer(kind) or types.is_floating(kind)):
-            raise UserError(f"{where} is {column.type}, must be lists of numbers")
+            raise UsageError(f"{where} is {column.type}, must be lists of numbers")
         rows = column.to_pylist()
         for number, row in enumerate(rows):
             if not row:
-                raise UserError(f"row {number} of {where} is no list of numbers; drop the row")
+                raise UsageError(f"row {number} of {where} is no list of numbers; drop the row")
             if len(row) != len(rows[0]):
-                raise UserError(
+                raise UsageError(
                     f"row {number} of {where} has {len(row)} numbers, must be {len(rows[0])} as row 0 has"
                 )
         points = np.array(rows, dtype=np.float32)  # None becomes NaN
     if len(odd := np.flatnonzero(~np.isfinite(points).all(axis=1))):
-        raise UserError(f"row {odd[0]} of {where} holds NaN, infinity or nothing; drop the row")
+        raise UsageError(f"row {odd[0]} of {where} holds NaN, infinity or nothing; drop the row")
     return points

@@ -9,7 +9,7 @@ import torch
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
 from vae.checkpoint import load_model
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.inference import embed
 from vae.models import VAE
 
@@ -33,7 +33,7 @@ class Vae:
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         loaded = load_model(self.checkpoint, device)
         if loaded.image_shape != images.train.shape[1:]:
-            raise UserError(
+            raise UsageError(
                 f"the checkpoint {self.checkpoint} takes images of shape {loaded.image_shape} (C, H, W), "
                 f"the dataset has {images.train.shape[1:]}"
             )

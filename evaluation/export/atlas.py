@@ -13,7 +13,7 @@ from evaluation.figures.latent_spaces import latent_space_panels
 from evaluation.figures.sprite import picture
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import write_table
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.neighbors import find_neighbors
 
 MAX_IMAGES = 100_000
@@ -28,14 +28,14 @@ def write_atlas(run: RunDirectory, shown: ShownImages, file: Path) -> list[str]:
 
     Raises
     ------
-    UserError
+    UsageError
         No embedding can be seen in two dimensions.
     StorageError
         A file cannot be read or written.
     """
     panels = latent_space_panels(run, shown.results)
     if not panels:
-        raise UserError(f"{run.address} has no embedding that is made to be looked at")
+        raise UsageError(f"{run.address} has no embedding that is made to be looked at")
     columns: dict[str, pa.Array] = {"index": pa.array(shown.index)}
     columns |= {name: pa.array(values) for name, values in shown.columns().items()}
     if shown.images is not None:

@@ -15,7 +15,7 @@ from evaluation.embedders.files import embedding_file
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from vae.data import load_dataset
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def shown_images(
 
     Raises
     ------
-    UserError
+    UsageError
         The run is not evaluated, or the images are others.
     StorageError
         A file cannot be read.
@@ -72,7 +72,7 @@ def shown_images(
     run.fetch(run.embeddings_dir)
     keys = [key for key in results.keys if embedding_file(run.embeddings_dir, key).exists()]
     if results.evaluation is None or not keys:
-        raise UserError(f"{run.address} has no embeddings yet; say `python -m evaluation {run.address}`")
+        raise UsageError(f"{run.address} has no embeddings yet; say `python -m evaluation {run.address}`")
     table = read_table(embedding_file(run.embeddings_dir, keys[0]))
     labels = table.filter(pc.equal(table["split"], "test"))["label"]
     index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])
@@ -94,7 +94,7 @@ def _images(
     where = data_dir or (Path(found) if (found := described.get("data_dir")) else None)
     dataset = load_dataset(name or described.get("path", described["name"]), where)
     if dataset.fingerprint != described["fingerprint"]:
-        raise UserError(
+        raise UsageError(
             f"the dataset '{dataset.name}' is not the one that was evaluated: its fingerprint is "
             f"{dataset.fingerprint}, was {described['fingerprint']}; name the right one with --dataset"
         )

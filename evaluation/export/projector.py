@@ -13,7 +13,7 @@ from evaluation.export.image_sample import ShownImages
 from evaluation.figures.sprite import sprite
 from tune.storage.run_directory import RunDirectory
 from vae.atomic import replaced_file, write_text
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 MAX_IMAGES = 5000
 """The projector becomes slow beyond; their sprite stays below the 8192 pixels that browsers take."""
@@ -27,7 +27,7 @@ def write_projector(run: RunDirectory, shown: ShownImages, directory: Path) -> N
 
     Raises
     ------
-    UserError
+    UsageError
         There is another directory of that name.
     StorageError
         A file cannot be read or written.
@@ -37,7 +37,7 @@ def write_projector(run: RunDirectory, shown: ShownImages, directory: Path) -> N
     config = ProjectorConfig()
     try:
         if directory.exists() and any(directory.iterdir()) and not (directory / CONFIG_FILE).exists():
-            raise UserError(f"{directory} is not one of the projector's; choose another --output")
+            raise UsageError(f"{directory} is not one of the projector's; choose another --output")
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         _write_metadata(directory, shown)

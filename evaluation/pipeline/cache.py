@@ -31,7 +31,7 @@ from tune.storage.mirror import Remote
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -150,14 +150,14 @@ def find_entries(
 
     Raises
     ------
-    UserError
+    UsageError
         Two embedders would give the same embedding.
     StorageError
         What is under a URI cannot be read.
     """
     keys = [key for embedder in embedders for key in embedder.keys]
     if double := next((key for key in keys if keys.count(key) > 1), None):
-        raise UserError(
+        raise UsageError(
             f"two of the VAEs have the same name, {double}; give their directories different ones"
         )
     root, signatures = run.finished_dir, [signature(embedder, fingerprint, grid) for embedder in embedders]

@@ -25,7 +25,7 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
 from vae.checkpoint import read_config, read_metrics
 from vae.data import Dataset
-from vae.errors import UserError
+from vae.errors import UsageError
 
 DEFAULT_DIMS = (2, 10)
 PICTURE_DIMS = (2,)
@@ -65,10 +65,10 @@ class Options:
             if method not in METHODS:
                 close = get_close_matches(method, METHODS, n=1)
                 hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise UserError(f"the method must be one of {', '.join(METHODS)}, got '{method}'{hint}")
+                raise UsageError(f"the method must be one of {', '.join(METHODS)}, got '{method}'{hint}")
         for dim in self.dims or ():
             if dim < 1:
-                raise UserError(f"dims must be >= 1, got {dim}")
+                raise UsageError(f"dims must be >= 1, got {dim}")
 
     def wants(self, method: str) -> bool:
         return METHODS[method].default if self.methods is None else method in self.methods
@@ -99,7 +99,7 @@ def best_first(checkpoints: Sequence[Path]) -> list[Path]:
 def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
     saved = read_config(checkpoint)
     if saved.image_shape != dataset.train.image_shape:
-        raise UserError(
+        raise UsageError(
             f"the checkpoint {checkpoint} takes images of shape {saved.image_shape} (C, H, W), those of "
             f"'{dataset.name}' have {dataset.train.image_shape}; name the dataset that it was trained on"
         )
@@ -137,14 +137,14 @@ def plan_embedders(
 
     Raises
     ------
-    UserError
+    UsageError
         A dimension was asked for that the data does not have, a method that takes more VAEs or dimensions
         than there are, or nothing is left to do.
     """
     n_pixels = dataset.train.images[0].numel()
     largest = min(n_pixels, len(dataset.train))
     if options.dims and max(options.dims) > largest:
-        raise UserError(
+        raise UsageError(
             f"dims must be <= {largest}, as {len(dataset.train)} images of {n_pixels} pixels allow, "
             f"got {max(options.dims)}"
         )
@@ -172,18 +172,18 @@ def plan_embedders(
     if options.wants("ensemble") and len(vaes) > 1:
         embedders.append(Ensemble(tuple(vaes)))
     elif options.methods and "ensemble" in options.methods:
-        raise UserError(
+        raise UsageError(
             f"an ensemble needs at least 2 VAEs, got {len(vaes)}; evaluate more, or leave it out of --methods"
         )
     if not embedders:
-        raise UserError("there is nothing to evaluate: give at least one method")
+        raise UsageError("there is nothing to evaluate: give at least one method")
     return embedders
 
 
 def _tsne_dims(options: Options) -> tuple[int, ...]:
     dims = sorted({dim for dim in options.dims or DEFAULT_DIMS if dim <= TSNE_MAX_DIM})
     if not dims:
-        raise UserError(
+        raise UsageError(
             f"tsne needs dims of 1 to {TSNE_MAX_DIM}, got {min(options.dims or ())}; "
             "leave it out of --methods"
         )
@@ -193,7 +193,7 @@ def _tsne_dims(options: Options) -> tuple[int, ...]:
 def _vae_umap(vae: Vae, options: Options) -> VaeUmap:
     dims = sorted({dim for dim in options.dims or PICTURE_DIMS if dim < vae.latent_dim})
     if not dims:
-        raise UserError(
+        raise UsageError(
             f"vae_umap needs dims below the {vae.latent_dim} of the best finalist, {vae.trial_id}, "
             f"got {min(options.dims or PICTURE_DIMS)}; leave it out of --methods"
         )

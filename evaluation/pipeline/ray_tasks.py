@@ -17,7 +17,7 @@ from evaluation.pipeline.serial import Embedded, Event, Gap, Scored, not_finite,
 from evaluation.scores.protocols import KnnGrid, Round
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
-from vae.errors import UserError, reason
+from vae.errors import UsageError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def compute(
 def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
     nodes = cluster_nodes()
     if not nodes.cpus:
-        raise UserError(
+        raise UsageError(
             "no node of the Ray cluster has a CPU for a task of the evaluation, nor one that could be started"
         )
     if not any(node.get("CPU", 0) for node in nodes.alive):
@@ -89,7 +89,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
         except Exception as error:
             del embedding[ready]
             logger.debug("an embedder failed", exc_info=True)
-            yield from (Gap(key, None, reason(_cause(error))) for key in missing)
+            yield from (Gap(key, None, one_line(_cause(error))) for key in missing)
             continue
         missing.remove(result.key)
         if gap := not_finite(result):
@@ -106,7 +106,7 @@ def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Score
         return scored
     except Exception as error:
         logger.debug("%s, %s failed", key, which, exc_info=True)
-        return Gap(key, which, reason(_cause(error)))
+        return Gap(key, which, one_line(_cause(error)))
 
 
 def _cause(error: Exception) -> Exception:

@@ -17,7 +17,7 @@ from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.result_tables import PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, Round, Setting, rounds, score_round
 from evaluation.scores.structure import score_structure
-from vae.errors import reason
+from vae.errors import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Ite
                 yield from _score(embedding, images, grid)
         except Exception as error:  # whatever a method raises, the others are still wanted
             logger.debug("%s failed", embedder, exc_info=True)
-            yield from (Gap(key, None, reason(error)) for key in missing)
+            yield from (Gap(key, None, one_line(error)) for key in missing)
 
 
 def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
@@ -85,7 +85,7 @@ def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Even
             yield score(embedding, images, which, grid)
         except Exception as error:
             logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
-            yield Gap(embedding.key, which, reason(error))
+            yield Gap(embedding.key, which, one_line(error))
 
 
 def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:

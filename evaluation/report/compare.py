@@ -11,7 +11,7 @@ from evaluation.embedders import label
 from evaluation.formatting import p_value, points
 from evaluation.scores.confidence import PairedDifference, paired_difference
 from tune.storage.run_directory import RunDirectory
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
 
     Raises
     ------
-    UserError
+    UsageError
         One is not evaluated, they are of different images, or they have nothing in common.
     StorageError
         A table is damaged.
@@ -38,17 +38,17 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
     for run in (first, second):
         found = Results.read(run)
         if not found.scored:
-            raise UserError(f"{run.address} has no scores yet; say `python -m evaluation {run.address}`")
+            raise UsageError(f"{run.address} has no scores yet; say `python -m evaluation {run.address}`")
         results.append(found)
     images = [_fingerprint(found) for found in results]
     if images[0] != images[1]:
-        raise UserError(
+        raise UsageError(
             f"{first.address} and {second.address} are of different images, with fingerprints {images[0]} "
             f"and {images[1]}, so their accuracies cannot be compared"
         )
     both = pairs(*results)
     if not both:
-        raise UserError(
+        raise UsageError(
             f"{first.address} and {second.address} have no embedding in common and no best VAE each"
         )
     for letter, found in zip("AB", results, strict=True):

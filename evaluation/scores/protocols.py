@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores.confidence import bootstrap_share
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.knn import WEIGHTS, vote
 from vae.metrics.neighbors import Array, Neighbors, choose_backend, find_neighbors
 
@@ -161,7 +161,7 @@ def score_round(
 
     Raises
     ------
-    UserError
+    UsageError
         The points hold NaN or infinity.
     """
     rank = rank_within_class(train_labels, grid.seed)
@@ -173,7 +173,7 @@ def score_round(
         reference_rows, query_rows = np.nonzero(fold != which.fold)[0], np.nonzero(fold == which.fold)[0]
         query, query_labels, query_rank = train[query_rows], train_labels[query_rows], rank[query_rows]
     if len(query_labels) == 0:
-        raise UserError(f"{which} has no images: the training set has fewer than {grid.n_folds} per class")
+        raise UsageError(f"{which} has no images: the training set has fewer than {grid.n_folds} per class")
 
     scores = RoundScores([])
     started = time.perf_counter()

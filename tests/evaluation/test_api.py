@@ -22,7 +22,7 @@ from tune.storage.tables import read_table, write_table
 from vae.checkpoint import load_model, read_config, save_model
 from vae.config import Config
 from vae.data import load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 from vae.inference import embed
 from vae.models import build_model
 
@@ -144,7 +144,7 @@ def test_another_dataset_than_the_one_searched_is_refused(study):
     record["dataset"]["fingerprint"] = "other"
     study.study_file.write_text(json.dumps(record))
     with pytest.raises(
-        UserError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
+        UsageError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
     ):
         evaluate_run(study, options=PCA, compute=serial.compute)
 
@@ -182,13 +182,13 @@ def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
     one, other = (tmp_path / folder / "same" for folder in ("a", "b"))
     for path in (one, other):
         shutil.copytree(study.checkpoint_dir(BEST), path)
-    with pytest.raises(UserError, match="two of the VAEs have the same name, vae-same"):
+    with pytest.raises(UsageError, match="two of the VAEs have the same name, vae-same"):
         evaluate_checkpoints([one, other], few_digits, RunDirectory(tmp_path / "o"), compute=serial.compute)
 
 
 def test_one_evaluation_at_a_time_works_on_a_run(study):
     def second(images, embedders, grid):
-        with pytest.raises(UserError, match="another evaluation of .* is under way; wait for it"):
+        with pytest.raises(UsageError, match="another evaluation of .* is under way; wait for it"):
             evaluate_run(study, options=PCA, compute=serial.compute)
         yield from serial.compute(images, embedders, grid)
 

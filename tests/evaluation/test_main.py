@@ -12,7 +12,8 @@ from evaluation import api
 from evaluation.__main__ import main
 from evaluation.pipeline import serial
 from tune.storage.tables import TRIALS, read_table, write_table
-from vae.errors import StorageError, UserError
+from vae.command_line import exit_code
+from vae.errors import StorageError, UsageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +73,7 @@ def test_what_tools_show_of_a_run_under_a_uri_is_put_into_a_directory_here(
     s3, study_uri, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"tiny\?.* has no embeddings yet; say `python -m evaluation s3://"):
+    with pytest.raises(UsageError, match=r"tiny\?.* has no embeddings yet; say `python -m evaluation s3://"):
         main(["projector", study_uri])
     monkeypatch.setattr(api, "_ray", lambda cpus: serial.compute)
     main([study_uri, "--methods", "pca", "--dims", "2"])
@@ -115,9 +116,9 @@ def test_results_for_this_machine_do_not_go_to_a_uri(study, arguments, capsys):
 )
 def test_bad_input_is_refused_before_any_work(study, arguments, message):
     before = sorted(study.path.rglob("*"))
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         main([argument.replace("RUN", str(study.path)) for argument in arguments])
-    assert caught.value.exit_code == 2
+    assert exit_code(caught.value) == 2
     assert sorted(study.path.rglob("*")) == before
 
 
@@ -125,7 +126,7 @@ def test_unreadable_tables_are_a_failure_of_storage(study):
     study.trials_file.write_bytes(b"junk")
     with pytest.raises(StorageError, match=r"cannot read .*trials.parquet") as caught:
         main([str(study.path)])
-    assert caught.value.exit_code == 1
+    assert exit_code(caught.value) == 1
 
 
 def test_dimensions_that_are_no_numbers_are_a_usage_error(study, capsys):

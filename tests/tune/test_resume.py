@@ -14,7 +14,7 @@ from tune.__main__ import main
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from vae.checkpoint import load_model
-from vae.errors import UserError
+from vae.errors import UsageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -103,9 +103,9 @@ def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
 
 
 def test_an_extension_that_adds_nothing_is_refused(finished):
-    with pytest.raises(UserError, match="nothing to extend; give --trials, --max-epochs or both"):
+    with pytest.raises(UsageError, match="nothing to extend; give --trials, --max-epochs or both"):
         main(["extend", str(finished.path)])
-    with pytest.raises(UserError, match="max_epochs can only grow: it is 4, got 3"):
+    with pytest.raises(UsageError, match="max_epochs can only grow: it is 4, got 3"):
         main(["extend", str(finished.path), "--max-epochs", "3"])
 
 
@@ -128,7 +128,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     command, run = search(tmp_path, *options.split(), "--max-concurrent", "1")
     process = start_tune(*command, cwd=tmp_path)
     wait_for(lambda: run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 5, process)
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UsageError) as refused:
         main(["resume", str(run.path)])
     assert f"another process is at work on {run.path} (process {process.pid} on " in str(refused.value)
     process.send_signal(signal.SIGINT)

@@ -18,7 +18,7 @@ from tune.trials.data import TrialData
 from vae.checkpoint import load_model, read_config, write_config
 from vae.config import Config
 from vae.data import load_dataset
-from vae.errors import UserError
+from vae.errors import UsageError
 
 BEST, SECOND = "0001-conv-10d", "0000-fc-4d"
 
@@ -175,7 +175,7 @@ def test_no_seeds_are_no_work_and_no_file(study, data):
 
 
 def test_a_negative_number_of_seeds_is_refused(study, data):
-    with pytest.raises(UserError, match="fresh seeds must be >= 0, got -1"):
+    with pytest.raises(UsageError, match="fresh seeds must be >= 0, got -1"):
         retrain(study, data, n_seeds=-1)
 
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from vae.command_line import Parser, run
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
-@pytest.mark.parametrize(("kind", "code"), [(UserError, 2), (StorageError, 1)])
+@pytest.mark.parametrize(("kind", "code"), [(UsageError, 2), (StorageError, 1)])
 def test_a_users_mistake_is_one_line_on_stderr_with_its_exit_code(capsys, kind, code):
     def main(arguments):
         raise kind("latent_dim must be >= 1,\n got 0")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vae.config import ARCHITECTURES, OPTIMIZERS, PARAMS, RECONSTRUCTION_LOSSES, Config
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @given(
@@ -64,7 +64,7 @@ def test_params_survive_the_way_through_a_config(params):
     ],
 )
 def test_a_wrong_value_is_named_with_the_rule(params, message):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UsageError) as error:
         Config.from_params(params)
     assert str(error.value) == message
 

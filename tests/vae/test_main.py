@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from vae.__main__ import main
 from vae.checkpoint import load_model
 from vae.data import load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 DIGITS = ["--dataset", "digits", "--device", "cpu"]
 TRAIN = ["train", *DIGITS, "--batch-size", "128", "--width", "0.1", "--latent-dim", "4"]
@@ -50,7 +50,7 @@ def test_a_run_is_not_resumed_on_other_images(tmp_path):
     main([*TRAIN, "--max-epochs", "1", *run])
     images = load_dataset("digits").train.images[:, 0].numpy()
     np.savez(tmp_path / "other.npz", images=images)
-    with pytest.raises(UserError, match="was trained on another data set than '.*other.npz'"):
+    with pytest.raises(UsageError, match="was trained on another data set than '.*other.npz'"):
         main([*TRAIN, "--max-epochs", "2", "--resume", *run, "--dataset", str(tmp_path / "other.npz")])
 
 
@@ -75,7 +75,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
 
 def test_a_run_is_never_overwritten(tmp_path):
     main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
-    with pytest.raises(UserError, match="holds a run already; add --resume"):
+    with pytest.raises(UsageError, match="holds a run already; add --resume"):
         main([*TRAIN, "--max-epochs", "1", "--output", str(tmp_path / "run")])
 
 
@@ -91,21 +91,21 @@ def test_every_nth_epoch_and_the_last_are_printed(tmp_path, monkeypatch, capsys)
     [
         (
             ["--architecture", "fcc"],
-            UserError,
+            UsageError,
             "architecture must be one of fc, fc_conv, conv, conv1xn, unet, resnet, got 'fcc'",
         ),
-        (["--dataset", "digit"], UserError, "digits"),
+        (["--dataset", "digit"], UsageError, "digits"),
         (
             ["--learning-rate", "1e30", "--optimizer", "sgd"],
-            UserError,
+            UsageError,
             "non-finite in epoch 1; try a --learning-rate",
         ),
-        (["--resume"], UserError, "--resume needs the --name or --output of a run"),
-        (["--print-every", "0"], UserError, "--print-every must be >= 1, got 0"),
-        (["--batch-size", "9999", "--tensorboard"], UserError, "batch_size must be <= 1198, the number of"),
-        (["--latent-dim", "65"], UserError, "latent_dim must be <= 64, the values of one image, got 65"),
-        (["--reconstruction-loss", "ssim"], UserError, "ssim_window must be <= 8, the smaller side"),
-        (["--device", "gpu"], UserError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
+        (["--resume"], UsageError, "--resume needs the --name or --output of a run"),
+        (["--print-every", "0"], UsageError, "--print-every must be >= 1, got 0"),
+        (["--batch-size", "9999", "--tensorboard"], UsageError, "batch_size must be <= 1198, the number of"),
+        (["--latent-dim", "65"], UsageError, "latent_dim must be <= 64, the values of one image, got 65"),
+        (["--reconstruction-loss", "ssim"], UsageError, "ssim_window must be <= 8, the smaller side"),
+        (["--device", "gpu"], UsageError, "device must be cpu, cuda or cuda:N, got 'gpu'"),
         (["--output", "/proc/run"], StorageError, "cannot write /proc/run"),
     ],
 )

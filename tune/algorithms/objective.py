@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 Mode = Literal["min", "max"]
 
@@ -64,12 +64,12 @@ def choose_objectives(
 
     Raises
     ------
-    UserError
+    UsageError
         As `choose_objective`, or one is named twice.
     """
     names = names or [None]  # type: ignore[list-item]
     if len(set(names)) < len(names):
-        raise UserError(f"each objective can be named once, got {', '.join(names)}")
+        raise UsageError(f"each objective can be named once, got {', '.join(names)}")
     return tuple(choose_objective(name, labelled=labelled, searched=searched) for name in names)
 
 
@@ -100,7 +100,7 @@ def choose_objective(name: str | None, *, labelled: bool, searched: Set[str]) ->
 
     Raises
     ------
-    UserError
+    UsageError
         The metric is unknown, needs labels that are not there, or does not compare the trials.
     """
     if name is None:
@@ -108,13 +108,13 @@ def choose_objective(name: str | None, *, labelled: bool, searched: Set[str]) ->
     if name not in MODES:
         close = get_close_matches(name, MODES, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"the objective must be one of {', '.join(MODES)}, got '{name}'{hint}")
+        raise UsageError(f"the objective must be one of {', '.join(MODES)}, got '{name}'{hint}")
     if name == "val_knn_accuracy" and not labelled:
-        raise UserError("val_knn_accuracy needs labels and this dataset has none; use --objective val_ssim")
+        raise UsageError("val_knn_accuracy needs labels and this dataset has none; use --objective val_ssim")
     scale = [param for param in _CHANGE_THE_SCALE if param in searched]
     if name == "val_loss" and scale:
         names = " and ".join(scale)
-        raise UserError(
+        raise UsageError(
             f"val_loss does not compare trials while {names} change what it measures: a search would pick "
             f"a scale; use --objective val_knn_accuracy, or fix {names} in the space"
         )

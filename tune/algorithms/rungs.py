@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def rung_epochs(max_epochs: int, grace_period: int, reduction_factor: float) -> tuple[int, ...]:
@@ -11,19 +11,19 @@ def rung_epochs(max_epochs: int, grace_period: int, reduction_factor: float) -> 
 
     Raises
     ------
-    UserError
+    UsageError
         A value is out of range, or no rung lies below the full budget, so that nothing could ever be stopped.
     """
     if max_epochs < 2:
-        raise UserError(
+        raise UsageError(
             f"max_epochs must be >= 2, got {max_epochs}: weak trials are stopped before the last epoch"
         )
     if grace_period < 1:
-        raise UserError(f"grace_period must be >= 1, got {grace_period}")
+        raise UsageError(f"grace_period must be >= 1, got {grace_period}")
     if not 1 < reduction_factor < math.inf:
-        raise UserError(f"reduction_factor must be > 1, got {reduction_factor:g}")
+        raise UsageError(f"reduction_factor must be > 1, got {reduction_factor:g}")
     if grace_period >= max_epochs:
-        raise UserError(
+        raise UsageError(
             f"grace_period must be < max_epochs, got {grace_period} and {max_epochs}: nothing can be stopped"
         )
     rungs: list[int] = []

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 
 from tune.algorithms.safe_cmaes import CmaEsSampler
-from vae.errors import UserError
+from vae.errors import UsageError
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
 SINGLE_OBJECTIVE_ONLY = ("cmaes",)
@@ -22,12 +22,12 @@ POPULATION = 10  # of NSGA-II, whose own 50 would make a search of ordinary leng
 
 
 def check_sampler(name: str, n_objectives: int = 1) -> None:
-    """Raise a UserError if there is no such sampler, or it cannot serve so many objectives."""
+    """Raise a UsageError if there is no such sampler, or it cannot serve so many objectives."""
     if name not in SAMPLERS:
-        raise UserError(f"the sampler must be one of {', '.join(SAMPLERS)}, got '{name}'")
+        raise UsageError(f"the sampler must be one of {', '.join(SAMPLERS)}, got '{name}'")
     if n_objectives > 1 and name in SINGLE_OBJECTIVE_ONLY:
         able = ", ".join(sampler for sampler in SAMPLERS if sampler not in SINGLE_OBJECTIVE_ONLY)
-        raise UserError(f"the sampler '{name}' knows one objective only, got {n_objectives}; use {able}")
+        raise UsageError(f"the sampler '{name}' knows one objective only, got {n_objectives}; use {able}")
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

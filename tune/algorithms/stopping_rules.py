@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from tune.algorithms.rungs import rung_cutoff, rung_epochs
-from vae.errors import UserError
+from vae.errors import UsageError
 
 SCHEDULERS = ("asha", "hyperband", "median", "none")
 
@@ -159,7 +159,7 @@ def make_rule(
 
     Raises
     ------
-    UserError
+    UsageError
         There is no such scheduler, or it could never stop anything with these numbers.
     """
     match scheduler:
@@ -173,4 +173,4 @@ def make_rule(
             return Median(max_epochs=max_epochs, grace_period=grace_period)
         case "none":
             return None
-    raise UserError(f"the scheduler must be one of {', '.join(SCHEDULERS)}, got '{scheduler}'")
+    raise UsageError(f"the scheduler must be one of {', '.join(SCHEDULERS)}, got '{scheduler}'")

@@ -20,7 +20,7 @@ from tune.storage.trial_status import COMPLETED, INTERRUPTED, PENDING, RUNG, RUN
 from tune.trials.checkpoints import CheckpointUnreachable, keep_best
 from tune.trials.errors import cause_of, forget_pickle, raised
 from vae.config import Config
-from vae.errors import StorageError, UserError
+from vae.errors import Error, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Recorder(Callback):
         """Called with Ray's trial id at the end of a trial: an error is known here first."""
         self.cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None
         """What the scheduler knows: the rung of a trial's last decision, and the cutoff there."""
-        self.failure: UserError | None = None
+        self.failure: Error | None = None
         """Why the search could not go on; of what a callback raises, Tune keeps no more than a traceback."""
         self.trials: dict[str, dict[str, Any]] = {}
         self.epochs: dict[str, dict[int, dict[str, Any]]] = {}

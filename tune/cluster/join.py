@@ -16,7 +16,7 @@ from ray.core.generated.gcs_service_pb2 import InternalKVGetRequest  # type: ign
 from ray.core.generated.gcs_service_pb2_grpc import InternalKVGcsServiceStub
 from ray.exceptions import AuthenticationError
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def check_cluster(address: str) -> str:
 
     Raises
     ------
-    UserError
+    UsageError
         Nobody answers, the token is missing, wrong or not wanted, the versions differ, or this machine is
         not a node.
     """
@@ -44,23 +44,23 @@ def check_cluster(address: str) -> str:
         theirs = _versions(found)
     except AuthenticationError as error:
         token = "the token of this user" if is_token_auth_enabled() else "a caller without a token"
-        raise UserError(
+        raise UsageError(
             f"the Ray cluster at '{address}' refuses {token}; copy ~/.ray/auth_token from its head node"
         ) from error
     except (OSError, ValueError, grpc.RpcError) as error:
         reason = (error.details() if isinstance(error, grpc.Call) else str(error)) or type(error).__name__
-        raise UserError(
+        raise UsageError(
             f"no Ray cluster answers at '{address}' ({reason.splitlines()[0]}); start one with "
             "`ray start --head`, or leave --address out to run on this machine"
         ) from error
     ours = compute_version_info()
     if theirs != ours:
-        raise UserError(
+        raise UsageError(
             f"the cluster at '{address}' runs Ray {theirs[0]} on Python {theirs[1]}, this is Ray {ours[0]} "
             f"on Python {ours[1]}; all nodes need requirements.lock and one Python"
         )
     if not find_node_ids():
-        raise UserError(
+        raise UsageError(
             f"this machine is not a node of the cluster at '{address}'; run the command on one, for example "
             "by `ray job submit`"
         )
@@ -88,7 +88,7 @@ def _use_token_as_wanted(address: str, found: str) -> None:
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         return
     if is_token_auth_enabled():
-        raise UserError(
+        raise UsageError(
             f"the Ray cluster at '{address}' asks for no token, but here RAY_AUTH_MODE is token; start the "
             "cluster with RAY_AUTH_MODE=token too"
         )

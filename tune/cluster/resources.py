@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tune.cluster.nodes import Nodes, Resources, alive_nodes, cluster_nodes
-from vae.errors import UserError
+from vae.errors import UsageError
 
 GPUS_PER_TRIAL = 0.25
 """Unless it is measured: small VAEs leave most of a GPU idle. Ray only keeps the books of it."""
@@ -43,7 +43,7 @@ def trial_resources(
 
     Raises
     ------
-    UserError
+    UsageError
         No node can hold a single trial.
     ClusterError
         The head does not answer.
@@ -54,7 +54,7 @@ def trial_resources(
         gpus = gpu_share if nodes.gpus else 0.0
     slots = nodes.largest(lambda node: _fit(node, cpus, gpus))
     if slots == 0:
-        raise UserError(
+        raise UsageError(
             f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one node, but {_offers(nodes)}; "
             "lower --cpus-per-trial or --gpus-per-trial"
         )

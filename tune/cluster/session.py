@@ -14,7 +14,7 @@ from ray._raylet import Config  # type: ignore[attr-defined]
 
 from tune.cluster.dashboard_job import job_config, listed
 from tune.cluster.join import check_cluster
-from vae.errors import ClusterError, UserError
+from vae.errors import ClusterError, UsageError
 
 SOURCE = Path(__file__).resolve().parents[2]
 PACKAGES = ("vae", "evaluation", "tune")
@@ -41,7 +41,7 @@ def ray_session(
 
     Raises
     ------
-    UserError
+    UsageError
         There is no cluster at the address that this process can join.
     ClusterError
         None starts on this machine.
@@ -88,7 +88,7 @@ def ray_session(
                 runtime_env={"py_modules": [str(SOURCE / package) for package in PACKAGES]},
             )
         except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(
+            raise UsageError(
                 f"the Ray cluster at '{address}' cannot be joined ({str(error).splitlines()[0]})"
             ) from error
     try:

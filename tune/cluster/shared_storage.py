@@ -8,12 +8,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune.storage.run_directory import RunDirectory
-from vae.errors import ClusterError, UserError
+from vae.errors import ClusterError, UsageError
 
 ANSWER_WITHIN_S = 25.0
 
 
-class NotShared(UserError):
+class NotShared(UsageError):
     """Trials on another node would write into another directory of the same name."""
 
     @classmethod

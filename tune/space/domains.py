@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vae.config import Config, check_param_name
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.training.loop import check_fit
 
 
@@ -162,7 +162,7 @@ class Space:
         return wanted
 
     def check(self) -> None:
-        """Raise a UserError if any value in the space or in ``start`` cannot be trained."""
+        """Raise a UsageError if any value in the space or in ``start`` cannot be trained."""
         list(self._configs())
         for number, point in enumerate(self.start, start=1):
             for name in point:
@@ -171,20 +171,20 @@ class Space:
             for name, _, branch in self._walk(params):
                 params[name] = point.get(name, branch.domain.examples[0])
                 if params[name] not in branch.domain:
-                    raise UserError(f"start {number}: {name} must be {branch.domain}, got {params[name]!r}")
+                    raise UsageError(f"start {number}: {name} must be {branch.domain}, got {params[name]!r}")
             unused = [name for name in point if name not in params]
             if unused:
-                raise UserError(
+                raise UsageError(
                     f"start {number}: {unused[0]} is not searched there; take it out or add it to the space"
                 )
 
     def check_fit(self, image_shape: tuple[int, int, int], n_train: int, n_classes: int = 0) -> None:
-        """Raise a UserError if a value cannot be used with these images; 0 classes: they have no labels."""
+        """Raise a UsageError if a value cannot be used with these images; 0 classes: they have no labels."""
         try:
             for config in self._configs():
                 check_fit(config, image_shape, n_train, n_classes)
-        except UserError as error:
-            raise UserError(f"{error}; give a --space with values that fit these images") from None
+        except UsageError as error:
+            raise UsageError(f"{error}; give a --space with values that fit these images") from None
 
     def _configs(self) -> Iterator[Config]:
         """Yield configs in which each branch's examples occur; what the space leaves out has its default."""

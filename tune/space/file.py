@@ -12,7 +12,7 @@ import yaml
 
 from tune.space.domains import Branch, Choice, Range, Space, is_number
 from vae.config import check_param_name
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 DEFAULT_SPACE = Path(__file__).parents[1] / "space.yaml"
 START = "start"
@@ -26,7 +26,7 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
     ------
     StorageError
         The file cannot be read.
-    UserError
+    UsageError
         An entry is wrong: one line with the file, the entry and the rule.
     """
     try:
@@ -39,17 +39,17 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
         return parse_space(yaml.load(text, _Loader))
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from error
+        raise UsageError(f"{path}{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def parse_space(source: Any) -> Space:
     """Make a space from what the YAML holds."""
     if not isinstance(source, dict) or not source:
-        raise UserError(
+        raise UsageError(
             "a space is a mapping from hyperparameters to their ranges, such as `latent_dim: {int: [2, 64]}`"
         )
     entries: dict[str, tuple[Branch, ...]] = {}
@@ -58,12 +58,12 @@ def parse_space(source: Any) -> Space:
             continue
         check_param_name(str(name))
         if name in SET_BY_THE_STUDY:
-            raise UserError(f"{name} is not part of the space, it is set by {SET_BY_THE_STUDY[name]}")
+            raise UsageError(f"{name} is not part of the space, it is set by {SET_BY_THE_STUDY[name]}")
         several = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
         entries[name] = tuple(_branch(name, item, entries) for item in (value if several else [value]))
     start = source.get(START) or []
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
-        raise UserError(
+        raise UsageError(
             f"{START} must be a list of mappings such as `- {{architecture: fc, latent_dim: 10}}`"
         )
     space = Space(entries, tuple(start), source)
@@ -79,7 +79,7 @@ def _branch(name: str, value: Any, above: Mapping[str, Any]) -> Branch:
     unknown = [str(key) for key in value if key not in allowed]
     if len(kinds) != 1 or unknown:
         wrong = f"got '{unknown[0]}'" if unknown else f"got {len(kinds)} of them"
-        raise UserError(
+        raise UsageError(
             f"{name}: needs one of choice, int, float, value; may have when (a range also log, step); {wrong}"
         )
     kind = kinds[0]
@@ -95,10 +95,10 @@ def _branch(name: str, value: Any, above: Mapping[str, Any]) -> Branch:
 
 def _choice(name: str, values: Any) -> Choice:
     if not isinstance(values, list) or not values:
-        raise UserError(f"{name}: choice must be a list with at least one value, got {values!r}")
+        raise UsageError(f"{name}: choice must be a list with at least one value, got {values!r}")
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise UserError(f"{name}: choice must not repeat a value, got {value!r} twice")
+            raise UsageError(f"{name}: choice must not repeat a value, got {value!r} twice")
     return Choice(tuple(values))
 
 
@@ -110,20 +110,20 @@ def _range(name: str, kind: str, entry: Mapping[str, Any]) -> Range:
         or len(bounds) != 2
         or not all(is_number(bound, whole) for bound in bounds)
     ):
-        raise UserError(f"{name}: {kind} must be two {word} [low, high], got {bounds!r}")
+        raise UsageError(f"{name}: {kind} must be two {word} [low, high], got {bounds!r}")
     low, high = bounds
     log, step = entry.get("log", False), entry.get("step")
     if low >= high:
         hint = f"; for a constant write `{name}: {low}`" if low == high else ""
-        raise UserError(f"{name}: the range [{low}, {high}] is empty, low must be < high{hint}")
+        raise UsageError(f"{name}: the range [{low}, {high}] is empty, low must be < high{hint}")
     if not isinstance(log, bool):
-        raise UserError(f"{name}: log must be true or false, got {log!r}")
+        raise UsageError(f"{name}: log must be true or false, got {log!r}")
     if log and low <= 0:
-        raise UserError(f"{name}: a log range must start above 0, got {low}")
+        raise UsageError(f"{name}: a log range must start above 0, got {low}")
     if step is not None and not (is_number(step, whole) and 0 < step <= high - low):
-        raise UserError(f"{name}: step must be a positive number up to {high - low}, got {step!r}")
+        raise UsageError(f"{name}: step must be a positive number up to {high - low}, got {step!r}")
     if log and step is not None:
-        raise UserError(f"{name}: log and step do not go together, take one out")
+        raise UsageError(f"{name}: log and step do not go together, take one out")
     if step is not None and whole:
         high = low + (high - low) // step * step  # what Optuna would round to, with a warning
     return Range(low if whole else float(low), high if whole else float(high), log, step, whole)
@@ -131,16 +131,18 @@ def _range(name: str, kind: str, entry: Mapping[str, Any]) -> Range:
 
 def _when(name: str, when: Any, above: Mapping[str, tuple[Branch, ...]]) -> dict[str, tuple[Any, ...]]:
     if not isinstance(when, dict):
-        raise UserError(f"{name}: when must be a mapping such as {{reconstruction_loss: ssim}}, got {when!r}")
+        raise UsageError(
+            f"{name}: when must be a mapping such as {{reconstruction_loss: ssim}}, got {when!r}"
+        )
     conditions = {}
     for parent, values in when.items():
         if parent not in above:
             check_param_name(str(parent))
-            raise UserError(f"{name}: when refers to {parent}, which must stand above it in the file")
+            raise UsageError(f"{name}: when refers to {parent}, which must stand above it in the file")
         conditions[parent] = tuple(values) if isinstance(values, list) else (values,)
         for value in conditions[parent]:
             if not any(value in branch.domain for branch in above[parent]):
-                raise UserError(f"{name}: when refers to {parent}: {value}, which is never drawn")
+                raise UsageError(f"{name}: when refers to {parent}: {value}, which is never drawn")
     return conditions
 
 

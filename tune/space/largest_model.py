@@ -7,7 +7,7 @@ from typing import Any
 
 from tune.space.domains import Branch, Space, is_number
 from vae.config import Config, ModelConfig
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.models import ImageShape
 from vae.training.gpu_usage import training_floats
 
@@ -67,5 +67,5 @@ def _corners(space: Space) -> Iterator[Config]:
     for params in complete(list(space.entries), {}):
         try:
             yield Config.from_params(params)
-        except UserError:  # values that do not go together; the search would not get far with them either
+        except UsageError:  # values that do not go together; the search would not get far with them either
             continue

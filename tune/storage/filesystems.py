@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +58,25 @@ def connect(uri: str) -> tuple[fs.FileSystem, str]:
 
     Raises
     ------
-    UserError
+    UsageError
         pyarrow knows no such filesystem or option, or the URI holds a password, which would be recorded.
     StorageError
         It does not answer.
     """
     if urlsplit(uri).password:
-        raise UserError(
+        raise UsageError(
             "a storage URI must hold no password, it would be recorded; set it in the environment"
         )
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)
     except ValueError as error:
-        raise UserError(
+        raise UsageError(
             f"cannot use '{uri}' as storage: {error}; give a directory or a URI such as s3://bucket/prefix"
         ) from error
     except FAULTS as error:
         raise StorageError(f"cannot reach {uri}: {told(error)}") from error
     if not path.strip("/"):
-        raise UserError(f"a storage URI must name a bucket or folder, got '{uri}'")
+        raise UsageError(f"a storage URI must name a bucket or folder, got '{uri}'")
     return _retried(filesystem, S3_ATTEMPTS, GCS_ATTEMPTS), path.rstrip("/")
 
 
@@ -85,7 +85,7 @@ def check_writable(uri: str) -> None:
 
     Raises
     ------
-    UserError
+    UsageError
         pyarrow knows no such filesystem.
     StorageError
         Nothing can be written there.

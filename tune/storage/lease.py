@@ -22,7 +22,7 @@ import filelock
 from pyarrow import fs
 
 from tune.storage.mirror import Remote
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
 
     Raises
     ------
-    UserError
+    UsageError
         Another process holds it; ``busy`` says so.
     StorageError
         Nothing can be written there.
@@ -54,7 +54,7 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     try:
         for other, age_s in _others(remote, own):
             if age_s < DEAD_AFTER_S and remote.exists(other) and not _died_here(remote.read(other)):
-                raise UserError(
+                raise UsageError(
                     f"{busy} (its last sign of life is {age_s:.0f} s old; after {DEAD_AFTER_S:.0f} s it "
                     "counts as dead)"
                 )

@@ -9,7 +9,7 @@ import filelock
 
 from tune.storage.lease import claimed, is_claimed
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterato
 
     Raises
     ------
-    UserError
+    UsageError
         Another process holds it; ``busy`` says so.
     StorageError
         The file cannot be written.
@@ -29,7 +29,7 @@ def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterato
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise UserError(busy()) from error
+        raise UsageError(busy()) from error
     except OSError as error:
         raise StorageError(f"cannot write {file}: {error.strerror}") from error
     try:
@@ -48,7 +48,7 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
 
     Raises
     ------
-    UserError
+    UsageError
         Another driver is at work there.
     StorageError
         The directory cannot be written.
@@ -71,7 +71,7 @@ def is_held(run: RunDirectory) -> bool:
     try:
         with driver_lock(run):
             return False
-    except UserError:
+    except UsageError:
         return True
     except StorageError:  # read-only for us: somebody else's study
         return True

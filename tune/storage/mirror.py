@@ -35,7 +35,7 @@ class Remote:
 
     Raises
     ------
-    UserError
+    UsageError
         pyarrow knows no such filesystem.
     StorageError
         It does not answer.

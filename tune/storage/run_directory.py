@@ -7,7 +7,7 @@ from typing import Any
 
 from tune.storage.filesystems import is_uri
 from tune.storage.mirror import Remote
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class RunDirectory:
 
         Raises
         ------
-        UserError
+        UsageError
             The URI is none that pyarrow knows.
         StorageError
             What is under it cannot be read.
@@ -48,7 +48,7 @@ class RunDirectory:
 
         Raises
         ------
-        UserError
+        UsageError
             There is nothing at ``address``, or what is there is not a run directory.
         StorageError
             What is under a URI cannot be read.
@@ -57,8 +57,8 @@ class RunDirectory:
         if run.study_file.is_file():
             return run
         if run.exists():
-            raise UserError(f"{address} is not a run directory: it has no {run.study_file.name}")
-        raise UserError(f"no run directory at {address}; `python -m tune search` makes one")
+            raise UsageError(f"{address} is not a run directory: it has no {run.study_file.name}")
+        raise UsageError(f"no run directory at {address}; `python -m tune search` makes one")
 
     def exists(self) -> bool:
         """Whether there is anything at its address."""

@@ -49,7 +49,7 @@ class Plan:
 
         Raises
         ------
-        UserError
+        UsageError
             The numbers do not go together.
         """
         return make_rule(

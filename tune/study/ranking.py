@@ -7,7 +7,7 @@ import pandas as pd
 
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
-from vae.errors import UserError
+from vae.errors import UsageError
 
 DEFAULT_FINALISTS = 3
 
@@ -20,11 +20,11 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
 
     Raises
     ------
-    UserError
+    UsageError
         There is none.
     """
     if n < 1:
-        raise UserError(f"finalists must be >= 1, got {n}")
+        raise UsageError(f"finalists must be >= 1, got {n}")
     trials = read_table(run.trials_file).to_pylist()
     done = [
         t for t in trials if t["status"] == "completed" and t["objective"] is not None and t["checkpoint"]
@@ -32,7 +32,7 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     sign = -1 if mode == "max" else 1
     done.sort(key=lambda trial: (not trial.get("pareto"), sign * trial["objective"]))
     if not done:
-        raise UserError(
+        raise UsageError(
             f"none of the {len(trials)} trials in {run.address} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )

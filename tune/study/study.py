@@ -23,7 +23,7 @@ from tune.study.warm_start import warm_start
 from tune.trials.data import TrialData
 from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 FINISHED = "completed"
 """The status of a study of which nothing is left to do."""
@@ -86,7 +86,7 @@ def new_study(plan: Plan) -> Iterator[Study]:
 
     Raises
     ------
-    UserError
+    UsageError
         Something asked for cannot be done.
     StorageError
         The data cannot be read, or the run directory not written.
@@ -130,7 +130,7 @@ def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
 
     Raises
     ------
-    UserError
+    UsageError
         Another driver is at work on it, or its images are not what they were.
     StorageError
         A file of the run directory cannot be read.
@@ -146,7 +146,7 @@ def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
         data_dir = None if described["data_dir"] is None else Path(described["data_dir"])
         dataset = load_dataset(described["path"], data_dir)
         if dataset.fingerprint != described["fingerprint"]:
-            raise UserError(
+            raise UsageError(
                 f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
                 f"{dataset.fingerprint}, was {described['fingerprint']}"
             )
@@ -187,12 +187,12 @@ def _at_work(study: Study) -> Iterator[None]:
 def _new_directory(storage: str | Path, name: str) -> tuple[RunDirectory, list[Path]]:
     """Make a run directory; also returns the directories that this took, innermost first."""
     if not name or name != Path(name).name or name.startswith("."):
-        raise UserError(f"the name of a run must be a plain directory name, got '{name}'")
+        raise UsageError(f"the name of a run must be a plain directory name, got '{name}'")
     run = RunDirectory.at(join(storage, name))
     made: list[Path] = []
     try:
         if run.exists():
-            raise UserError(f"there is a run named '{name}' in {storage} already; choose another --name")
+            raise UsageError(f"there is a run named '{name}' in {storage} already; choose another --name")
         made = [path for path in (run.path, *run.path.parents) if not path.exists()]
         run.path.mkdir(parents=True, exist_ok=run.remote is not None)
     except OSError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune.storage.trial_status import COMPLETED
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class TimeBudget:
     clock: Callable[[], float] = time.perf_counter
 
     def check(self) -> None:
-        """Raise a UserError if the evaluation alone would take all of it."""
+        """Raise a UsageError if the evaluation alone would take all of it."""
         if self.left() <= 0:
-            raise UserError(
+            raise UsageError(
                 f"a time budget of {self.seconds:.0f} s leaves no time for trials: the evaluation takes "
                 f"up to {self.evaluation_s:.0f} s here; give a longer one, or --no-evaluate"
             )

@@ -10,7 +10,7 @@ from tune.space.file import START
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, read_table
 from tune.storage.trial_status import COMPLETED
-from vae.errors import UserError
+from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
 
     Raises
     ------
-    UserError
+    UsageError
         No trial of the other study can be used.
     StorageError
         Its tables cannot be read.
@@ -46,12 +46,12 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
         if len(points) < N_POINTS and point not in points:
             try:
                 replace(space, start=(point,)).check()
-            except UserError as error:
+            except UsageError as error:
                 logger.info("%s is not in this space: %s", row["trial_id"], error)
                 continue
             points.append(point)
     if not points:
-        raise UserError(
+        raise UsageError(
             f"none of the {len(rows)} completed trials of {other.address} lies in this search space; "
             "leave --warm-start out, or widen the space"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 MIN_SIDE, MAX_SIDE = 8, 64
 
@@ -32,16 +32,16 @@ def read_npz(path: Path) -> OwnImages:
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
     if "images" not in arrays:
-        raise UserError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
+        raise UsageError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
     known = {"images", "labels", "test_images", "test_labels"}
     if unknown := sorted(set(arrays) - known):
-        raise UserError(
+        raise UsageError(
             f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(known))}"
         )
     if ("test_images" in arrays) != ("test_labels" in arrays) and "labels" in arrays:
-        raise UserError(f"{path} has labels, so it needs both of test_images and test_labels, or neither")
+        raise UsageError(f"{path} has labels, so it needs both of test_images and test_labels, or neither")
     if "labels" not in arrays and "test_labels" in arrays:
-        raise UserError(f"{path} has test_labels without labels; add labels or take test_labels away")
+        raise UsageError(f"{path} has test_labels without labels; add labels or take test_labels away")
 
     def images(name: str) -> np.ndarray:
         return to_uint8(arrays[name], f"{name} in {path}")
@@ -86,11 +86,11 @@ def with_classes(
 
     Raises
     ------
-    UserError
+    UsageError
         The test part has images of another size, or a class that is not in the training part.
     """
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
-        raise UserError(
+        raise UsageError(
             f"test images in {path} are {size_text(test_images)}, training images are {size_text(images)}; "
             "make all the same"
         )
@@ -100,9 +100,9 @@ def with_classes(
     test_index = None
     if test_labels is not None:
         if (test_labels.dtype.kind == "U") != (labels.dtype.kind == "U"):
-            raise UserError(f"{path} has text and numbers as labels; make all labels text or all numbers")
+            raise UsageError(f"{path} has text and numbers as labels; make all labels text or all numbers")
         if len(extra := np.setdiff1d(test_labels, values)):
-            raise UserError(
+            raise UsageError(
                 f"class {label_names[extra[0]] if label_names else extra[0]} is among the test labels in "
                 f"{path}, but not among the training labels; add training images or drop the class"
             )
@@ -114,22 +114,22 @@ def with_classes(
 def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
     """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1]."""
     if images.ndim not in (3, 4) or len(images) == 0:
-        raise UserError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
+        raise UsageError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
     images = images[..., None] if images.ndim == 3 else images
     check_size(images.shape[1:], where)
     if images.dtype.kind not in "iuf":
-        raise UserError(f"{where} are {images.dtype}, must be uint8, or floats in [0, 1]; convert them")
+        raise UsageError(f"{where} are {images.dtype}, must be uint8, or floats in [0, 1]; convert them")
     if not np.isfinite(images).all():
         first = int(np.argwhere(~np.isfinite(images))[0][0])
-        raise UserError(f"{where} contain NaN or infinity, first in image {first}; clean them")
+        raise UsageError(f"{where} contain NaN or infinity, first in image {first}; clean them")
     highest = 1 if images.dtype.kind == "f" else 255
     if images.min() < 0 or images.max() > highest:
         kind = "floats must be in [0, 1]" if highest == 1 else "whole numbers must be in 0..255"
-        raise UserError(
+        raise UsageError(
             f"{where} have values from {images.min():g} to {images.max():g}, {kind}; rescale them"
         )
     if highest == 255 and images.max() == 1:
-        raise UserError(
+        raise UsageError(
             f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"
         )
@@ -137,10 +137,10 @@ def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_size(shape: tuple[int, ...], where: str) -> None:
-    """Raise a UserError unless (H, W, C) is a size that the models take."""
+    """Raise a UsageError unless (H, W, C) is a size that the models take."""
     height, width, channels = shape
     if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE and channels in (1, 3)):
-        raise UserError(
+        raise UsageError(
             f"{where}: image size {'x'.join(map(str, shape))} (height x width x channels) must be "
             f"{MIN_SIDE} to {MAX_SIDE} pixels a side with 1 or 3 channels; resize the images"
         )
@@ -149,17 +149,17 @@ def check_size(shape: tuple[int, ...], where: str) -> None:
 def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:
     """Labels (n,) as whole numbers, truth values or text, from anything that means the same."""
     if labels.shape != (n_images,):
-        raise UserError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
+        raise UsageError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
-            raise UserError(f"{where} contain NaN or infinity; leave labels out if there are none")
+            raise UsageError(f"{where} contain NaN or infinity; leave labels out if there are none")
         if (odd := labels[labels != np.floor(labels)]).size:
-            raise UserError(f"{where} must be classes, whole numbers or names, got {odd[0]:g}")
+            raise UsageError(f"{where} must be classes, whole numbers or names, got {odd[0]:g}")
         return labels.astype(np.int64)
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8", "replace")
     if labels.dtype.kind not in "biuU":
-        raise UserError(f"{where} are {labels.dtype}, must be whole numbers or names; convert them")
+        raise UsageError(f"{where} are {labels.dtype}, must be whole numbers or names; convert them")
     return labels
 
 

@@ -13,9 +13,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from vae.data.download import locate, read_verified
-from vae.errors import StorageError, UserError
 from vae.data.arrays import OwnImages, read_npz
+from vae.data.download import locate, read_verified
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
 
     Raises
     ------
-    UserError
+    UsageError
         Unknown name; images or labels that cannot be used.
     StorageError
         Files that cannot be found, read or trusted.
@@ -113,13 +113,13 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
     if path.is_dir() or (path.is_file() and path.suffix in OWN_SUFFIXES):
         return _load_own(path)
     if path.is_file():
-        raise UserError(
+        raise UsageError(
             f"dataset {name_or_path!r} must be a folder, an .npz or a .parquet file, "
             f"got a {path.suffix or 'plain'} file"
         )
     close = difflib.get_close_matches(name_or_path, DATASETS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UserError(
+    raise UsageError(
         f"unknown dataset {name_or_path!r}: must be {', '.join(DATASETS)}, "
         f"or the path of a folder, an .npz or a .parquet file{hint}"
     )
@@ -130,11 +130,11 @@ def split_validation(images: ImageSet, *, seed: int, fraction: float = 1 / 6) ->
 
     Raises
     ------
-    UserError
+    UsageError
         `fraction` outside (0, 1), or too few images for each class to be in both parts.
     """
     if not 0 < fraction < 1:
-        raise UserError(f"validation fraction must be between 0 and 1, got {fraction:g}")
+        raise UsageError(f"validation fraction must be between 0 and 1, got {fraction:g}")
     labels = None if images.labels is None else images.labels.cpu().numpy()
     train_rows, validation_rows = stratified_rows(len(images), labels, fraction, seed)
     train_index = torch.from_numpy(train_rows).to(images.images.device)
@@ -152,12 +152,12 @@ def stratified_rows(
         classes, counts = np.unique(labels, return_counts=True)
         n_classes = len(classes)
         if counts.min() < 2:
-            raise UserError(
+            raise UsageError(
                 f"cannot split: class {classes[counts.argmin()]} has 1 image, must be >= 2; "
                 "add images or drop the class"
             )
     if min(n_split, n - n_split) < n_classes:
-        raise UserError(
+        raise UsageError(
             f"cannot split {n} images of {n_classes} classes into {n - n_split} and {n_split}: "
             "each part needs one image of each class; add images or change the fraction"
         )
@@ -231,17 +231,19 @@ def _read_own(path: Path) -> OwnImages:
 def _check_enough(path: Path, train: ImageSet, class_names: tuple[str, ...]) -> None:
     if train.labels is None:
         if len(train) < MIN_IMAGES:
-            raise UserError(f"{path} has {len(train)} training images, must have >= {MIN_IMAGES}; add images")
+            raise UsageError(
+                f"{path} has {len(train)} training images, must have >= {MIN_IMAGES}; add images"
+            )
         return
     if len(class_names) < 2:
-        raise UserError(
+        raise UsageError(
             f"{path} has one class, {class_names[0]!r}; labels need at least two classes; add a class, or "
             "give the images without labels"
         )
     counts = torch.bincount(train.labels, minlength=len(class_names))
     if counts.min() < MIN_IMAGES:
         fewest = int(counts.argmin())
-        raise UserError(
+        raise UsageError(
             f"class {class_names[fewest]!r} of {path} has {counts[fewest]} training images, "
             f"must have >= {MIN_IMAGES}; add images or drop the class"
         )

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vae.data.archives import ARCHIVES, Archive
 from vae.command_line import Parser, configure_logging, run
+from vae.data.archives import ARCHIVES, Archive
 from vae.errors import StorageError
 
 logger = logging.getLogger("vae.data.download")  # not __name__: this file is also run

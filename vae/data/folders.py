@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vae.errors import StorageError, UserError
 from vae.data.arrays import OwnImages, check_size, size_text
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def read_folder(folder: Path) -> OwnImages:
     """Images of `folder/<class>/` or, without labels, of `folder`; with `train/` and `test/`, of both."""
     parts = set(_class_names(folder))
     if parts & {"train", "test"} and not {"train"} <= parts <= {"train", "test"}:
-        raise UserError(
+        raise UsageError(
             f"{folder} has sub-folders {', '.join(sorted(parts))}; it must have train and test, train alone, "
             "or classes with other names"
         )
@@ -35,12 +35,12 @@ def read_folder(folder: Path) -> OwnImages:
         return OwnImages(images, labels, class_names, None, None)
     if _class_names(test) != class_names:
         odd = sorted(set(class_names) ^ set(_class_names(test)))[0]
-        raise UserError(
+        raise UsageError(
             f"class {odd!r} is in only one of {train} and {test}; both need the same class sub-folders"
         )
     test_images, test_labels = _read_part(test, class_names)
     if test_images.shape[1:] != images.shape[1:]:
-        raise UserError(
+        raise UsageError(
             f"images in {test} are {size_text(test_images)}, those in {train} are {size_text(images)}; "
             "make all the same"
         )
@@ -68,7 +68,7 @@ def _read_part(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, 
     beside = [file for file in sorted(folder.iterdir()) if _is_image(file)]
     if not class_names:
         if not beside:
-            raise UserError(
+            raise UsageError(
                 f"{folder} has neither class sub-folders nor images; put each class's images into a folder "
                 "of its own, or unlabelled images into this one"
             )
@@ -80,7 +80,7 @@ def _read_part(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, 
         inside = sorted(file for file in (folder / name).rglob("*") if file.is_file())
         found = [file for file in inside if _is_image(file)]
         if not found:
-            raise UserError(
+            raise UsageError(
                 f"{folder / name} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}); add some or delete it"
             )
         n_ignored += len(inside) - len(found)
@@ -100,7 +100,7 @@ def read_images(sources: Sequence[Path | BinaryIO], names: Sequence[str]) -> np.
 
     Raises
     ------
-    UserError
+    UsageError
         An image is of another size than the first, or of one that no model takes.
     StorageError
         An image cannot be decoded.
@@ -110,7 +110,7 @@ def read_images(sources: Sequence[Path | BinaryIO], names: Sequence[str]) -> np.
         images = list(pool.map(_read_image, sources, names))
     for name, image in zip(names, images, strict=True):
         if image.shape != images[0].shape:
-            raise UserError(
+            raise UsageError(
                 f"{name} is {size_text(image)}, but {names[0]} is {size_text(images[0])}; "
                 "make all the same size, and all grey or all colour"
             )
@@ -122,12 +122,12 @@ def _read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
     try:
         with Image.open(source) as image:
             if image.mode.startswith(("I", "F")):
-                raise UserError(f"{name} has more than 8 bits per pixel (mode {image.mode}); save it with 8")
+                raise UsageError(f"{name} has more than 8 bits per pixel (mode {image.mode}); save it with 8")
             mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
             # before its pixels are decoded: a folder of photographs would fill the memory
             check_size((image.height, image.width, len(mode)), name)
             pixels = np.asarray(image.convert(mode))
-    except UserError:
+    except UsageError:
         raise
     except (
         OSError,

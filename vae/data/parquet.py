@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae.errors import StorageError, UserError
 from vae.data.arrays import OwnImages, size_text, with_classes
 from vae.data.parquet_columns import class_labels, is_test_row, pixels
+from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class _Rows:
 def read_parquet(path: Path) -> OwnImages:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
-    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` if known, whole numbers or
-    names; and `split` if known, `train` or `test`.
+    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` if known, whole
+    numbers or names; and `split` if known, `train` or `test`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
@@ -43,7 +43,7 @@ def read_parquet(path: Path) -> OwnImages:
         parts = dict.fromkeys(files)
     elif None in parts.values() or "train" not in parts.values():
         odd = next((file.name for file in files if parts[file] is None), files[0].name)
-        raise UserError(
+        raise UsageError(
             f"{path} has the file {odd}, but its parts must be train*.parquet and test*.parquet, or train "
             "alone; rename it or move it away"
         )
@@ -60,7 +60,7 @@ def read_parquet(path: Path) -> OwnImages:
         else np.concatenate([part.labels for part in rows if part.labels is not None])
     )
     if is_test.all():
-        raise UserError(f"{path} has rows of the split test only; add those of train")
+        raise UsageError(f"{path} has rows of the split test only; add those of train")
     if not is_test.any():
         return with_classes(path, images, labels, label_names=first.label_names)
     return with_classes(
@@ -85,18 +85,18 @@ def _part(file: Path) -> str | None:
 
 def _check_alike(first: _Rows, other: _Rows) -> None:
     if other.images.shape[1:] != first.images.shape[1:]:
-        raise UserError(
+        raise UsageError(
             f"images in {other.file} are {size_text(other.images)}, those in {first.file} are "
             f"{size_text(first.images)}; make all the same"
         )
     kinds = [None if rows.labels is None else rows.labels.dtype.kind == "U" for rows in (first, other)]
     if kinds[0] != kinds[1]:
-        raise UserError(
+        raise UsageError(
             f"{first.file} and {other.file} must both have a column '{LABEL_COLUMN}' of text, or both of "
             "whole numbers, or neither any; write one as the other"
         )
     if first.label_names != other.label_names:
-        raise UserError(
+        raise UsageError(
             f"{first.file} and {other.file} name their classes differently; write both with one list"
         )
 
@@ -107,17 +107,17 @@ def _read_file(file: Path, part: str | None) -> _Rows:
             schema = parquet.schema_arrow
             image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
             if image is None:
-                raise UserError(
+                raise UsageError(
                     f"{file} has no column 'image', it has {schema.names}; name the images' column so"
                 )
             wanted = [image, LABEL_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
             table = parquet.read([name for name in wanted if name in schema.names])
-    except UserError:
+    except UsageError:
         raise
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {file} as Parquet: {error}; write it again") from None
     if len(table) == 0:
-        raise UserError(f"{file} has no rows; add images or delete it")
+        raise UsageError(f"{file} has no rows; add images or delete it")
     images = pixels(table.column(image), f"column '{image}' of {file}")
     labels, names = None, _label_names(schema)
     if LABEL_COLUMN in table.column_names:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from vae.errors import UserError
 from vae.data.arrays import check_labels, to_uint8
 from vae.data.folders import read_images
+from vae.errors import UsageError
 
 
 def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
@@ -22,7 +22,7 @@ def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
     Raises
     ------
-    UserError
+    UsageError
         An image is missing, of another size than the others, or in another form.
     StorageError
         An image cannot be decoded.
@@ -38,7 +38,7 @@ def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
         return to_uint8(np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]), where)
     if _is_list(column.type):
         return to_uint8(_nested(column, where), where)
-    raise UserError(
+    raise UsageError(
         f"{where} is {column.type}, must be encoded images or nested lists of numbers; write the images so"
     )
 
@@ -48,7 +48,7 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
 
     Raises
     ------
-    UserError
+    UsageError
         A label is missing, beyond the names, or no class.
     """
     column = _plain(column)
@@ -56,10 +56,10 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
     if _is_text(column.type):
         return np.array(column.to_pylist(), dtype=np.str_)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)):
-        raise UserError(f"{where} is {column.type}, must be whole numbers or names; convert it")
+        raise UsageError(f"{where} is {column.type}, must be whole numbers or names; convert it")
     labels = check_labels(column.to_numpy(), len(column), where)
     if names and len(odd := np.flatnonzero((labels < 0) | (labels >= len(names)))):
-        raise UserError(
+        raise UsageError(
             f"row {odd[0]} of {where} is {labels[odd[0]]}, must be 0 to {len(names) - 1} for the classes "
             f"{names[0]!r} to {names[-1]!r}; drop the row, or the column for unlabelled images"
         )
@@ -67,11 +67,11 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
 
 
 def is_test_row(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Whether each row (n,) is for the test; raises a UserError for values other than `train` and `test`."""
+    """Whether each row (n,) is for the test; raises a UsageError for values other than `train` and `test`."""
     values = _plain(column).to_pylist()
     for row, value in enumerate(values):
         if value not in ("train", "test"):
-            raise UserError(
+            raise UsageError(
                 f"row {row} of {where} is {value!r}, must be 'train' or 'test' (validation images are "
                 "chosen among those of train); change it or drop the column"
             )
@@ -90,15 +90,17 @@ def _nested(column: pa.ChunkedArray, where: str) -> np.ndarray:
             length = parts[0].shape[len(shape) + 1] if parts else lengths[0] if len(lengths) else 0
             if len(odd := np.flatnonzero(lengths != length)):
                 row = n_before + odd[0] // math.prod(shape)
-                raise UserError(f"row {row} of {where} has another size than row 0; make all images the same")
+                raise UsageError(
+                    f"row {row} of {where} has another size than row 0; make all images the same"
+                )
             shape.append(int(length))
             values = values.flatten()
             if values.null_count:
                 missing = np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))
                 row = n_before + missing[0] // math.prod(shape)
-                raise UserError(f"row {row} of {where} has a missing number; fill it or drop the row")
+                raise UsageError(f"row {row} of {where} has a missing number; fill it or drop the row")
         if not (types.is_integer(values.type) or types.is_floating(values.type)):
-            raise UserError(f"{where} has lists of {values.type}, must be numbers; convert them")
+            raise UsageError(f"{where} has lists of {values.type}, must be numbers; convert them")
         parts.append(values.to_numpy(zero_copy_only=False).reshape(len(chunk), *shape))
         n_before += len(chunk)
     images = np.concatenate(parts)
@@ -106,7 +108,7 @@ def _nested(column: pa.ChunkedArray, where: str) -> np.ndarray:
         return images
     side = math.isqrt(images.shape[1])
     if side * side != images.shape[1]:
-        raise UserError(
+        raise UsageError(
             f"{where} has flat lists of {images.shape[1]} numbers, which are no square grey images; "
             "nest them as (height, width) or (height, width, channels)"
         )
@@ -116,7 +118,7 @@ def _nested(column: pa.ChunkedArray, where: str) -> np.ndarray:
 def _refuse_missing(column: pa.ChunkedArray, where: str, way_out: str) -> None:
     if column.null_count:
         row = np.flatnonzero(column.is_null().to_numpy())[0]
-        raise UserError(f"row {row} of {where} is missing; {way_out}")
+        raise UsageError(f"row {row} of {where} is missing; {way_out}")
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
@@ -40,9 +40,9 @@ def ssim(images: Tensor, targets: Tensor, *, window: int = 11, reflect: bool = F
 
 
 def check_window(window: int, height: int, width: int) -> None:
-    """Raise a UserError if the window does not fit into the image."""
+    """Raise a UsageError if the window does not fit into the image."""
     if window > min(height, width):
-        raise UserError(
+        raise UsageError(
             f"ssim_window must be <= {min(height, width)}, the smaller side of the image, got {window}"
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.neighbors import Array, Neighbors, find_neighbors
 
 WEIGHTS = ("uniform", "distance")
@@ -42,7 +42,7 @@ def knn_accuracy(
 
     Raises
     ------
-    UserError
+    UsageError
         An argument is out of range, or the points hold NaN or infinity.
     """
     predicted = knn_predict(reference, reference_labels, query, n_neighbors=n_neighbors, weights=weights)
@@ -71,7 +71,7 @@ def vote(
     all others.
     """
     if weights not in WEIGHTS:
-        raise UserError(f"weights must be one of {', '.join(WEIGHTS)}, got '{weights}'")
+        raise UsageError(f"weights must be one of {', '.join(WEIGHTS)}, got '{weights}'")
     classes, codes = np.unique(reference_labels, return_inverse=True)
     neighbor_codes = codes[neighbors.index]
     vote_weights = _weights(neighbors.distance, weights)

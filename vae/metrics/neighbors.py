@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from vae.errors import UserError
+from vae.errors import UsageError
 
 BACKENDS = ("scikit-learn", "torch")
 
@@ -68,20 +68,20 @@ def find_neighbors(reference: Array, query: Array, n_neighbors: int, *, backend:
 
     Raises
     ------
-    UserError
+    UsageError
         ``n_neighbors`` is out of range, the backend is unknown, or the points hold NaN or infinity.
     """
     if not 1 <= n_neighbors <= len(reference):
-        raise UserError(
+        raise UsageError(
             f"n_neighbors must be between 1 and the {len(reference)} references, got {n_neighbors}"
         )
     if backend == "auto":
         backend = choose_backend(reference)
     if backend not in BACKENDS:
-        raise UserError(f"backend must be one of {', '.join(BACKENDS)}, got '{backend}'")
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got '{backend}'")
     for name, points in (("reference", reference), ("query", query)):
         if not torch.isfinite(torch.as_tensor(points)).all():
-            raise UserError(f"the {name} points must be finite, got NaN or infinity")
+            raise UsageError(f"the {name} points must be finite, got NaN or infinity")
 
     k = min(n_neighbors + _TIE_CANDIDATES, len(reference))
     search = _search_torch if backend == "torch" else _search_sklearn

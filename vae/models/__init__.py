@@ -3,7 +3,7 @@
 import torch
 
 from vae.config import ModelConfig
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.models import conv, conv1xn, fc, fc_conv, resnet, unet
 from vae.models.vae import NO_LABEL, VAE, ImageShape, Posterior, count_parameters
 
@@ -28,12 +28,12 @@ def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0, 
 
     Raises
     ------
-    UserError
+    UsageError
         See `check_image_shape`; or a conditional VAE has no labels.
     """
     check_image_shape(config, image_shape)
     if config.conditional and n_classes < 1:
-        raise UserError("a conditional VAE needs labels, the images have none; leave out conditional")
+        raise UsageError("a conditional VAE needs labels, the images have none; leave out conditional")
     n_classes = n_classes if config.conditional else 0
     channels, *size = image_shape
     seen = (channels + bool(n_classes), size[0], size[1])
@@ -54,14 +54,14 @@ def build_model(config: ModelConfig, image_shape: ImageShape, *, seed: int = 0, 
 
 
 def check_image_shape(config: ModelConfig, image_shape: ImageShape) -> None:
-    """Raise a UserError if images are outside 8×8×1 to 64×64×3 or have fewer values than the latent space."""
+    """Raise a UsageError for images outside 8×8×1 to 64×64×3, or smaller than the latent space."""
     channels, height, width = image_shape
     if not (1 <= channels <= 3 and 8 <= height <= 64 and 8 <= width <= 64):
-        raise UserError(
+        raise UsageError(
             f"images must be 8×8 to 64×64 pixels with 1 to 3 channels, got {height}×{width} with {channels}"
         )
     if config.latent_dim > channels * height * width:
-        raise UserError(
+        raise UsageError(
             f"latent_dim must be <= {channels * height * width}, the values of one image, "
             f"got {config.latent_dim}"
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae.config import Config
 from vae.data import ImageSet
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.inference import to_unit
 from vae.losses.elbo import vae_loss
 from vae.losses.ssim import check_window
@@ -76,7 +76,7 @@ def train(
 
     Raises
     ------
-    UserError
+    UsageError
         The config does not fit the images.
     StorageError
         ``resume_from`` is not a checkpoint of this config.
@@ -93,7 +93,7 @@ def train(
             resume_from = load_state(resume_from, config, device)
         state = resume_from
         if state.model.image_shape != train.image_shape:
-            raise UserError(
+            raise UsageError(
                 f"the run was trained on images {state.model.image_shape}, got {train.image_shape} "
                 "(channels, height, width)"
             )
@@ -115,12 +115,12 @@ def train(
 
 
 def check_fit(config: Config, image_shape: ImageShape, n_images: int, n_classes: int = 0) -> None:
-    """Raise a UserError if a config cannot train on that many images of that shape; 0 classes: no labels."""
+    """Raise a UsageError if a config cannot train on that many images of that shape; 0 classes: no labels."""
     check_image_shape(config.model, image_shape)
     if config.model.conditional and not n_classes:
-        raise UserError("conditional needs labels, the images have none; leave it out")
+        raise UsageError("conditional needs labels, the images have none; leave it out")
     if config.training.batch_size > n_images:
-        raise UserError(
+        raise UsageError(
             f"batch_size must be <= {n_images}, the number of training images, "
             f"got {config.training.batch_size}"
         )

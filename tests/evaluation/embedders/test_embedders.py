@@ -27,7 +27,7 @@ from evaluation.embedders import (
 from evaluation.embedders.ensemble import ensemble_id, n_members
 from vae.checkpoint import save_model
 from vae.config import Config, ModelConfig
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.inference import embed
 from vae.metrics.knn import knn_accuracy
 from vae.models import build_model
@@ -146,7 +146,7 @@ def test_a_vae_gives_its_posterior_means(vae, images):
 def test_a_vae_for_other_images_is_refused(vae, images):
     wide = replace(images, train=np.zeros((4, 3, 8, 8), np.uint8))
     with pytest.raises(
-        UserError, match=r"takes images of shape \(1, 8, 8\) \(C, H, W\), the dataset has \(3, 8, 8\)"
+        UsageError, match=r"takes images of shape \(1, 8, 8\) \(C, H, W\), the dataset has \(3, 8, 8\)"
     ):
         next(vae.embeddings(wide))
 

@@ -11,7 +11,7 @@ from evaluation.api import evaluate_own_embedding
 from evaluation.embedders.precomputed import read_own_embedding
 from evaluation.pipeline import serial
 from tune.storage.run_directory import RunDirectory
-from vae.errors import UserError
+from vae.errors import UsageError
 
 CLASSES = ["cat", "dog"] * 60
 
@@ -71,7 +71,7 @@ def test_other_labels_or_splits_are_scored_anew(islands, tmp_path):
 
 def test_the_evaluation_of_a_study_is_not_replaced(islands, study, tmp_path):
     file = write(tmp_path / "a.parquet", islands[0], label=islands[1])
-    with pytest.raises(UserError, match="is the run directory of a study, whose evaluation would be lost"):
+    with pytest.raises(UsageError, match="is the run directory of a study, whose evaluation would be lost"):
         main([str(file), "--output", str(study.path)])
 
 
@@ -90,7 +90,7 @@ def test_the_evaluation_of_a_study_is_not_replaced(islands, study, tmp_path):
 def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, message):
     rows = islands[0].tolist()
     spoil(rows)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         read_own_embedding(write(tmp_path / "a.parquet", rows, label=islands[1][: len(rows)]))
 
 
@@ -104,24 +104,24 @@ def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, m
     ],
 )
 def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         read_own_embedding(write(tmp_path / "a.parquet", islands[0], **columns))
 
 
 def test_a_table_without_an_embedding_is_refused(tmp_path):
     pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="has no column 'embedding', only vector"):
+    with pytest.raises(UsageError, match="has no column 'embedding', only vector"):
         read_own_embedding(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("points", [[["1", "2"]] * 120, [[[1.0, 2.0]] * 2] * 120, [1.0] * 120])
 def test_what_is_no_list_of_numbers_is_refused(points, tmp_path):
     pq.write_table(pa.table({"embedding": points, "label": CLASSES}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="must be lists of numbers"):
+    with pytest.raises(UsageError, match="must be lists of numbers"):
         read_own_embedding(tmp_path / "a.parquet")
 
 
 def test_the_command_wants_a_place_for_the_results(islands, tmp_path):
     file = write(tmp_path / "a.parquet", islands[0])
-    with pytest.raises(UserError, match="is an embedding: give a directory with --output"):
+    with pytest.raises(UsageError, match="is an embedding: give a directory with --output"):
         main([str(file)])

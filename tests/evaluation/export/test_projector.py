@@ -17,7 +17,7 @@ from evaluation.figures.sprite import sprite, sprite_columns
 from evaluation.pipeline import serial
 from tests.evaluation.embedders.test_precomputed import write
 from tune.storage.run_directory import RunDirectory
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def read_config(run: RunDirectory) -> ProjectorConfig:
@@ -75,18 +75,18 @@ def test_an_embedding_without_images_has_its_classes_alone(tmp_path):
 
 
 def test_a_run_that_is_not_evaluated_is_refused(study):
-    with pytest.raises(UserError, match=f"has no embeddings yet; say `python -m evaluation {study.path}`"):
+    with pytest.raises(UsageError, match=f"has no embeddings yet; say `python -m evaluation {study.path}`"):
         main(["projector", str(study.path)])
 
 
 def test_a_directory_of_somebody_elses_is_left_alone(evaluated, tmp_path):
     (tmp_path / "projector").mkdir()
     (tmp_path / "projector" / "film").touch()
-    with pytest.raises(UserError, match=r"projector is not one of the projector's; choose another --output"):
+    with pytest.raises(UsageError, match=r"projector is not one of the projector's; choose another --output"):
         main(["projector", str(evaluated.path), "--output", str(tmp_path)])
     assert (tmp_path / "projector" / "film").exists()
 
 
 def test_other_images_are_refused(evaluated):
-    with pytest.raises(UserError, match="not the one that was evaluated"):
+    with pytest.raises(UsageError, match="not the one that was evaluated"):
         main(["projector", str(evaluated.path), "--dataset", "fmnist"])

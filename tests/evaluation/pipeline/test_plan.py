@@ -6,7 +6,7 @@ from evaluation.pipeline.plan import Options, plan_embedders, replica_embedders,
 from tests.evaluation.conftest import BEST, SECOND, add_objective, write_fresh_seeds
 from tune.storage.tables import TRIALS, read_table, write_table
 from tune.study.ranking import choose_finalists, rank_finalists
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def test_finalists_are_the_best_trials_that_ran_their_full_budget(study):
@@ -24,13 +24,13 @@ def test_a_trial_whose_checkpoint_was_lost_is_no_finalist(study):
 def test_a_study_without_a_finished_trial_is_said_with_the_way_out(study):
     write_table([{"trial_id": "a", "status": "stopped_early", "objective": 0.9}], TRIALS, study.trials_file)
     with pytest.raises(
-        UserError, match="none of the 1 trials in .* ran its full budget.*--methods raw,pca,umap"
+        UsageError, match="none of the 1 trials in .* ran its full budget.*--methods raw,pca,umap"
     ):
         choose_finalists(study, "max", 3)
 
 
 def test_no_finalists_at_all_are_refused(study):
-    with pytest.raises(UserError, match="finalists must be >= 1, got 0"):
+    with pytest.raises(UsageError, match="finalists must be >= 1, got 0"):
         choose_finalists(study, "max", 0)
 
 
@@ -47,22 +47,22 @@ def test_dimensions_asked_for_are_those_of_pca_and_umap(few_digits):
 
 
 def test_more_dimensions_than_the_data_has_are_refused(few_digits):
-    with pytest.raises(UserError, match="dims must be <= 64, as 300 images of 64 pixels allow, got 65"):
+    with pytest.raises(UsageError, match="dims must be <= 64, as 300 images of 64 pixels allow, got 65"):
         plan_embedders(few_digits, [], Options(dims=[65]))
 
 
 def test_an_unknown_method_is_answered_with_the_closest():
-    with pytest.raises(UserError, match="must be one of raw, pca, umap, .*, got 'umpa'; did you mean 'umap'"):
+    with pytest.raises(UsageError, match="must be one of raw, pca, .*, got 'umpa'; did you mean 'umap'"):
         Options(methods=["umpa"])
 
 
 def test_a_dimension_below_one_is_refused():
-    with pytest.raises(UserError, match="dims must be >= 1, got 0"):
+    with pytest.raises(UsageError, match="dims must be >= 1, got 0"):
         Options(dims=[2, 0])
 
 
 def test_no_method_is_refused(few_digits):
-    with pytest.raises(UserError, match="nothing to evaluate"):
+    with pytest.raises(UsageError, match="nothing to evaluate"):
         plan_embedders(few_digits, [], Options(methods=["vae"]))
 
 
@@ -75,7 +75,7 @@ def test_a_checkpoint_for_other_images_is_refused(study, few_digits):
         "",
     )
     checkpoint = study.checkpoint_dir("0000-fc-4d")
-    with pytest.raises(UserError, match=r"takes images of shape \(1, 8, 8\).*'tall' have \(1, 16, 8\)"):
+    with pytest.raises(UsageError, match=r"takes images of shape \(1, 8, 8\).*'tall' have \(1, 16, 8\)"):
         vae_embedder("a", checkpoint, few_digits)
 
 
@@ -102,7 +102,7 @@ def test_fresh_seeds_of_finalists_alone_are_embedded(study):
 def test_one_vae_is_no_ensemble_unless_one_is_asked_for_which_is_refused(few_digits, tmp_path):
     vae = Vae("a", tmp_path, 4)
     assert plan_embedders(few_digits, [vae], Options())[-1] == vae
-    with pytest.raises(UserError, match="an ensemble needs at least 2 VAEs, got 1"):
+    with pytest.raises(UsageError, match="an ensemble needs at least 2 VAEs, got 1"):
         plan_embedders(few_digits, [vae], Options(methods=["vae", "ensemble"]))
 
 
@@ -127,7 +127,7 @@ def test_the_dear_methods_wait_to_be_asked_for(few_digits, tmp_path):
 
 def test_t_sne_is_for_few_dimensions(few_digits):
     assert plan_embedders(few_digits, [], Options(methods=["tsne"], dims=[1, 2, 10])) == [Tsne((1, 2))]
-    with pytest.raises(UserError, match="tsne needs dims of 1 to 2, got 3; leave it out of --methods"):
+    with pytest.raises(UsageError, match="tsne needs dims of 1 to 2, got 3; leave it out of --methods"):
         plan_embedders(few_digits, [], Options(methods=["tsne"], dims=[10, 3]))
 
 
@@ -135,7 +135,7 @@ def test_umap_of_a_vae_takes_only_dimensions_below_its_own(few_digits, tmp_path)
     vae = Vae("a", tmp_path, 4)
     options = Options(methods=["vae_umap"], dims=[2, 3, 4, 10])
     assert plan_embedders(few_digits, [vae], options) == [VaeUmap(vae, (2, 3))]
-    with pytest.raises(UserError, match="vae_umap needs dims below the 2 of the best finalist, b, got 2"):
+    with pytest.raises(UsageError, match="vae_umap needs dims below the 2 of the best finalist, b, got 2"):
         plan_embedders(few_digits, [Vae("b", tmp_path, 2)], Options(methods=["vae_umap"]))
 
 

@@ -13,7 +13,7 @@ from evaluation.result_tables import PREDICTIONS
 from tests.evaluation.conftest import BEST
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_command_prints_both(evaluated, other, capsys):
 def test_a_study_that_is_not_evaluated_is_said_with_the_way_out(evaluated, tmp_path):
     bare = RunDirectory(shutil.copytree(evaluated.path, tmp_path / "bare"))
     bare.evaluations_file.unlink()
-    with pytest.raises(UserError, match="has no scores yet; say `python -m evaluation .*bare`"):
+    with pytest.raises(UsageError, match="has no scores yet; say `python -m evaluation .*bare`"):
         compare_runs(evaluated, bare, Console())
 
 
@@ -61,5 +61,5 @@ def test_studies_of_different_images_are_not_compared(evaluated, other):
     record = other.read_evaluation()
     record["dataset"]["fingerprint"] = "0000"
     other.evaluation_file.write_text(json.dumps(record))
-    with pytest.raises(UserError, match="are of different images"):
+    with pytest.raises(UsageError, match="are of different images"):
         compare_runs(evaluated, other, Console())

@@ -12,7 +12,7 @@ from evaluation.scores.protocols import (
     rounds,
     score_round,
 )
-from vae.errors import UserError
+from vae.errors import UsageError
 
 GRID = KnnGrid(samples_per_class=(5, 20, None), n_neighbors=(1, 5, 10, 25), n_folds=4, seed=3)
 
@@ -110,7 +110,7 @@ def test_a_class_that_is_too_small_for_the_folds_is_named_once():
 
 def test_a_fold_without_images_is_named():
     labels = np.array([0, 0, 1, 1])
-    with pytest.raises(UserError, match="cv fold 4 has no images"):
+    with pytest.raises(UsageError, match="cv fold 4 has no images"):
         score_round(Round("cv", 3), np.eye(4), labels, np.eye(4), labels, KnnGrid(n_neighbors=(1,)))
 
 

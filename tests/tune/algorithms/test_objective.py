@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tune.algorithms.objective import Objective, choose_objective
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @pytest.mark.parametrize(("labelled", "expected"), [(True, "val_knn_accuracy"), (False, "val_ssim")])
@@ -30,18 +30,18 @@ def test_each_objective_knows_its_direction(name, mode):
 @pytest.mark.parametrize("scale", ["reconstruction_loss", "kl_weight", "image_weight", "ssim_window"])
 def test_val_loss_is_refused_where_its_scale_is_searched(scale):
     with pytest.raises(
-        UserError, match=f"while {scale} change.*only pick|while {scale} change.*pick a scale"
+        UsageError, match=f"while {scale} change.*only pick|while {scale} change.*pick a scale"
     ):
         choose_objective("val_loss", labelled=True, searched={scale, "learning_rate"})
 
 
 def test_knn_accuracy_is_refused_without_labels():
-    with pytest.raises(UserError, match="needs labels.*val_ssim"):
+    with pytest.raises(UsageError, match="needs labels.*val_ssim"):
         choose_objective("val_knn_accuracy", labelled=False, searched=set())
 
 
 def test_a_misspelt_objective_gets_a_suggestion():
-    with pytest.raises(UserError, match="did you mean 'val_knn_accuracy'"):
+    with pytest.raises(UsageError, match="did you mean 'val_knn_accuracy'"):
         choose_objective("val_knn_acuracy", labelled=True, searched=set())
 
 

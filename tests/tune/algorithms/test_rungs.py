@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.algorithms.rungs import rung_cutoff, rung_epochs
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_rungs_lie_at_powers_of_the_reduction_factor_below_the_budget(arguments,
 @given(st.integers(2, 500), st.integers(1, 499), st.floats(1.01, 50))
 def test_rungs_rise_from_the_grace_period_and_stay_below_the_budget(max_epochs, grace_period, factor):
     if grace_period >= max_epochs:
-        with pytest.raises(UserError, match="grace_period must be < max_epochs"):
+        with pytest.raises(UsageError, match="grace_period must be < max_epochs"):
             rung_epochs(max_epochs, grace_period, factor)
         return
     rungs = rung_epochs(max_epochs, grace_period, factor)
@@ -49,7 +49,7 @@ def test_rungs_rise_from_the_grace_period_and_stay_below_the_budget(max_epochs, 
     ],
 )
 def test_a_ladder_that_cannot_work_is_refused(arguments, rule):
-    with pytest.raises(UserError, match=rule):
+    with pytest.raises(UsageError, match=rule):
         rung_epochs(*arguments)
 
 

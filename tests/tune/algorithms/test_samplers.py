@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from tune.algorithms.samplers import SAMPLERS, check_sampler, make_sampler, proposal_seed, trial_seed
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def objective(trial):
@@ -29,12 +29,12 @@ def test_every_sampler_searches_a_conditional_space_and_is_repeated_by_its_seeds
 
 
 def test_an_unknown_sampler_is_refused():
-    with pytest.raises(UserError, match="must be one of tpe, random, gp, cmaes, nsga2, got 'grid'"):
+    with pytest.raises(UsageError, match="must be one of tpe, random, gp, cmaes, nsga2, got 'grid'"):
         make_sampler("grid", 0)
 
 
 def test_a_sampler_for_one_objective_is_refused_for_two():
-    with pytest.raises(UserError, match="'cmaes' knows one objective only, got 2; use tpe, random"):
+    with pytest.raises(UsageError, match="'cmaes' knows one objective only, got 2; use tpe, random"):
         check_sampler("cmaes", 2)
     check_sampler("nsga2", 2)
 

@@ -6,7 +6,7 @@ from statistics import mean, median
 import pytest
 
 from tune.algorithms.stopping_rules import Asha, Hyperband, Median, make_rule
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def asha(max_epochs=9, grace_period=1, reduction_factor=3.0):
@@ -150,5 +150,5 @@ def test_no_scheduler_is_no_rule_whatever_the_numbers():
 
 
 def test_an_unknown_scheduler_is_refused():
-    with pytest.raises(UserError, match="must be one of asha, hyperband, median, none, got 'pbt'"):
+    with pytest.raises(UsageError, match="must be one of asha, hyperband, median, none, got 'pbt'"):
         make_rule("pbt", max_epochs=9, grace_period=1, reduction_factor=3)

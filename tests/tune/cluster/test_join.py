@@ -11,7 +11,7 @@ from tests.processes import COMMAND, SOURCE, own_environment
 from tune.cluster import join
 from tune.cluster.join import check_cluster
 from tune.cluster.session import ray_session
-from vae.errors import UserError
+from vae.errors import UsageError
 
 SECONDS = 30
 CHECK = """
@@ -29,7 +29,7 @@ except Exception as error:
 def test_an_address_where_nobody_answers_is_refused_without_asking_ray(monkeypatch, address):
     monkeypatch.setattr(ray, "init", lambda *arguments, **options: pytest.fail("Ray was asked"))
     with (
-        pytest.raises(UserError, match=f"no Ray cluster answers at '{address}'") as error,
+        pytest.raises(UsageError, match=f"no Ray cluster answers at '{address}'") as error,
         ray_session(address),
     ):
         pass
@@ -41,7 +41,7 @@ def test_auto_without_a_cluster_is_refused(monkeypatch):
         raise ConnectionError("Could not find any running Ray instance.\nMore words.")
 
     monkeypatch.setattr(join, "canonicalize_bootstrap_address_or_die", fail)
-    with pytest.raises(UserError, match=r"answers at 'auto' \(Could not find any") as error:
+    with pytest.raises(UsageError, match=r"answers at 'auto' \(Could not find any") as error:
         check_cluster("auto")
     assert "\n" not in str(error.value)
 
@@ -61,7 +61,7 @@ def test_a_cluster_that_can_be_joined_is_found(address):
 def test_other_versions_than_the_clusters_are_refused(address, monkeypatch, versions):
     theirs = join.compute_version_info()
     monkeypatch.setattr(join, "compute_version_info", lambda: versions)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UsageError) as error:
         check_cluster(address)
     for version in (*versions, *theirs):
         assert version in str(error.value)
@@ -70,7 +70,7 @@ def test_other_versions_than_the_clusters_are_refused(address, monkeypatch, vers
 @pytest.mark.ray
 def test_a_machine_that_is_not_a_node_is_refused(address, monkeypatch):
     monkeypatch.setattr(join, "find_node_ids", list)
-    with pytest.raises(UserError, match=f"not a node of the cluster at '{address}'"):
+    with pytest.raises(UsageError, match=f"not a node of the cluster at '{address}'"):
         check_cluster(address)
 
 
@@ -118,7 +118,7 @@ def test_a_cluster_that_asks_for_no_token_is_told_of_and_sent_none(monkeypatch, 
     enabled = []
     monkeypatch.setattr(join, "maybe_enable_token_auth_if_token_available", lambda **_: enabled.append(1))
     if sends_one:
-        with pytest.raises(UserError, match="'head:1' asks for no token, but here RAY_AUTH_MODE is token"):
+        with pytest.raises(UsageError, match="'head:1' asks for no token, but here RAY_AUTH_MODE is token"):
             join._use_token_as_wanted("head:1", "192.0.2.2:1")
     else:
         join._use_token_as_wanted("head:1", "192.0.2.2:1")

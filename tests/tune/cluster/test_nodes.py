@@ -7,7 +7,7 @@ from evaluation.pipeline import ray_tasks
 from evaluation.scores.protocols import KnnGrid
 from tune.cluster import nodes
 from tune.cluster.nodes import HEAD, Nodes, NodeType, cluster_nodes
-from vae.errors import UserError
+from vae.errors import UsageError
 
 HEAD_NODE = {"CPU": 0.0, HEAD: 1.0}
 SPOT = NodeType("spot", {"CPU": 4, "GPU": 1}, at_most=4)
@@ -88,5 +88,5 @@ def test_a_file_that_cannot_be_read_is_told_and_costs_nothing_else(tmp_path, mon
 def test_an_evaluation_that_no_node_could_run_is_refused(ray_cluster, monkeypatch, few_digits):
     monkeypatch.setattr(ray_tasks, "cluster_nodes", lambda: Nodes((HEAD_NODE,)))
     images = ray_tasks.Images.from_dataset(few_digits)
-    with pytest.raises(UserError, match="no node of the Ray cluster has a CPU"):
+    with pytest.raises(UsageError, match="no node of the Ray cluster has a CPU"):
         list(ray_tasks.compute(images, [], KnnGrid()))

@@ -6,7 +6,7 @@ import ray
 from tune.cluster import resources as cluster
 from tune.cluster.nodes import Nodes, NodeType
 from tune.cluster.resources import _fit, trial_resources
-from vae.errors import UserError
+from vae.errors import UsageError
 
 
 def node(cpus, gpus=0):
@@ -77,12 +77,12 @@ def test_nodes_that_could_come_count(growing):
 
 
 def test_a_trial_that_no_node_could_ever_hold_is_refused(growing):
-    with pytest.raises(UserError, match="those that can be started have 4 CPUs and 1 GPUs; lower"):
+    with pytest.raises(UsageError, match="those that can be started have 4 CPUs and 1 GPUs; lower"):
         trial_resources(8, None, None, 1)
 
 
 @pytest.mark.parametrize(("cpus", "gpus"), [(4, 0), (1, 0.5)])
 def test_a_trial_that_no_node_can_hold_is_refused(nodes, cpus, gpus):
     nodes(node(2), node(3))  # five together, but a trial cannot be split
-    with pytest.raises(UserError, match=r"a trial needs .* the nodes have 2 CPUs and 0 GPUs, 3 CPUs"):
+    with pytest.raises(UsageError, match=r"a trial needs .* the nodes have 2 CPUs and 0 GPUs, 3 CPUs"):
         trial_resources(cpus, gpus, None, 1)

@@ -10,6 +10,7 @@ from ray._raylet import AuthenticationMode, Config, get_authentication_mode
 
 from tune.cluster import session
 from tune.cluster.session import _protect_token, ray_session
+from vae.command_line import exit_code
 from vae.errors import ClusterError
 
 
@@ -69,7 +70,7 @@ def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
     with pytest.raises(ClusterError, match="^Ray did not start on this machine") as error, ray_session():
         pass
     assert "\n" not in str(error.value)
-    assert error.value.exit_code == 1
+    assert exit_code(error.value) == 1
 
 
 def test_a_cluster_leaves_the_usual_port_of_the_agent_to_others(monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune.space.file import parse_space
-from vae.errors import UserError
+from vae.errors import UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -64,7 +64,7 @@ def test_numbers_stay_in_their_range(low, factor, log, seed):
 def test_a_step_is_kept_from_the_lower_end(low, width, step, seed):
     entry = {"int": [low, low + width], "step": step}
     if step > width:
-        with pytest.raises(UserError, match="step must be"):
+        with pytest.raises(UsageError, match="step must be"):
             parse_space({"latent_dim": entry})
         return
     for params in draw(parse_space({"latent_dim": entry}), 5, seed):
@@ -81,7 +81,7 @@ def test_constants_are_drawn_but_not_searched():
 
 
 def test_a_value_behind_two_conditions_is_checked_too():
-    with pytest.raises(UserError, match="ssim_window must be odd, got 4"):
+    with pytest.raises(UsageError, match="ssim_window must be odd, got 4"):
         parse_space(
             {
                 "architecture": {"choice": ["fc", "conv"]},
@@ -137,7 +137,7 @@ def test_starting_points_are_proposed_first_and_in_order():
     ],
 )
 def test_a_space_that_the_images_cannot_meet_is_refused(space, complaint):
-    with pytest.raises(UserError, match=complaint):
+    with pytest.raises(UsageError, match=complaint):
         parse_space(space).check_fit((1, 8, 8), 1000)
 
 

@@ -5,8 +5,9 @@ import pytest
 import yaml
 
 from tune.space.file import DEFAULT_SPACE, load_space
+from vae.command_line import exit_code
 from vae.config import ARCHITECTURES, RECONSTRUCTION_LOSSES, Config
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -95,12 +96,12 @@ def test_numbers_may_be_written_in_scientific_notation(tmp_path):
     ],
 )
 def test_a_wrong_space_is_refused_in_one_line_with_file_and_entry(tmp_path, text, complaint):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UsageError) as error:
         load(tmp_path, text)
     assert complaint in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "space.yaml"))
     assert "\n" not in str(error.value)
-    assert error.value.exit_code == 2
+    assert exit_code(error.value) == 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from tests.s3_server import ACCESS_DENIED, BUCKET, SILENCE, SLOW_DOWN
 from tune.storage import filesystems
 from tune.storage.filesystems import address, check_writable, connect, is_uri, join, last_part, patient
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.command_line import exit_code
+from vae.errors import StorageError, UsageError
 
 
 def test_what_has_a_scheme_is_a_uri_and_all_else_a_path():
@@ -44,9 +45,9 @@ def test_the_options_of_a_uri_stay_behind_the_question_mark():
     ],
 )
 def test_a_uri_that_cannot_be_meant_is_refused(place, says):
-    with pytest.raises(UserError, match=says.replace("?", r"\?")) as refused:
+    with pytest.raises(UsageError, match=says.replace("?", r"\?")) as refused:
         connect(place)
-    assert refused.value.exit_code == 2
+    assert exit_code(refused.value) == 2
     assert "secret" not in str(refused.value)
 
 

@@ -10,7 +10,7 @@ from tune.storage import lease
 from tune.storage.lease import is_claimed
 from tune.storage.lock import exclusive
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
@@ -43,7 +43,7 @@ def test_the_second_is_refused_and_the_first_keeps_its_claim(uri):
     first, second = RunDirectory.at(uri), RunDirectory.at(uri)
     with holding(first):
         with (
-            pytest.raises(UserError, match="somebody is at work .*last sign of life is . s old; after 45 s"),
+            pytest.raises(UsageError, match="somebody is at work .*last sign of life is . s old; after 45 s"),
             holding(second),
         ):
             pass
@@ -66,7 +66,7 @@ def killed(uri: str) -> Path:
     process = subprocess.Popen([sys.executable, "-c", HOLD, uri], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     directory = Path(process.stdout.readline().strip())
-    with pytest.raises(UserError), holding(RunDirectory.at(uri)):
+    with pytest.raises(UsageError), holding(RunDirectory.at(uri)):
         pass
     process.kill()
     process.communicate()
@@ -83,7 +83,7 @@ def test_on_the_same_machine_a_dead_holder_is_recognised_at_once(uri):
 
 def test_elsewhere_a_dead_holder_is_recognised_by_its_silence(uri, monkeypatch):
     killed(uri).joinpath(".lock").unlink()  # this is now another machine
-    with pytest.raises(UserError, match="somebody is at work"), holding(RunDirectory.at(uri)):
+    with pytest.raises(UsageError, match="somebody is at work"), holding(RunDirectory.at(uri)):
         pass
     monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.0)
     time.sleep(2.1)
@@ -98,7 +98,7 @@ def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monk
     assert first.remote is not None
     with holding(first):
         time.sleep(2.5)
-        with pytest.raises(UserError, match="somebody is at work"), holding(second):
+        with pytest.raises(UsageError, match="somebody is at work"), holding(second):
             pass
         assert not first.remote.taken_over
         first.remote.delete(first.path / ".claims")

@@ -12,7 +12,7 @@ import pytest
 
 from tune.storage.lock import driver_lock, is_held
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 HOLD = """
 import sys, time
@@ -46,7 +46,7 @@ def holder(run):
 
 def test_a_second_driver_is_refused_and_told_who_is_at_work(run, holder):
     with (
-        pytest.raises(UserError, match="process 4711 on node-a, since 2026-01-02T03:04:05"),
+        pytest.raises(UsageError, match="process 4711 on node-a, since 2026-01-02T03:04:05"),
         driver_lock(run),
     ):
         pass

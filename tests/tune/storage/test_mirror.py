@@ -9,7 +9,7 @@ import pytest
 from tests.s3_server import SLOW_DOWN, S3Server
 from tune.storage.mirror import Remote
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -125,13 +125,13 @@ def test_a_fetched_file_tells_when_it_was_written_there(uri):
 
 def test_nothing_under_a_uri_is_no_run_directory(uri):
     with pytest.raises(
-        UserError, match=f"no run directory at {uri.partition('?')[0]}.*tune search` makes one"
+        UsageError, match=f"no run directory at {uri.partition('?')[0]}.*tune search` makes one"
     ):
         RunDirectory.open(uri)
     run = RunDirectory.at(uri)
     write(run, evaluation_json="{}")
     run.push()
-    with pytest.raises(UserError, match="is not a run directory: it has no study.json"):
+    with pytest.raises(UsageError, match="is not a run directory: it has no study.json"):
         RunDirectory.open(uri)
 
 

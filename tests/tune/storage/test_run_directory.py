@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tune.storage.run_directory import RunDirectory
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
 def test_a_run_directory_is_absolute_wherever_the_process_is(tmp_path, monkeypatch):
@@ -12,12 +12,12 @@ def test_a_run_directory_is_absolute_wherever_the_process_is(tmp_path, monkeypat
 
 
 def test_nothing_there_is_said_with_the_way_out(tmp_path):
-    with pytest.raises(UserError, match="no run directory at .*nowhere; `python -m tune search` makes one"):
+    with pytest.raises(UsageError, match="no run directory at .*nowhere; `python -m tune search` makes one"):
         RunDirectory.open(tmp_path / "nowhere")
 
 
 def test_any_other_directory_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"is not a run directory: it has no study.json"):
+    with pytest.raises(UsageError, match=r"is not a run directory: it has no study.json"):
         RunDirectory.open(tmp_path)
 
 

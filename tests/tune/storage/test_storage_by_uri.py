@@ -13,7 +13,8 @@ from tune.__main__ import main as tune_main
 from tune.storage.lock import driver_lock, is_held
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
-from vae.errors import StorageError, UserError
+from vae.command_line import exit_code
+from vae.errors import StorageError, UsageError
 
 N_TRIALS, MAX_EPOCHS = 2, 15
 
@@ -66,7 +67,7 @@ def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_
     wait_for(lambda: any("checkpoint_00000" in key for key in s3.keys(f"{tmp_path.name}/run/ray")), process)
     run = RunDirectory.open(uri)
     with (
-        pytest.raises(UserError, match=rf"at work on s3://.*/run\?.* \(process {process.pid} on "),
+        pytest.raises(UsageError, match=rf"at work on s3://.*/run\?.* \(process {process.pid} on "),
         driver_lock(run),
     ):
         pass
@@ -99,7 +100,7 @@ def test_the_status_of_a_study_under_a_uri_takes_its_tables_alone(study_uri, tmp
 
 
 def test_nothing_under_a_uri_cannot_be_resumed(study_uri):
-    with pytest.raises(UserError, match="no run directory at s3://bucket/.*/none"):
+    with pytest.raises(UsageError, match="no run directory at s3://bucket/.*/none"):
         tune_main(["resume", study_uri.replace("tiny", "none")])
 
 
@@ -107,4 +108,4 @@ def test_a_bucket_that_is_not_there_ends_a_search_before_it_begins(s3):
     nowhere = s3.uri("x").replace(BUCKET, "nobucket")
     with pytest.raises(StorageError, match=r"^cannot write s3://nobucket/x.*NO_SUCH_BUCKET") as error:
         tune_main(["search", "--dataset", "digits", "--storage", nowhere])
-    assert error.value.exit_code == 1
+    assert exit_code(error.value) == 1

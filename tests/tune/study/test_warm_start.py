@@ -2,7 +2,7 @@ import pytest
 
 from tune.space.file import parse_space
 from tune.study.warm_start import warm_start
-from vae.errors import UserError
+from vae.errors import UsageError
 
 SPACE = {
     "architecture": {"choice": ["fc", "conv"]},
@@ -28,5 +28,5 @@ def test_the_record_of_the_space_holds_them_too(study):
 
 
 def test_a_study_of_which_nothing_fits_is_refused(study):
-    with pytest.raises(UserError, match="^none of the 3 completed trials of .* lies in this search space"):
+    with pytest.raises(UsageError, match="^none of the 3 completed trials of .* lies in this search space"):
         warm_start(parse_space(SPACE | {"width": 0.5, "start": []}), study)

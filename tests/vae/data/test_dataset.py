@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from vae.data import ImageSet, load_dataset
 from vae.data.archives import ARCHIVES
 from vae.data.dataset import MIN_IMAGES, split_validation
-from vae.data import ImageSet, load_dataset
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 
 
 def random_images(n: int, shape=(8, 8, 1), seed: int = 0) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_the_sealed_part_of_digits_is_a_stratified_fifth_and_never_changes():
     ],
 )
 def test_an_unknown_name_is_refused_with_the_choices(name, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_dataset(name)
 
 
@@ -273,7 +273,7 @@ TWO_CLASSES = np.arange(N) % 2
 )
 def test_an_npz_that_cannot_be_used_is_refused_with(tmp_path, arrays, message):
     np.savez(tmp_path / "mine.npz", **arrays)
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         load_dataset(str(tmp_path / "mine.npz"))
     assert not isinstance(caught.value, StorageError)
 
@@ -313,7 +313,7 @@ def folder(tmp_path):
 
 def test_an_image_of_another_size_is_named(folder):
     Image.fromarray(random_images(1, (9, 8, 1))[0, ..., 0]).save(folder / "b" / "004.png")
-    with pytest.raises(UserError, match=r"b/004\.png is 9x8x1, but .*a/000\.png is 8x8x1"):
+    with pytest.raises(UsageError, match=r"b/004\.png is 9x8x1, but .*a/000\.png is 8x8x1"):
         load_dataset(str(folder))
 
 
@@ -326,7 +326,7 @@ def test_an_image_that_cannot_be_read_is_named(folder):
 
 def test_an_image_of_16_bits_is_refused(folder):
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "a" / "004.png")
-    with pytest.raises(UserError, match=r"a/004\.png has more than 8 bits"):
+    with pytest.raises(UsageError, match=r"a/004\.png has more than 8 bits"):
         load_dataset(str(folder))
 
 
@@ -348,32 +348,32 @@ def test_a_broken_header_is_one_line_too(folder, recwarn):
 
 def test_a_class_without_images_is_named(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="mine/empty has no images"):
+    with pytest.raises(UsageError, match="mine/empty has no images"):
         load_dataset(str(folder))
 
 
 def test_a_class_with_too_few_images_is_named(folder):
     (folder / "b" / "000.png").unlink()
-    with pytest.raises(UserError, match="class 'b' .* has 9 training images, must have >= 10"):
+    with pytest.raises(UsageError, match="class 'b' .* has 9 training images, must have >= 10"):
         load_dataset(str(folder))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="has neither class sub-folders nor images"):
+    with pytest.raises(UsageError, match="has neither class sub-folders nor images"):
         load_dataset(str(tmp_path))
 
 
 def test_a_test_folder_with_other_classes_is_refused(tmp_path, folder):
     folder.rename(tmp_path / "train")
     write_class(tmp_path / "test" / "a", random_images(2))
-    with pytest.raises(UserError, match="class 'b' is in only one of"):
+    with pytest.raises(UsageError, match="class 'b' is in only one of"):
         load_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize("size", [(65, 8), (8, 7)])
 def test_an_image_too_large_or_too_small_is_named(folder, size):
     Image.new("L", size).save(folder / "b" / "004.png")
-    with pytest.raises(UserError, match=rf"b/004\.png: image size {size[1]}x{size[0]}x1 .* must be 8 to 64"):
+    with pytest.raises(UsageError, match=rf"b/004\.png: image size {size[1]}x{size[0]}x1 .* must be 8 to 64"):
         load_dataset(str(folder))
 
 
@@ -382,12 +382,12 @@ def test_a_folder_that_mixes_parts_and_classes_is_refused(tmp_path, folder, extr
     folder.rename(tmp_path / ("train" if extra else "test"))
     if extra:
         (tmp_path / extra).mkdir()
-    with pytest.raises(UserError, match="it must have train and test, train alone, or classes"):
+    with pytest.raises(UsageError, match="it must have train and test, train alone, or classes"):
         load_dataset(str(tmp_path))
 
 
 def test_a_file_of_another_kind_is_refused(folder):
-    with pytest.raises(UserError, match="must be a folder, an .npz or a .parquet file, got a .png file"):
+    with pytest.raises(UsageError, match="must be a folder, an .npz or a .parquet file, got a .png file"):
         load_dataset(str(folder / "a" / "000.png"))
 
 
@@ -439,7 +439,7 @@ def test_unlabelled_images_are_split_at_random():
     ],
 )
 def test_a_split_that_cannot_be_made_is_refused(counts, fraction, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         split_validation(labelled(counts), seed=0, fraction=fraction)
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vae.data.dataset import MIN_IMAGES
 from vae.data import Dataset, load_dataset
-from vae.errors import StorageError, UserError
+from vae.data.dataset import MIN_IMAGES
+from vae.errors import StorageError, UsageError
 
 N = 2 * MIN_IMAGES
 LABELS = np.arange(N) % 2
@@ -223,14 +223,16 @@ HOLE[4][7][0][0] = None
     ],
 )
 def test_a_file_is_refused_with(tmp_path, columns, message):
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         load(write(tmp_path / "mine.parquet", columns))
     assert not isinstance(caught.value, StorageError)
 
 
 def test_a_label_without_a_name_is_refused(tmp_path):
     columns = {"image": GOOD, "label": LABELS - 1}
-    with pytest.raises(UserError, match="row 0 of column 'label' .* is -1, must be 0 to 1 .* 'cat' to 'dog'"):
+    with pytest.raises(
+        UsageError, match="row 0 of column 'label' .* is -1, must be 0 to 1 .* 'cat' to 'dog'"
+    ):
         load(write(tmp_path / "mine.parquet", columns, class_names=["cat", "dog"]))
 
 
@@ -251,7 +253,7 @@ def test_a_label_without_a_name_is_refused(tmp_path):
 def test_files_that_do_not_go_together_are_refused(tmp_path, test, message):
     write(tmp_path / "mine" / "train.parquet", {"image": GOOD, "label": LABELS})
     write(tmp_path / "mine" / "test.parquet", test)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         load(tmp_path / "mine")
 
 
@@ -261,7 +263,7 @@ def test_files_that_do_not_go_together_are_refused(tmp_path, test, message):
 def test_files_of_other_parts_are_refused(tmp_path, files, odd):
     for file in files:
         write(tmp_path / "mine" / f"{file}.parquet", {"image": GOOD})
-    with pytest.raises(UserError, match=f"has the file {odd}, but its parts must be train"):
+    with pytest.raises(UsageError, match=f"has the file {odd}, but its parts must be train"):
         load(tmp_path / "mine")
 
 

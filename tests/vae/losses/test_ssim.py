@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.losses.ssim import largest_window, ssim
 
 
@@ -41,7 +41,7 @@ def test_an_image_is_identical_to_itself():
 
 
 def test_a_window_larger_than_the_image_is_refused():
-    with pytest.raises(UserError, match="ssim_window must be <= 8, the smaller side of the image, got 11"):
+    with pytest.raises(UsageError, match="ssim_window must be <= 8, the smaller side of the image, got 11"):
         ssim(torch.rand(1, 1, 8, 12), torch.rand(1, 1, 8, 12))
 
 

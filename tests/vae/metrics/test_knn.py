@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.knn import WEIGHTS, knn_accuracy, knn_predict, vote
 from vae.metrics.neighbors import Neighbors, find_neighbors
 
@@ -63,7 +63,7 @@ def test_tensors_are_taken_as_they_are():
 
 
 def test_unknown_weights_are_refused():
-    with pytest.raises(UserError, match="weights must be one of uniform, distance, got 'rank'"):
+    with pytest.raises(UsageError, match="weights must be one of uniform, distance, got 'rank'"):
         knn_accuracy(
             np.zeros((3, 1)), np.zeros(3), np.zeros((1, 1)), np.zeros(1), n_neighbors=1, weights="rank"
         )

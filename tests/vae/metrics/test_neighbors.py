@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.metrics.neighbors import BACKENDS, choose_backend, find_neighbors
 
 
@@ -73,16 +73,16 @@ def test_data_in_main_memory_goes_to_scikit_learn():
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_a_number_of_neighbours_that_is_not_there_is_refused(k):
-    with pytest.raises(UserError, match=f"n_neighbors must be between 1 and the 5 references, got {k}"):
+    with pytest.raises(UsageError, match=f"n_neighbors must be between 1 and the 5 references, got {k}"):
         find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), k)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_points_that_are_not_finite_are_refused(bad):
-    with pytest.raises(UserError, match="the query points must be finite"):
+    with pytest.raises(UsageError, match="the query points must be finite"):
         find_neighbors(np.zeros((5, 2)), np.full((1, 2), bad), 1)
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(UserError, match="backend must be one of scikit-learn, torch, got 'faiss'"):
+    with pytest.raises(UsageError, match="backend must be one of scikit-learn, torch, got 'faiss'"):
         find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), 1, backend="faiss")

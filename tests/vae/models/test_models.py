@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae.config import ARCHITECTURES, ModelConfig
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.models import NO_LABEL, build_model, count_parameters
 from vae.models.fc_conv import _FromPoint, _ToPoint
 
@@ -70,7 +70,7 @@ def test_the_means_of_a_spherical_vae_lie_on_the_sphere_of_the_prior():
 
 
 def test_a_conditional_vae_without_labels_is_refused():
-    with pytest.raises(UserError, match="^a conditional VAE needs labels, the images have none"):
+    with pytest.raises(UsageError, match="^a conditional VAE needs labels, the images have none"):
         build_model(ModelConfig(conditional=True), (1, 8, 8))
 
 
@@ -119,5 +119,5 @@ def test_building_a_model_leaves_the_global_generator_alone():
     ],
 )
 def test_a_model_that_does_not_fit_its_images_is_refused(shape, latent_dim, message):
-    with pytest.raises(UserError, match="^" + message.replace("(", r"\(")):
+    with pytest.raises(UsageError, match="^" + message.replace("(", r"\(")):
         build_model(ModelConfig(latent_dim=latent_dim), shape)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vae.config import AUGMENTATIONS, TrainingConfig
-from vae.errors import UserError
+from vae.errors import UsageError
 from vae.training.augmentation import MAX_SHIFT, NOISE, add_noise, move, noise_pool
 
 
@@ -102,5 +102,5 @@ def test_the_generator_alone_decides(images):
     ],
 )
 def test_a_wrong_name_is_refused(augment, message):
-    with pytest.raises(UserError, match="^" + message.replace("?", r"\?")):
+    with pytest.raises(UsageError, match="^" + message.replace("?", r"\?")):
         TrainingConfig(augment=augment)

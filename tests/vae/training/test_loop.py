@@ -6,7 +6,7 @@ import torch
 from vae.config import ARCHITECTURES, OPTIMIZERS, Config
 from vae.data import ImageSet, load_dataset
 from vae.data.dataset import split_validation
-from vae.errors import StorageError, UserError
+from vae.errors import StorageError, UsageError
 from vae.training.loop import train
 
 SMALL = {"batch_size": 128, "latent_dim": 4, "width": 0.1, "max_epochs": 4, "ssim_window": 5, "seed": 3}
@@ -107,7 +107,7 @@ def test_a_learned_variance_is_learned(digits):
 
 def test_a_conditional_vae_without_labels_is_refused(digits):
     unlabelled = ImageSet(digits.train.images, None)
-    with pytest.raises(UserError, match="^conditional needs labels, the images have none"):
+    with pytest.raises(UsageError, match="^conditional needs labels, the images have none"):
         train(Config.from_params(SMALL | {"conditional": True}), unlabelled, unlabelled)
 
 
@@ -177,7 +177,7 @@ def test_a_state_of_another_config_is_refused(digits, tmp_path):
     ],
 )
 def test_a_config_that_does_not_fit_the_images_is_refused(digits, params, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UsageError, match=message):
         train(Config.from_params(SMALL | params), digits.train, digits.validation)
 
 
