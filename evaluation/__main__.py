@@ -7,18 +7,18 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from evaluation.api import evaluate_checkpoints, evaluate_own_embedding, evaluate_run
+from evaluation.api import evaluate_checkpoints, evaluate_precomputed, evaluate_run
 from evaluation.embedders import METHODS
 from evaluation.export.atlas import MAX_IMAGES as ATLAS_IMAGES
 from evaluation.export.atlas import write_atlas
-from evaluation.export.image_sample import shown_images
+from evaluation.export.image_sample import sample_images
 from evaluation.export.projector import MAX_IMAGES as PROJECTOR_IMAGES
 from evaluation.export.projector import write_projector
 from evaluation.pipeline.plan import Options
 from evaluation.report.compare import compare_runs
 from evaluation.report.summary import print_summary
-from evaluation.scores.protocols import FULL, KnnGrid
-from tune.storage.filesystems import address, is_uri
+from evaluation.scores.protocols import ALL_IMAGES_K10, KnnGrid
+from tune.storage.filesystems import is_uri, parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
 from vae.checkpoint import CONFIG_FILE
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.output is None or arguments.dataset is not None:
             raise UsageError(f"{path} is an embedding: give a directory with --output, and no --dataset")
         output = _new_output(arguments.output)
-        evaluate_own_embedding(path, output, options=options, console=console)
+        evaluate_precomputed(path, output, options=options, console=console)
     elif isinstance(path, Path) and (checkpoints := _checkpoints(path)):
         if arguments.dataset is None or arguments.output is None:
             what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
@@ -75,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _compare(words: list[str]) -> int:
     parser = Parser(prog="python -m evaluation compare", description="Two studies side by side.")
-    parser.add_argument("first", type=address, metavar="RUN_A", help="an evaluated study or --output")
-    parser.add_argument("second", type=address, metavar="RUN_B", help="another, of the same images")
+    parser.add_argument("first", type=parse_location, metavar="RUN_A", help="an evaluated study or --output")
+    parser.add_argument("second", type=parse_location, metavar="RUN_B", help="another, of the same images")
     arguments = parser.parse_args(words)
     first, second = (_evaluated(path) for path in (arguments.first, arguments.second))
     compare_runs(first, second, Console())
@@ -86,7 +86,7 @@ def _compare(words: list[str]) -> int:
 def _projector(words: list[str]) -> int:
     arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
     run = _evaluated(arguments.run)
-    shown = shown_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    shown = sample_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
     directory = _place(run, arguments.output).projector_dir
     write_projector(run, shown, directory)
     _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
@@ -97,7 +97,7 @@ def _projector(words: list[str]) -> int:
 def _atlas(words: list[str]) -> int:
     arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
     run = _evaluated(arguments.run)
-    shown = shown_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    shown = sample_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
     file = _place(run, arguments.output).atlas_file
     options = write_atlas(run, shown, file)
     _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
@@ -110,7 +110,7 @@ COMMANDS = {"compare": _compare, "projector": _projector, "atlas": _atlas}
 
 def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
     parser = Parser(prog=f"python -m evaluation {name}", description=what)
-    parser.add_argument("run", type=address, metavar="RUN", help="an evaluated study or --output")
+    parser.add_argument("run", type=parse_location, metavar="RUN", help="an evaluated study or --output")
     parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
@@ -124,7 +124,7 @@ def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
 
 def _place(run: RunDirectory, output: Path | None) -> RunDirectory:
     """Return where a tool's files go: tools read what is on this machine."""
-    return RunDirectory(output or (Path(run.path.name) if run.remote else run.path))
+    return RunDirectory(output or (Path(run.path.name) if run.mirror else run.path))
 
 
 def _say(text: str) -> None:
@@ -133,7 +133,7 @@ def _say(text: str) -> None:
 
 def _evaluated(place: str | Path) -> RunDirectory:
     """Return a study, or what an evaluation of checkpoints or embeddings has left."""
-    run = RunDirectory.at(place)
+    run = RunDirectory.resolve(place)
     return run if run.evaluation_file.is_file() else RunDirectory.open(place)
 
 
@@ -153,7 +153,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "run",
-        type=address,
+        type=parse_location,
         metavar="RUN",
         help="run directory of a study or its URI, directory of a checkpoint, folder of such directories, or "
         "Parquet file with an embedding of your own in the columns embedding, label and perhaps split",
@@ -178,7 +178,7 @@ def _parser() -> Parser:
         type=_numbers,
         metavar="N,…",
         help=f"numbers of neighbours (default: {','.join(map(str, KnnGrid().n_neighbors))}); the tables show "
-        f"those of {FULL.n_neighbors}, which are always counted",
+        f"those of {ALL_IMAGES_K10.n_neighbors}, which are always counted",
     )
     parser.add_argument(
         "--finalists",
@@ -223,7 +223,7 @@ def _grid(ks: list[int] | None) -> KnnGrid:
         return KnnGrid()
     if not ks or min(ks) < 1:
         raise UsageError(f"--k must be numbers >= 1, got {','.join(map(str, ks)) or 'none'}")
-    return KnnGrid(n_neighbors=tuple(sorted({*ks, FULL.n_neighbors})))
+    return KnnGrid(n_neighbors=tuple(sorted({*ks, ALL_IMAGES_K10.n_neighbors})))
 
 
 def _names(text: str) -> list[str]:

@@ -15,11 +15,11 @@ import pyarrow as pa
 from rich.console import Console
 
 from evaluation.embedders import METHODS, Embedder, Images, Vae
-from evaluation.embedders.precomputed import Given, read_own_embedding
-from evaluation.pipeline.cache import Entry, find_entries
+from evaluation.embedders.precomputed import PrecomputedEmbedder, read_precomputed
+from evaluation.pipeline.cache import Entry, find_cache_entries
 from evaluation.pipeline.plan import Options, best_first, plan_embedders, replica_embedders, vae_embedder
 from evaluation.pipeline.progress import Progress
-from evaluation.pipeline.serial import Compute, Event, Gap, planned_rounds
+from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
 from evaluation.report.write import write_report
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, missing_cells
@@ -129,13 +129,13 @@ def _evaluate(
         finalists=[vae.trial_id for vae in vaes],
         training_seeds={vae.trial_id: vae.training_seed for vae in vaes},
         trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
-        checkpoints={vae.trial_id: run.location(vae.checkpoint) for vae in vaes},
+        checkpoints={vae.trial_id: run.location_of(vae.checkpoint) for vae in vaes},
     )
     write_report(run, dataset)
     run.push()
 
 
-def evaluate_own_embedding(
+def evaluate_precomputed(
     path: Path,
     output: RunDirectory,
     *,
@@ -152,12 +152,12 @@ def evaluate_own_embedding(
     StorageError
         A file cannot be read or written.
     """
-    own = read_own_embedding(path)
+    own = read_precomputed(path)
     _carry_out(
         output,
         output.path.name,
         own.images,
-        [Given(own.embedding)],
+        [PrecomputedEmbedder(own.embedding)],
         options or Options(),
         compute,
         console,
@@ -186,11 +186,11 @@ def _carry_out(
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
-    busy = f"another evaluation of {run.address} is under way; wait for it"
+    busy = f"another evaluation of {run.location} is under way; wait for it"
     with ExitStack() as at_end:
         at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
         fingerprint = described["dataset"]["fingerprint"]
-        entries = find_entries(run, embedders, fingerprint, options.grid, n_rounds)
+        entries = find_cache_entries(run, embedders, fingerprint, options.grid, n_rounds)
         todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
         n_there = sum(len(entry.keys) for entry in entries if entry.done)
         if console and n_there:
@@ -201,7 +201,7 @@ def _carry_out(
         for event in _events(compute, images, todo, options, console) if todo else ():
             if event.key in entry_of:
                 _take(run, entry_of[event.key], event, images)
-            if isinstance(event, Gap):
+            if isinstance(event, MissingScore):
                 logger.warning("missing: %s", event)
                 gaps.append(str(event))
         if not any(entry.embedded for entry in entries):
@@ -228,17 +228,17 @@ def _carry_out(
         }
         write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
         run.push()
-        if run.remote and all(entry.done for entry in entries):
+        if run.mirror and all(entry.done for entry in entries):
             with _warned():
-                run.remote.impatient().delete(run.finished_dir)
+                run.mirror.impatient().delete(run.cache_dir)
 
 
 def _take(run: RunDirectory, entry: Entry, event: Event, images: Images) -> None:
     """Keep what has been computed, also under a URI if that is where the run lies."""
     entry.take(event, images)
-    if run.remote and entry.done:
+    if run.mirror and entry.done:
         with _warned():
-            entry.send(run.remote.impatient())
+            entry.send(run.mirror.impatient())
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def study(tmp_path: Path) -> RunDirectory:
 def study_uri(s3: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same as another machine has left it under a URI; what is fetched goes to ``tmp_path / "here"``."""
     uri = s3.uri(f"{tmp_path.name}/tiny")
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     written = write_study(tmp_path / "there" / "tiny")
     shutil.copytree(written.path, run.path, dirs_exist_ok=True)
     run.push()

@@ -72,7 +72,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
     address = str(directory / "runs" / "soak") if storage is None else str(join(storage, "soak"))
 
     def look() -> RunDirectory:
-        return RunDirectory.at(address)
+        return RunDirectory.resolve(address)
 
     options = {
         "--dataset": "digits",

@@ -17,7 +17,7 @@ from evaluation.analysis.results import Results
 from evaluation.api import evaluate_run
 from evaluation.embedders import EmbeddingKey
 from evaluation.embedders.files import read_embedding
-from evaluation.embedders.precomputed import read_own_embedding
+from evaluation.embedders.precomputed import read_precomputed
 from evaluation.pipeline import serial
 from evaluation.pipeline.plan import Options
 from tests.conftest import write_study
@@ -103,7 +103,7 @@ def test_a_checkpoint_with_a_pickle_in_it_is_not_taken_up(run, bomb, name):
 
 def test_the_work_of_an_earlier_evaluation_is_done_again_if_it_holds_a_pickle(run, bomb):
     expected = read_table(run.evaluations_file).drop(["seconds"])
-    kept = [path for path in run.finished_dir.rglob("*.parquet") if path.name != "part-0.parquet"]
+    kept = [path for path in run.cache_dir.rglob("*.parquet") if path.name != "part-0.parquet"]
     assert kept
     for path in kept:
         path.write_bytes(bomb.content)
@@ -111,7 +111,7 @@ def test_the_work_of_an_earlier_evaluation_is_done_again_if_it_holds_a_pickle(ru
     assert read_table(run.evaluations_file).drop(["seconds"]).equals(expected)
 
 
-@pytest.mark.parametrize("read", [read_table, read_own_embedding, lambda file: load_dataset(str(file))])
+@pytest.mark.parametrize("read", [read_table, read_precomputed, lambda file: load_dataset(str(file))])
 @pytest.mark.parametrize("extension", [False, True])
 def test_a_parquet_file_with_a_pickle_is_only_data(tmp_path, bomb, read, extension):
     """Arrow had a type that was kept as a pickle in the schema, and loaded on reading (CVE-2023-47248)."""

@@ -10,20 +10,20 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from tune import STARTED
-from tune.arguments import make_parser, plan_of
-from tune.callbacks.failures import MAX_FAILURES, Losses
+from tune.arguments import make_parser, plan_from_arguments
+from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.callbacks.progress import make_console
 from tune.callbacks.shutdown import Interruption
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
-from tune.gpu_sharing import share_gpus
+from tune.gpu_sharing import choose_gpu_share
 from tune.search_loop import run_search
 from tune.space.display import SHOWN_PARAMS
 from tune.status import print_status, watch_status
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import FAILED, INTERRUPTED, TIME_BUDGET
-from tune.study.study import FINISHED, Study, new_study, old_study
+from tune.study.study import FINISHED, Study, create_study, open_study
 from tune.study.time_budget import TimeBudget
 from vae.command_line import EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def search(arguments: argparse.Namespace) -> int:
     """Search, evaluate, and say what was found and where it is."""
-    with new_study(plan_of(arguments)) as study:
+    with create_study(plan_from_arguments(arguments)) as study:
         return _carry_out(study, arguments)
 
 
@@ -63,7 +63,7 @@ def resume(arguments: argparse.Namespace) -> int:
     changes = {"time_budget_s": arguments.time_budget or _budget_left(run, record)}
     if arguments.data_dir is not None:
         changes["data_dir"] = arguments.data_dir
-    with old_study(run, **changes) as study:
+    with open_study(run, **changes) as study:
         return _carry_out(study, arguments)
 
 
@@ -89,7 +89,7 @@ def extend(arguments: argparse.Namespace) -> int:
     for name in ("finalists", "finalist_seeds", "data_dir"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
-    with old_study(run, **changes) as study:
+    with open_study(run, **changes) as study:
         return _carry_out(study, arguments)
 
 
@@ -116,13 +116,13 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if dashboard:
             console.print(f"dashboard {dashboard}")
         study.record["timings"]["start_s"] = time.perf_counter() - STARTED
-        share_gpus(study, console)
+        choose_gpu_share(study, console)
         budget = _time_budget(study)
         _search(study, console, interruption, budget)
         if study.n_lost and interruption.reason is None:
             raise ClusterError(
                 f"{study.n_lost} trials came no further again and again; see "
-                f"{study.run.location(study.run.ray_dir)}, `python -m tune resume {study.run.address}` "
+                f"{study.run.location_of(study.run.ray_dir)}, `python -m tune resume {study.run.location}` "
                 "goes on"
             )
         _print_best(study, console)
@@ -131,8 +131,8 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if interruption.reason == INTERRUPTED:
             study.end("interrupted")
             console.print(
-                f"interrupted; what was done is in {study.run.address}, "
-                f"`python -m tune resume {study.run.address}` goes on"
+                f"interrupted; what was done is in {study.run.location}, "
+                f"`python -m tune resume {study.run.location}` goes on"
             )
             return EXIT_INTERRUPTED
         if study.best is not None and plan.evaluate:
@@ -141,17 +141,17 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if study.best is None:
             console.print(
                 f"no trial trained its full budget{_why(study)}; see "
-                f"{study.run.location(study.run.trials_file)}",
+                f"{study.run.location_of(study.run.trials_file)}",
                 style="red",
             )
             return 1
-        console.print(f"everything is in {study.run.address}")
+        console.print(f"everything is in {study.run.location}")
     return 0
 
 
 def _search(study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None) -> None:
     """Search, and again for the trials that were lost on the way, as long as that takes them further."""
-    losses = Losses()
+    losses = FailureTracker()
     run_search(study, console, interruption, budget, losses)
     in_vain = 0
     while study.n_lost and interruption.reason is None and in_vain < MAX_FAILURES:

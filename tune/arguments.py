@@ -10,12 +10,12 @@ from tune.algorithms.objective import MODES
 from tune.algorithms.samplers import SAMPLERS
 from tune.algorithms.stopping_rules import SCHEDULERS
 from tune.space.file import DEFAULT_SPACE, load_space
-from tune.storage.filesystems import address
+from tune.storage.filesystems import parse_location
 from tune.study.plan import Plan
 from vae.command_line import Parser
 
 
-def plan_of(arguments: argparse.Namespace) -> Plan:
+def plan_from_arguments(arguments: argparse.Namespace) -> Plan:
     """Return what a search is asked for, checked as far as that takes neither data nor a cluster.
 
     Raises
@@ -74,7 +74,10 @@ def make_parser() -> Parser:
         "Pareto front, weak trials are stopped by the first",
     )
     what.add_argument(
-        "--warm-start", type=address, metavar="RUN", help="try the best configurations of another study first"
+        "--warm-start",
+        type=parse_location,
+        metavar="RUN",
+        help="try the best configurations of another study first",
     )
     what.add_argument(
         "--seed", type=_whole(0), default=0, help="seed of splits, proposals and trials (%(default)s)"
@@ -123,7 +126,7 @@ def make_parser() -> Parser:
     where.add_argument("--name", help="name of the run (<dataset>-<time>)")
     where.add_argument(
         "--storage",
-        type=address,
+        type=parse_location,
         default="runs",
         help="directory of all runs, or a URI such as s3://bucket/prefix (%(default)s)",
     )
@@ -149,7 +152,7 @@ def make_parser() -> Parser:
     more.add_argument("--finalists", type=_whole(1), help="best trials that are evaluated")
     more.add_argument("--finalist-seeds", type=_whole(0), help="fresh seeds for each finalist")
     for command in (go_on, more):
-        command.add_argument("run", type=address, help="directory or URI of the run")
+        command.add_argument("run", type=parse_location, help="directory or URI of the run")
         command.add_argument(
             "--time-budget", type=duration, help="end within for example 30m, evaluation included"
         )
@@ -159,7 +162,7 @@ def make_parser() -> Parser:
         )
 
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
-    show.add_argument("run", type=address, help="directory or URI of the run")
+    show.add_argument("run", type=parse_location, help="directory or URI of the run")
     show.add_argument("--watch", action="store_true", help="show them until the study ends or Ctrl-C")
     for command in (find, go_on, more):
         command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")

@@ -34,7 +34,7 @@ OUT_OF_MEMORY = "it is out of memory"
 NO_CUDA = "torch can use none of the GPUs that Ray counts"
 
 
-def share_gpus(study: Study, console: Console) -> None:
+def choose_gpu_share(study: Study, console: Console) -> None:
     """Find out how many trials share a GPU, unless that was asked for, is known or there are none.
 
     `study.json` keeps what was measured. If nothing can be, for whatever reason, the usual share remains.

@@ -51,7 +51,7 @@ class Resumption:
         A second call finds nothing more to do, so it does not matter if it is killed as well.
         """
         self.recorder.load()
-        trials = journal.begun(self.study)
+        trials = journal.proposed_trials(self.study)
         restore_rule(self.scheduler, trials, self.objectives[0])
         unfinished = [left for trial in trials if (left := self._take_up_trial(trial)) is not None]
         self.recorder.write()
@@ -75,14 +75,16 @@ class Resumption:
                 self.recorder.record_epoch(trial_id, result)
 
         if trial.state.is_finished():
-            self._settle_row(row, _outcome(trial), trial)
+            self._finish_row(row, _outcome(trial), trial)
             return None
         self.study._storage.set_trial_user_attr(trial._trial_id, journal.TRIAL_ID, trial_id)
         outcome = self._catch_up(trial, trial_id, history)
         if outcome is not None:
-            journal.announce_end(self.study, trial._trial_id, outcome, self.scheduler.cutoff_of(trial_id))
+            journal.write_intended_state(
+                self.study, trial._trial_id, outcome, self.scheduler.cutoff_of(trial_id)
+            )
             journal.tell(self.study, trial._trial_id, outcome, self.objectives)
-            self._settle_row(row, outcome, self.study._storage.get_trial(trial._trial_id))
+            self._finish_row(row, outcome, self.study._storage.get_trial(trial._trial_id))
             return None
         self.recorder.reopen(trial_id, self.max_epochs)
         left = checkpoint.location if checkpoint else None
@@ -93,7 +95,7 @@ class Resumption:
 
         Those before it were judged, or the trial would not have gone on: a journal under a URI may be older.
         """
-        outcome, known = journal.announced(trial), journal.curve(trial)
+        outcome, known = journal.intended_state(trial), journal.curve(trial)
         for result in history:
             epoch, values = result["epoch"], objective_values(result, self.objectives)
             if epoch in known or values is None:
@@ -111,7 +113,7 @@ class Resumption:
             outcome = Outcome(COMPLETED)
         return outcome
 
-    def _settle_row(self, row: dict[str, Any], outcome: Outcome, trial: FrozenTrial) -> None:
+    def _finish_row(self, row: dict[str, Any], outcome: Outcome, trial: FrozenTrial) -> None:
         if (row["status"], row["stop_reason"]) == (outcome.status, outcome.stop_reason):
             if row["checkpoint"] is None and row["best_epoch"] is not None:
                 self.recorder.keep(row["trial_id"])  # it could not be written then

@@ -172,13 +172,13 @@ def _missing(
         own = config.training.seed
         for place, seed in enumerate(fresh_seeds(study_seed, numbers[trial_id], n_seeds, own=own)):
             row = rows.get((trial_id, seed))
-            if row is None or row["max_epochs"] != max_epochs or not _settled(run, row):
+            if row is None or row["max_epochs"] != max_epochs or not _is_done(run, row):
                 params = config.to_params() | {"seed": seed, "max_epochs": max_epochs}
                 jobs.append((place, _Job(trial_id, params)))
     return [job for _, job in sorted(jobs, key=lambda item: item[0])]
 
 
-def _settled(run: RunDirectory, row: dict[str, Any]) -> bool:
+def _is_done(run: RunDirectory, row: dict[str, Any]) -> bool:
     if row["status"] == COMPLETED:
         return (run.path / row["checkpoint"] / MODEL_FILE).is_file()
     return bool(row["stop_reason"] != ERROR)

@@ -13,14 +13,14 @@ from rich.console import Console
 from tune.algorithms import journal
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
-from tune.callbacks.dashboard import JobEntry
-from tune.callbacks.failures import MAX_FAILURES, Losses
-from tune.callbacks.latest_checkpoint import NewestCheckpoint
+from tune.callbacks.dashboard import DashboardCallback
+from tune.callbacks.failures import MAX_FAILURES, FailureTracker
+from tune.callbacks.latest_checkpoint import KeepLatestCheckpoint
 from tune.callbacks.progress import Progress
-from tune.callbacks.prometheus import Exporter
+from tune.callbacks.prometheus import PrometheusCallback
 from tune.callbacks.recorder import Recorder
 from tune.callbacks.shutdown import Interruption
-from tune.callbacks.utilization import Occupancy
+from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
 from tune.restore import Resumption, restore_rule
@@ -38,18 +38,18 @@ def run_search(
     console: Console,
     interruption: Interruption,
     budget: TimeBudget | None = None,
-    losses: Losses | None = None,
+    losses: FailureTracker | None = None,
 ) -> None:
     """Run the trials of a study on the connected cluster; its files are complete however that ends.
 
     What an earlier driver has left is continued first, and what an earlier call has: ``losses`` are its.
     """
-    losses = losses or Losses()
+    losses = losses or FailureTracker()
     plan, run, objective = study.plan, study.run, study.objectives[0]
     resources = study.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
-    scheduler.on_failure, scheduler.given_up = losses.record, losses.stranded
+    scheduler.on_failure, scheduler.given_up = losses.record, losses.unschedulable
     recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs, losses=losses)
     optuna_study = _open_journal(study, scheduler)
     unfinished = Resumption(
@@ -73,20 +73,20 @@ def run_search(
         cutoff_of=scheduler.cutoff_of,
     )
     recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
-    occupancy = Occupancy(resources)
+    occupancy = Utilization(resources)
     if budget is not None:
         interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
     progress = Progress(recorder, n_trials=plan.trials, console=console)
-    job = JobEntry(recorder, study.record)
-    n_begun = len(journal.begun(optuna_study))
+    job = DashboardCallback(recorder, study.record)
+    n_begun = len(journal.proposed_trials(optuna_study))
     tuner = _tuner(
         study,
         resources,
         searcher,
         scheduler,
         [
-            *(JsonLoggerCallback(), TBXLoggerCallback(), NewestCheckpoint(), interruption, occupancy),
-            *(losses, recorder, progress, job, Exporter(recorder)),
+            *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint(), interruption, occupancy),
+            *(losses, recorder, progress, job, PrometheusCallback(recorder)),
         ],
         n_samples=len(unfinished) + plan.trials - n_begun,
     )
@@ -134,10 +134,10 @@ def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
         start = plan.space.start_points()[: plan.trials]
         return journal.create_study(file, name, study.objectives, max_epochs=plan.max_epochs, start=start)
     optuna_study = journal.open_study(file, name)
-    if journal.budget(optuna_study) >= plan.max_epochs:
+    if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
-    restore_rule(scheduler, journal.begun(optuna_study), study.objectives[0])
-    return journal.raise_budget(
+    restore_rule(scheduler, journal.proposed_trials(optuna_study), study.objectives[0])
+    return journal.extend_max_epochs(
         file,
         optuna_study,
         plan.max_epochs,
@@ -161,7 +161,7 @@ def _tuner(
     """Return what runs the trials; None if there is none to run."""
     if n_samples < 1:
         return None
-    plan, remote = study.plan, study.run.remote
+    plan, remote = study.plan, study.run.mirror
     directory = new_session_dir(study.run)
     trainable = with_parameters(
         train_trial,
@@ -169,7 +169,7 @@ def _tuner(
         objective=study.objectives[0],
         n_threads=resources.n_threads,
         collapse=Collapse(plan.min_active_units, after=plan.grace_period),
-        remote=RemoteCheckpoints(remote.filesystem, remote.at(directory)) if remote else None,
+        remote=RemoteCheckpoints(remote.filesystem, remote.remote_path(directory)) if remote else None,
     )
     trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
     return Tuner(

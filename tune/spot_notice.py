@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
-from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[attr-defined]
-
-from tune.trials.actor import is_title
+from tune.cluster.ray_private import DrainNodeReason, GcsClient
+from tune.trials.actor import is_trial_process
 
 ASK_EVERY_S = 5.0  # as AWS recommends
 METADATA = "http://169.254.169.254"
@@ -95,7 +93,7 @@ def clear(raylet: Process, deadline: datetime) -> None:
     reason, milliseconds = DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION, int(deadline.timestamp() * 1000)
     cluster.drain_node(raylet.option("node_id"), reason, "spot notice", milliseconds)
     for process in processes():
-        if process.parent == raylet.pid and is_title(process.words[0]):
+        if process.parent == raylet.pid and is_trial_process(process.words[0]):
             os.kill(process.pid, signal.SIGTERM)
             print(f"asked {process.words[0].strip()} to end", flush=True)
 

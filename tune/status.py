@@ -67,8 +67,8 @@ class _Status:
 
     @classmethod
     def read(cls, run: RunDirectory) -> "_Status":
-        if run.remote:
-            run.remote.fetch(run.path, again=True)
+        if run.mirror:
+            run.mirror.fetch(run.path, again=True)
         study = run.read_study()
         name = study["objective"][0]
         objective = Objective(name, MODES[name])
@@ -85,7 +85,7 @@ class _Status:
         )
         state, goes_on = study["status"], study["status"] == "running"
         if goes_on and not is_held(run):
-            state, goes_on = f"killed (`python -m tune resume {run.address}` goes on)", False
+            state, goes_on = f"killed (`python -m tune resume {run.location}` goes on)", False
         summary = f"{study['name']}: {state}, {counts or 'no trials yet'} of {study['arguments']['trials']}"
         return cls(summary, goes_on, rows, objective, study["max_epochs"])
 

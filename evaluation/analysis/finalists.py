@@ -11,7 +11,7 @@ from evaluation.analysis.results import Comparison, Results
 from evaluation.embedders import EmbeddingKey
 from evaluation.formatting import points
 from evaluation.scores.confidence import Interval, t_interval, welch_interval
-from evaluation.scores.protocols import FEW, FULL, Setting
+from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 from tune.algorithms.objective import METRIC_NAMES
 from tune.study.ranking import fresh_objectives
 
@@ -77,7 +77,9 @@ def validation_setting(results: Results) -> Setting | None:
     if n_references is None or tested.empty:
         return None
     closest = tested.loc[(tested["n_train"] - n_references).abs().idxmin(), "samples_per_class"]
-    return Setting(None if pd.isna(closest) else int(closest), FULL.n_neighbors, FULL.weights)
+    return Setting(
+        None if pd.isna(closest) else int(closest), ALL_IMAGES_K10.n_neighbors, ALL_IMAGES_K10.weights
+    )
 
 
 def verdict(results: Results) -> str | None:
@@ -148,8 +150,8 @@ def _fresh_seeds(results: Results, trial_id: str, setting: Setting | None) -> Fr
         n=len(completed),
         n_failed=len(table) - len(completed),
         objective=t_interval(completed["objective"].tolist()),
-        test=_interval(results, keys, FULL),
-        test_few=_interval(results, keys, FEW),
+        test=_interval(results, keys, ALL_IMAGES_K10),
+        test_few=_interval(results, keys, FEW_SHOT_500),
         optimism=fmean(optimism) if optimism else None,
     )
 

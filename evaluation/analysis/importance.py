@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from evaluation.analysis.results import Results
-from evaluation.analysis.searched_params import Branch, Searched, searched
+from evaluation.analysis.searched_params import Branch, SearchedParam, searched
 
 MIN_TRIALS = 20
 """With fewer, the best quarter has fewer than the five trials that PED-ANOVA asks for."""
@@ -115,7 +115,7 @@ def rank(results: Results) -> list[int]:
     return sorted(keys, key=lambda row: keys[row])
 
 
-def _optuna_trial(params: list[Searched], row: int, trial: Mapping[str, Any]) -> FrozenTrial:
+def _optuna_trial(params: list[SearchedParam], row: int, trial: Mapping[str, Any]) -> FrozenTrial:
     """Return a trial with where its values came from; PED-ANOVA itself passes over constants."""
     values = {param.name: param.values[row] for param in params}
     drawn: dict[str, BaseDistribution] = {}

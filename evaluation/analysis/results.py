@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evaluation.embedders import METHODS, EmbeddingKey
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.confidence import PairedDifference, paired_difference
-from evaluation.scores.protocols import FEW, FULL, KNN_ACCURACY, Setting
+from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500, KNN_ACCURACY, Setting
 from evaluation.scores.structure import STRUCTURE, Score
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import EPOCHS, FINALIST_SEEDS, TRIALS, read_frame
@@ -200,13 +200,13 @@ class Results:
         values: list[float] = scores[_at(scores, setting)]["value"].tolist()
         return values
 
-    def votes(self, key: EmbeddingKey, setting: Setting = FULL) -> pd.DataFrame:
+    def votes(self, key: EmbeddingKey, setting: Setting = ALL_IMAGES_K10) -> pd.DataFrame:
         """Return ``index``, ``label`` and ``predicted`` of each test image; empty if they are not known."""
         chosen = self.predictions[_of(self.predictions, key)]
         return chosen[_at(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
 
     def right(self, key: EmbeddingKey) -> NDArray[np.bool_]:
-        """Return which test images (n,) are voted right at `FULL`; empty if that is not known."""
+        """Return which test images (n,) are voted right at `ALL_IMAGES_K10`; empty if that is not known."""
         votes = self.votes(key)
         return (votes["predicted"] == votes["label"]).to_numpy(dtype=bool)
 
@@ -236,9 +236,9 @@ class Results:
         """One row for each scored embedding."""
         rows = []
         for key in self.keys:
-            folds = pd.Series(self.accuracies(key, "cv", FULL), dtype=float)
+            folds = pd.Series(self.accuracies(key, "cv", ALL_IMAGES_K10), dtype=float)
             tests, chosen = self.scores(key, "test"), self._chosen(key)
-            full = tests[_at(tests, FULL)][["value", "low", "high"]].to_numpy(float)
+            full = tests[_at(tests, ALL_IMAGES_K10)][["value", "low", "high"]].to_numpy(float)
             rows.append(
                 Comparison(
                     key=key,
@@ -248,7 +248,7 @@ class Results:
                         if len(full) and np.isfinite(full[0]).all()
                         else None
                     ),
-                    test_few=next(iter(self.accuracies(key, "test", FEW)), None),
+                    test_few=next(iter(self.accuracies(key, "test", FEW_SHOT_500)), None),
                     cv=float(folds.mean()) if len(folds) else None,
                     cv_std=float(folds.std()) if len(folds) > 1 else None,
                     chosen=chosen,

@@ -24,7 +24,7 @@ class Branch:
     when: Mapping[str, Any]
 
     @classmethod
-    def of_record(cls, record: Any) -> "Branch":
+    def from_record(cls, record: Any) -> "Branch":
         """Read an entry of the space as people write it; `tune/space.yaml` explains the syntax."""
         if not isinstance(record, dict):
             record = {"value": record}
@@ -50,7 +50,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
+class SearchedParam:
     """A hyperparameter of which the trials have different values."""
 
     name: str
@@ -84,17 +84,17 @@ class Searched:
         return float(min(numbers)), float(max(numbers))
 
 
-def searched(results: Results) -> list[Searched]:
+def searched(results: Results) -> list[SearchedParam]:
     """Return the hyperparameters that were searched and have at least two values, in the space's order."""
     found = []
     for name, record in (results.study or {}).get("space", {}).items():
         if CONFIG_PREFIX + name not in results.trials:  # where to start, which is no hyperparameter
             continue
         several = isinstance(record, list) and all(isinstance(entry, dict) for entry in record)
-        branches = tuple(Branch.of_record(entry) for entry in (record if several else [record]))
+        branches = tuple(Branch.from_record(entry) for entry in (record if several else [record]))
         values = tuple(_scalar(row[CONFIG_PREFIX + name]) for row in results.trial_rows)
         if len(set(values) - {None}) > 1:
-            found.append(Searched(name, branches, values))
+            found.append(SearchedParam(name, branches, values))
     return found
 
 

@@ -14,7 +14,7 @@ from pyarrow import types
 
 from evaluation.embedders import Embedding, EmbeddingKey, Images
 from tune.storage.tables import read_table
-from vae.data.dataset import SEAL_SEED, SEALED_FRACTION, stratified_rows
+from vae.data.dataset import HOLDOUT_SEED, SEALED_FRACTION, stratified_rows
 from vae.data.parquet_columns import class_labels, is_test_row
 from vae.errors import UsageError
 
@@ -24,7 +24,7 @@ EMBEDDING_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "embedding", "label", "split"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class PrecomputedEmbedder:
     """An embedder that has nothing to do: the embedding is there."""
 
     embedding: Embedding
@@ -40,7 +40,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnEmbedding:
+class PrecomputedEmbedding:
     """What such a file holds; ``images`` are the labels alone."""
 
     embedding: Embedding
@@ -49,7 +49,7 @@ class OwnEmbedding:
     fingerprint: str
 
 
-def read_own_embedding(path: Path) -> OwnEmbedding:
+def read_precomputed(path: Path) -> PrecomputedEmbedding:
     """Read a file with the columns `embedding`, lists of one length, `label`, and if known `split`.
 
     Labels are whole numbers or names, splits `train` and `test`. Without splits a fifth is set apart as the
@@ -82,14 +82,14 @@ def read_own_embedding(path: Path) -> OwnEmbedding:
             raise UsageError(f"{path} has rows of one split only; add the other or drop '{SPLIT_COLUMN}'")
         train, test = np.nonzero(~is_test)[0], np.nonzero(is_test)[0]
     else:
-        train, test = stratified_rows(len(points), labels, SEALED_FRACTION, SEAL_SEED)
+        train, test = stratified_rows(len(points), labels, SEALED_FRACTION, HOLDOUT_SEED)
         logger.warning("%s has no column '%s': %d of its rows are the test", path, SPLIT_COLUMN, len(test))
     key = EmbeddingKey(path.stem, points.shape[1])
     nothing = (np.empty((len(rows), 1, 0, 0), dtype=np.uint8) for rows in (train, test))
     digest = hashlib.sha256()
     for array in (np.array(points.shape), points, labels, test):
         digest.update(np.ascontiguousarray(array).data)
-    return OwnEmbedding(
+    return PrecomputedEmbedding(
         Embedding(key, points[train], points[test]),
         Images(next(nothing), labels[train].astype(np.int64), next(nothing), labels[test].astype(np.int64)),
         names,

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evaluation.embedders.files import read_embedding
-from evaluation.export.image_sample import ShownImages
+from evaluation.export.image_sample import ImageSample
 from evaluation.figures.latent_spaces import latent_space_panels
 from evaluation.figures.sprite import picture
 from tune.storage.run_directory import RunDirectory
@@ -20,7 +20,7 @@ MAX_IMAGES = 100_000
 N_NEIGHBORS = 15
 
 
-def write_atlas(run: RunDirectory, shown: ShownImages, file: Path) -> list[str]:
+def write_atlas(run: RunDirectory, shown: ImageSample, file: Path) -> list[str]:
     """Write a file of images of a run and return the options of `embedding-atlas` that show it.
 
     Columns: ``index``, ``class``, ``predicted``, ``image`` (PNG), ``<method>_x`` and ``<method>_y`` for each
@@ -35,7 +35,7 @@ def write_atlas(run: RunDirectory, shown: ShownImages, file: Path) -> list[str]:
     """
     panels = latent_space_panels(run, shown.results)
     if not panels:
-        raise UsageError(f"{run.address} has no embedding that is made to be looked at")
+        raise UsageError(f"{run.location} has no embedding that is made to be looked at")
     columns: dict[str, pa.Array] = {"index": pa.array(shown.index)}
     columns |= {name: pa.array(values) for name, values in shown.columns().items()}
     if shown.images is not None:

@@ -19,7 +19,7 @@ from vae.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class ShownImages:
+class ImageSample:
     """Rows ``index`` (n,) of the test part, their classes by name and images uint8 (n, C, H, W), or None.
 
     ``results`` are those of the run, ``keys`` the embeddings on disk that hold the images.
@@ -45,9 +45,9 @@ class ShownImages:
         return columns
 
 
-def shown_images(
+def sample_images(
     run: RunDirectory, at_most: int, *, dataset: str | None = None, data_dir: Path | None = None
-) -> ShownImages:
+) -> ImageSample:
     """Return ``at_most`` test images from all over those of a run, always the same.
 
     Parameters
@@ -72,7 +72,7 @@ def shown_images(
     run.fetch(run.embeddings_dir)
     keys = [key for key in results.keys if embedding_file(run.embeddings_dir, key).exists()]
     if results.evaluation is None or not keys:
-        raise UsageError(f"{run.address} has no embeddings yet; say `python -m evaluation {run.address}`")
+        raise UsageError(f"{run.location} has no embeddings yet; say `python -m evaluation {run.location}`")
     table = read_table(embedding_file(run.embeddings_dir, keys[0]))
     labels = table.filter(pc.equal(table["split"], "test"))["label"]
     index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])
@@ -80,7 +80,7 @@ def shown_images(
     if labels.null_count == 0:
         names = results.evaluation["dataset"]["class_names"]
         classes = [names[label] for label in labels.to_numpy()[index]]
-    return ShownImages(results, keys, index, classes, _images(results, dataset, data_dir, index))
+    return ImageSample(results, keys, index, classes, _images(results, dataset, data_dir, index))
 
 
 def _images(

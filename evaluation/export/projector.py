@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.embedders import label
 from evaluation.embedders.files import read_embedding
-from evaluation.export.image_sample import ShownImages
+from evaluation.export.image_sample import ImageSample
 from evaluation.figures.sprite import sprite
 from tune.storage.run_directory import RunDirectory
 from vae.atomic import replaced_file, write_text
@@ -22,7 +22,7 @@ TENSORS_SUFFIX, METADATA_FILE, SPRITE_FILE = ".tsv", "metadata.tsv", "sprite.png
 CONFIG_FILE = "projector_config.pbtxt"
 
 
-def write_projector(run: RunDirectory, shown: ShownImages, directory: Path) -> None:
+def write_projector(run: RunDirectory, shown: ImageSample, directory: Path) -> None:
     """Write a directory anew with images of a run, for ``tensorboard --logdir``.
 
     Raises
@@ -60,7 +60,7 @@ def write_projector(run: RunDirectory, shown: ShownImages, directory: Path) -> N
         raise StorageError(f"cannot write {directory}: {error.strerror}") from error
 
 
-def _write_metadata(directory: Path, shown: ShownImages) -> None:
+def _write_metadata(directory: Path, shown: ImageSample) -> None:
     columns = {"index": shown.index.tolist()} | shown.columns()
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey, label
 from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
-from evaluation.scores.protocols import FULL
+from evaluation.scores.protocols import ALL_IMAGES_K10
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
@@ -34,7 +34,7 @@ def draw_accuracy(results: Results) -> Figure:
     ends = []
     for key, line in lines.items():
         scores = results.scores(key, "test")
-        chosen = scores[scores["samples_per_class"].isna() & (scores["weights"] == FULL.weights)]
+        chosen = scores[scores["samples_per_class"].isna() & (scores["weights"] == ALL_IMAGES_K10.weights)]
         _draw(by_k, chosen.set_index("n_neighbors")["value"], line)
     ks = sorted(results.knn["n_neighbors"].unique())
     by_k.set_xscale("log")
@@ -46,7 +46,10 @@ def draw_accuracy(results: Results) -> Figure:
     n_all = _samples_per_class_of_all(results)
     for key, line in lines.items():
         scores = results.scores(key, "test")
-        chosen = scores[(scores["n_neighbors"] == FULL.n_neighbors) & (scores["weights"] == FULL.weights)]
+        chosen = scores[
+            (scores["n_neighbors"] == ALL_IMAGES_K10.n_neighbors)
+            & (scores["weights"] == ALL_IMAGES_K10.weights)
+        ]
         series = chosen.assign(samples_per_class=chosen["samples_per_class"].fillna(n_all))
         drawn = _draw(by_size, series.set_index("samples_per_class")["value"], line)
         if drawn is not None:
@@ -56,7 +59,7 @@ def draw_accuracy(results: Results) -> Figure:
     by_size.set_xticks([*sizes, n_all], [*(f"{size:,.0f}" for size in sizes), "all"])
     by_size.set_xlim(right=n_all * 1.03)
     by_size.set_title("Against the number of training images")
-    by_size.set_xlabel(f"training images per class (k = {FULL.n_neighbors}, distance weights)")
+    by_size.set_xlabel(f"training images per class (k = {ALL_IMAGES_K10.n_neighbors}, distance weights)")
     for axes in (by_k, by_size):
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

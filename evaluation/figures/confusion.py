@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from evaluation.analysis.results import Results
 from evaluation.figures.style import INK, WINNER
-from evaluation.scores.protocols import FULL
+from evaluation.scores.protocols import ALL_IMAGES_K10
 
 MAX_CLASSES = 30
 """More do not fit on a page."""
@@ -45,5 +45,7 @@ def draw_confusion(results: Results, class_names: Sequence[str]) -> Figure | Non
         spine.set_visible(False)
     axes.set_xlabel("taken for")
     axes.set_ylabel("test images of")
-    axes.set_title(f"{results.winner}: percent of a class, k = {FULL.n_neighbors}, all training images")
+    axes.set_title(
+        f"{results.winner}: percent of a class, k = {ALL_IMAGES_K10.n_neighbors}, all training images"
+    )
     return figure

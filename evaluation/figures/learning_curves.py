@@ -8,22 +8,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from evaluation.analysis.results import Results
-from evaluation.figures.style import FATE_COLOURS, WINNER, limits_without_outliers
+from evaluation.figures.style import CATEGORY_COLOURS, WINNER, limits_without_outliers
 from tune.algorithms.objective import METRIC_NAMES
-from tune.storage.trial_status import Fate, fate, fate_text
+from tune.storage.trial_status import TrialCategory, category, category_text
 
-_LINES: dict[Fate, dict[str, Any]] = {
-    Fate.COMPLETED: {"linewidth": 1.4, "alpha": 0.85, "zorder": 3},
-    Fate.STOPPED: {"linewidth": 0.8, "alpha": 0.55, "zorder": 2},
-    Fate.FAILED: {"linewidth": 1.2, "zorder": 3.5},
-    Fate.CUT_SHORT: {"linewidth": 1.2, "linestyle": (0, (4, 2)), "zorder": 3.2},
-    Fate.OPEN: {"linewidth": 1.2, "linestyle": (0, (1, 1.5)), "zorder": 3.2},
+_LINES: dict[TrialCategory, dict[str, Any]] = {
+    TrialCategory.COMPLETED: {"linewidth": 1.4, "alpha": 0.85, "zorder": 3},
+    TrialCategory.STOPPED: {"linewidth": 0.8, "alpha": 0.55, "zorder": 2},
+    TrialCategory.FAILED: {"linewidth": 1.2, "zorder": 3.5},
+    TrialCategory.CUT_SHORT: {"linewidth": 1.2, "linestyle": (0, (4, 2)), "zorder": 3.2},
+    TrialCategory.OPEN: {"linewidth": 1.2, "linestyle": (0, (1, 1.5)), "zorder": 3.2},
 }
-_ENDS: dict[Fate, dict[str, Any]] = {
-    Fate.STOPPED: {"marker": "o", "markersize": 3.5},
-    Fate.FAILED: {"marker": "x", "markersize": 6.5, "markeredgewidth": 1.8},
-    Fate.CUT_SHORT: {"marker": "|", "markersize": 8},
-    Fate.OPEN: {"marker": ">", "markersize": 4},
+_ENDS: dict[TrialCategory, dict[str, Any]] = {
+    TrialCategory.STOPPED: {"marker": "o", "markersize": 3.5},
+    TrialCategory.FAILED: {"marker": "x", "markersize": 6.5, "markeredgewidth": 1.8},
+    TrialCategory.CUT_SHORT: {"marker": "|", "markersize": 8},
+    TrialCategory.OPEN: {"marker": ">", "markersize": 4},
 }
 
 
@@ -37,15 +37,15 @@ def draw_learning_curves(results: Results) -> Figure:
     axes.set_ylim(limits_without_outliers(measured[metric], results.mode))
     foot = axes.get_xaxis_transform()
     counts: Counter[str] = Counter()
-    kinds: dict[str, Fate] = {}
+    kinds: dict[str, TrialCategory] = {}
     for trial in results.trial_rows:
-        kind, text, curve = fate(trial), fate_text(trial), curves.get(trial["trial_id"])
+        kind, text, curve = category(trial), category_text(trial), curves.get(trial["trial_id"])
         if trial["trial_id"] != results.winner:
             counts[text] += 1
             kinds[text] = kind
-        colour, end = FATE_COLOURS[kind], _ENDS.get(kind)
+        colour, end = CATEGORY_COLOURS[kind], _ENDS.get(kind)
         if curve is None:
-            if kind is Fate.FAILED:
+            if kind is TrialCategory.FAILED:
                 axes.plot(
                     max(1, trial["epochs"] or 0),
                     0.02,
@@ -78,9 +78,11 @@ def draw_learning_curves(results: Results) -> Figure:
                 [], [], color=WINNER, linewidth=3, marker="o", markersize=7, label=f"winner, {results.winner}"
             )
         )
-    for text in sorted(counts, key=lambda text: (list(Fate).index(kinds[text]), -counts[text])):
+    for text in sorted(counts, key=lambda text: (list(TrialCategory).index(kinds[text]), -counts[text])):
         kind = kinds[text]
         style = {key: value for key, value in _LINES[kind].items() if key != "zorder"} | _ENDS.get(kind, {})
-        handles.append(Line2D([], [], color=FATE_COLOURS[kind], label=f"{text} ({counts[text]})", **style))
+        handles.append(
+            Line2D([], [], color=CATEGORY_COLOURS[kind], label=f"{text} ({counts[text]})", **style)
+        )
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9)
     return figure

@@ -13,11 +13,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from evaluation.analysis.results import Results
-from evaluation.analysis.searched_params import Searched, searched
-from evaluation.figures.style import FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
+from evaluation.analysis.searched_params import SearchedParam, searched
+from evaluation.figures.style import CATEGORY_COLOURS, INK, MUTED, WINNER, limits_without_outliers
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import param_name, value_text
-from tune.storage.trial_status import Fate, fate
+from tune.storage.trial_status import TrialCategory, category
 
 Place = float | None
 """Along an axis, from 0 to 1; None: the line does not reach it."""
@@ -78,7 +78,7 @@ def parallel_coordinates(results: Results) -> ParallelCoordinates | None:
     return ParallelCoordinates([param.name for param in params], [*map(_param_axis, params)], objective)
 
 
-def _param_axis(param: Searched) -> Axis:
+def _param_axis(param: SearchedParam) -> Axis:
     start = _UNUSED if None in param.values else 0.0
     if (choices := param.choices) is None:
         ticks, places = _range(param)
@@ -95,7 +95,7 @@ def _param_axis(param: Searched) -> Axis:
     return Axis(param_name(param.name), ticks, raised)
 
 
-def _range(param: Searched) -> tuple[list[tuple[float, str]], list[Place]]:
+def _range(param: SearchedParam) -> tuple[list[tuple[float, str]], list[Place]]:
     low, high = param.limits
     locator = LogLocator(subs=(1, 2, 5)) if param.log else MaxNLocator(5)
     marks = [float(mark) for mark in locator.tick_values(low, high) if low * 0.999 <= mark <= high * 1.001]
@@ -137,16 +137,18 @@ def draw_parallel_coordinates(results: Results, view: ParallelCoordinates) -> Fi
         trial = results.trial_rows[row]
         points = [(x, axis.places[row]) for x, axis in enumerate(view.axes)]
         xs, ys = zip(*((x, y) for x, y in points if y is not None), strict=True)
-        place, kind = view.objective.places[row], fate(trial)
+        place, kind = view.objective.places[row], category(trial)
         if trial["trial_id"] == results.winner:
             halo = [withStroke(linewidth=6, foreground="white")]
             plot.plot(xs, ys, color=WINNER, linewidth=3, zorder=5, path_effects=halo, solid_joinstyle="round")
             plot.plot(xs, ys, "o", color=WINNER, markersize=5, zorder=6)
-        elif kind is Fate.COMPLETED and place is not None:
+        elif kind is TrialCategory.COMPLETED and place is not None:
             plot.plot(xs, ys, color=colours(place), linewidth=1.5, alpha=0.9, zorder=4)
-        elif kind is Fate.FAILED:
+        elif kind is TrialCategory.FAILED:
             dashes = (0, (3, 2))
-            plot.plot(xs, ys, color=FATE_COLOURS[kind], linewidth=0.9, alpha=0.6, zorder=3, linestyle=dashes)
+            plot.plot(
+                xs, ys, color=CATEGORY_COLOURS[kind], linewidth=0.9, alpha=0.6, zorder=3, linestyle=dashes
+            )
         else:
             colour = MUTED if place is None else colours(place)
             plot.plot(xs, ys, color=colour, linewidth=0.8, alpha=0.35, zorder=2)
@@ -175,13 +177,13 @@ def _colour_scale(plot: Any, view: ParallelCoordinates, colours: LinearSegmented
 
 
 def _explain(figure: Figure, results: Results, colours: LinearSegmentedColormap) -> None:
-    fates = {fate(row) for row in results.trial_rows}
+    fates = {category(row) for row in results.trial_rows}
     best = colours(0.8)
     handles = [Line2D([], [], color=best, linewidth=1.5, label="full budget")]
-    if fates & {Fate.STOPPED, Fate.CUT_SHORT, Fate.OPEN}:
+    if fates & {TrialCategory.STOPPED, TrialCategory.CUT_SHORT, TrialCategory.OPEN}:
         handles.append(Line2D([], [], color=best, linewidth=0.8, alpha=0.35, label="stopped early"))
-    if Fate.FAILED in fates:
-        red = FATE_COLOURS[Fate.FAILED]
+    if TrialCategory.FAILED in fates:
+        red = CATEGORY_COLOURS[TrialCategory.FAILED]
         handles.append(Line2D([], [], color=red, linewidth=0.9, linestyle=(0, (3, 2)), label="failed"))
     if results.winner is not None:
         handles.insert(

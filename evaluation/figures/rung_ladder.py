@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from evaluation.analysis.judged_rungs import JudgedRung
 from evaluation.analysis.results import Results
-from evaluation.figures.style import FAINT, FATE_COLOURS, INK, MUTED, WINNER, limits_without_outliers
+from evaluation.figures.style import CATEGORY_COLOURS, FAINT, INK, MUTED, WINNER, limits_without_outliers
 from tune.algorithms.objective import METRIC_NAMES
-from tune.storage.trial_status import Fate
+from tune.storage.trial_status import TrialCategory
 
-_UNLUCKY = FATE_COLOURS[Fate.CUT_SHORT]
+_UNLUCKY = CATEGORY_COLOURS[TrialCategory.CUT_SHORT]
 _COLUMNS = 4
 _DASHES = (0, (5, 3))
 
@@ -72,11 +72,11 @@ def _draw_rung(axes: Axes, rung: JudgedRung, results: Results) -> None:
 
 
 _STYLES: dict[str, dict[str, Any]] = {
-    "went on": {"marker": "o", "color": FATE_COLOURS[Fate.COMPLETED], "markersize": 5.5},
+    "went on": {"marker": "o", "color": CATEGORY_COLOURS[TrialCategory.COMPLETED], "markersize": 5.5},
     "winner": {"marker": "*", "color": WINNER, "markersize": 13, "markeredgecolor": "white"},
     "stopped": {
         "marker": "o",
-        "color": FATE_COLOURS[Fate.STOPPED],
+        "color": CATEGORY_COLOURS[TrialCategory.STOPPED],
         "markerfacecolor": "white",
         "markersize": 5,
     },

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from tune.storage.trial_status import Fate
+from tune.storage.trial_status import TrialCategory
 
 DOTS_PER_INCH = 200
 
@@ -29,12 +29,12 @@ METHOD_COLOURS = {
     "ensemble": "#c0359a",
 }
 WINNER = METHOD_COLOURS["vae"]
-FATE_COLOURS = {
-    Fate.COMPLETED: "#1a9a8a",
-    Fate.STOPPED: MUTED,
-    Fate.FAILED: "#d1383d",
-    Fate.CUT_SHORT: "#d9822b",
-    Fate.OPEN: "#2f8fd0",
+CATEGORY_COLOURS = {
+    TrialCategory.COMPLETED: "#1a9a8a",
+    TrialCategory.STOPPED: MUTED,
+    TrialCategory.FAILED: "#d1383d",
+    TrialCategory.CUT_SHORT: "#d9822b",
+    TrialCategory.OPEN: "#2f8fd0",
 }
 
 _CLASS_COLOURS = (

@@ -27,7 +27,7 @@ from evaluation.embedders.files import embedding_file, write_embedding
 from evaluation.pipeline.serial import Embedded, Event, Scored
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, Round
-from tune.storage.mirror import Remote
+from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE
@@ -118,7 +118,7 @@ class Entry:
             except OSError as error:
                 raise StorageError(f"cannot write {target}: {error.strerror}") from error
 
-    def send(self, remote: Remote) -> None:
+    def send(self, remote: Mirror) -> None:
         """Send the finished entry to where another machine looks for it; it is whole with the last file.
 
         Raises
@@ -143,7 +143,7 @@ class Entry:
         return self._path.with_name(self._path.name + _UNDER_WAY)
 
 
-def find_entries(
+def find_cache_entries(
     run: RunDirectory, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
 ) -> list[Entry]:
     """Return the entry of each embedder, for a dataset of that fingerprint; what is of no use is removed.
@@ -160,10 +160,10 @@ def find_entries(
         raise UsageError(
             f"two of the VAEs have the same name, {double}; give their directories different ones"
         )
-    root, signatures = run.finished_dir, [signature(embedder, fingerprint, grid) for embedder in embedders]
+    root, signatures = run.cache_dir, [signature(embedder, fingerprint, grid) for embedder in embedders]
     _prune(root)
-    if run.remote:
-        there = {info.base_name for info in run.remote.list(root)}
+    if run.mirror:
+        there = {info.base_name for info in run.mirror.list(root)}
         run.fetch(*(root / name for name in signatures if name in there))
     return [
         Entry(root, name, embedder.keys, n_rounds)

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from evaluation.embedders import EmbeddingKey
-from evaluation.pipeline.serial import Embedded, Event, Gap
+from evaluation.pipeline.serial import Embedded, Event, MissingScore
 
 
 class Progress:
@@ -55,7 +55,7 @@ class Progress:
     def show(self, event: Event) -> None:
         """Count an event."""
         key = event.key
-        if isinstance(event, Gap) and event.round is None:
+        if isinstance(event, MissingScore) and event.round is None:
             steps = 1 + self.n_rounds
             self.left[key] = 0
             what = f"{key} is missing"

@@ -13,7 +13,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.pipeline.checkpoint_transfer import Packed, pack, unpack
-from evaluation.pipeline.serial import Embedded, Event, Gap, Scored, not_finite, planned_rounds, score
+from evaluation.pipeline.serial import (
+    Embedded,
+    Event,
+    MissingScore,
+    Scored,
+    not_finite,
+    planned_rounds,
+    score,
+)
 from evaluation.scores.protocols import KnnGrid, Round
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
@@ -39,7 +47,7 @@ def compute(
     """Embed and score on a Ray cluster; see `ray_session` for which.
 
     The images lie once in the object store of each node. The scoring of an embedding starts as soon as it is
-    there. A killed task is tried again; one that fails is a `Gap` and the rest goes on.
+    there. A killed task is tried again; one that fails is a `MissingScore` and the rest goes on.
     """
     with ray_session(address, cpus=cpus, dashboard=False):
         yield from _run_tasks(images, embedders, grid)
@@ -89,7 +97,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
         except Exception as error:
             del embedding[ready]
             logger.debug("an embedder failed", exc_info=True)
-            yield from (Gap(key, None, one_line(_cause(error))) for key in missing)
+            yield from (MissingScore(key, None, one_line(_cause(error))) for key in missing)
             continue
         missing.remove(result.key)
         if gap := not_finite(result):
@@ -100,13 +108,13 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
         yield Embedded(result)
 
 
-def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Scored | Gap:
+def _collect_score(ref: ray.ObjectRef, key: EmbeddingKey, which: Round) -> Scored | MissingScore:
     try:
         scored: Scored = ray.get(ref)
         return scored
     except Exception as error:
         logger.debug("%s, %s failed", key, which, exc_info=True)
-        return Gap(key, which, one_line(_cause(error)))
+        return MissingScore(key, which, one_line(_cause(error)))
 
 
 def _cause(error: Exception) -> Exception:

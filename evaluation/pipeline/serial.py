@@ -46,7 +46,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class MissingScore:
     """What is missing from the results, and why; ``round`` None: the whole embedding."""
 
     key: EmbeddingKey
@@ -57,13 +57,13 @@ class Gap:
         return f"{self.key}{'' if self.round is None else f', {self.round}'}: {self.reason}"
 
 
-Event = Embedded | Scored | Gap
+Event = Embedded | Scored | MissingScore
 Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
 """How an evaluation is carried out: `compute` below or `evaluation.pipeline.ray_tasks.compute`."""
 
 
 def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
-    """Embed and score one after the other; a failure is a `Gap` and the rest goes on."""
+    """Embed and score one after the other; a failure is a `MissingScore` and the rest goes on."""
     for embedder in embedders:
         missing = list(embedder.keys)
         try:
@@ -76,7 +76,7 @@ def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Ite
                 yield from _score(embedding, images, grid)
         except Exception as error:  # whatever a method raises, the others are still wanted
             logger.debug("%s failed", embedder, exc_info=True)
-            yield from (Gap(key, None, one_line(error)) for key in missing)
+            yield from (MissingScore(key, None, one_line(error)) for key in missing)
 
 
 def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
@@ -85,7 +85,7 @@ def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Even
             yield score(embedding, images, which, grid)
         except Exception as error:
             logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
-            yield Gap(embedding.key, which, one_line(error))
+            yield MissingScore(embedding.key, which, one_line(error))
 
 
 def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
@@ -148,9 +148,11 @@ def predictions_table(
     )
 
 
-def not_finite(embedding: Embedding) -> Gap | None:
+def not_finite(embedding: Embedding) -> MissingScore | None:
     """Return the gap that an embedding with NaN or infinity leaves."""
-    return None if embedding.finite else Gap(embedding.key, None, "the embedding holds NaN or infinity")
+    return (
+        None if embedding.finite else MissingScore(embedding.key, None, "the embedding holds NaN or infinity")
+    )
 
 
 def _to_device(points: NDArray[np.float32], device: str) -> NDArray[np.float32] | torch.Tensor:

@@ -38,18 +38,18 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
     for run in (first, second):
         found = Results.read(run)
         if not found.scored:
-            raise UsageError(f"{run.address} has no scores yet; say `python -m evaluation {run.address}`")
+            raise UsageError(f"{run.location} has no scores yet; say `python -m evaluation {run.location}`")
         results.append(found)
     images = [_fingerprint(found) for found in results]
     if images[0] != images[1]:
         raise UsageError(
-            f"{first.address} and {second.address} are of different images, with fingerprints {images[0]} "
+            f"{first.location} and {second.location} are of different images, with fingerprints {images[0]} "
             f"and {images[1]}, so their accuracies cannot be compared"
         )
     both = pairs(*results)
     if not both:
         raise UsageError(
-            f"{first.address} and {second.address} have no embedding in common and no best VAE each"
+            f"{first.location} and {second.location} have no embedding in common and no best VAE each"
         )
     for letter, found in zip("AB", results, strict=True):
         best = found.winner_row

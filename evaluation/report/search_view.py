@@ -9,7 +9,7 @@ from evaluation.analysis.results import Results
 from evaluation.figures.parallel_coordinates import parallel_coordinates, ramp
 from tune.space.display import value_text
 from tune.storage.tables import CONFIG_PREFIX
-from tune.storage.trial_status import Fate, fate, fate_text
+from tune.storage.trial_status import TrialCategory, category, category_text
 
 N_COLOURS = 32
 
@@ -30,8 +30,8 @@ def search_view(results: Results) -> dict[str, Any] | None:
             {
                 "id": trial["trial_id"],
                 "winner": trial["trial_id"] == results.winner,
-                "fate": fate(trial),
-                "told": f"{fate_text(trial)} after {_epochs(trial['epochs'] or 0)}",
+                "fate": category(trial),
+                "told": f"{category_text(trial)} after {_epochs(trial['epochs'] or 0)}",
                 "places": [
                     None if p is None else round(p, 4) for p in (axis.places[row] for axis in view.axes)
                 ],
@@ -42,7 +42,9 @@ def search_view(results: Results) -> dict[str, Any] | None:
             }
             for row, trial in enumerate(results.trial_rows)
         ],
-        "fates": [kind for kind in Fate if any(fate(trial) is kind for trial in results.trial_rows)],
+        "fates": [
+            kind for kind in TrialCategory if any(category(trial) is kind for trial in results.trial_rows)
+        ],
         "ramps": {
             theme: [to_hex(colour) for colour in ramp(dark=theme == "dark")(shades)]
             for theme in ("light", "dark")

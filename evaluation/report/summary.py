@@ -11,7 +11,7 @@ from evaluation.analysis.results import Comparison, Results
 from evaluation.embedders import label
 from evaluation.formatting import p_value, points
 from evaluation.scores.confidence import Interval
-from evaluation.scores.protocols import FEW
+from evaluation.scores.protocols import FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.storage.run_directory import RunDirectory
 
@@ -57,7 +57,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         ("figures", run.figures_dir),
     ):
         if path.exists():
-            console.print(f"{name:<11}{run.location(path)}", highlight=False, soft_wrap=True)
+            console.print(f"{name:<11}{run.location_of(path)}", highlight=False, soft_wrap=True)
 
 
 def comparison_table(results: Results) -> Table:
@@ -68,7 +68,7 @@ def comparison_table(results: Results) -> Table:
     table.add_column("embedding")
     table.add_column("dim", justify="right")
     table.add_column("test", justify="right")
-    table.add_column(f"test, {FEW.samples_per_class} per class", justify="right")
+    table.add_column(f"test, {FEW_SHOT_500.samples_per_class} per class", justify="right")
     table.add_column("cross-validation", justify="right")
     for row in results.comparison:
         cv = _percent(row.cv) + (f" ± {100 * row.cv_std:.1f}" if row.cv_std is not None else "")
@@ -125,7 +125,7 @@ def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
     table.add_column("seeds", justify="right")
     table.add_column(f"validation {METRIC_NAMES.get(objective, objective)}", justify="right")
     table.add_column("test", justify="right")
-    table.add_column(f"test, {FEW.samples_per_class} per class", justify="right")
+    table.add_column(f"test, {FEW_SHOT_500.samples_per_class} per class", justify="right")
     for finalist in finalists:
         if (fresh := finalist.fresh) is None:
             continue

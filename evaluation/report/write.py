@@ -19,12 +19,12 @@ from evaluation.formatting import p_value, points
 from evaluation.report.explorer import explorer
 from evaluation.report.search_view import search_view
 from evaluation.scores.confidence import Interval
-from evaluation.scores.protocols import FEW, FULL
+from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import SHOWN_PARAMS, param_name
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX
-from tune.storage.trial_status import fate_text
+from tune.storage.trial_status import category_text
 from vae.atomic import write_text
 from vae.data import Dataset
 from vae.errors import StorageError
@@ -103,8 +103,8 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         explorer=explorer,
         search_view=search_view(results),
         search_figures=SEARCH_FIGURES,
-        few=FEW,
-        full=FULL,
+        few=FEW_SHOT_500,
+        full=ALL_IMAGES_K10,
         label=label,
     )
 
@@ -124,7 +124,7 @@ def front_rows(results: Results) -> list[dict[str, Any]]:
 
 def fates(results: Results) -> dict[str, int]:
     """Return how many trials ended in which way, the most frequent first."""
-    counts = Counter(fate_text(row) for row in results.trial_rows)
+    counts = Counter(category_text(row) for row in results.trial_rows)
     return dict(counts.most_common())
 
 

@@ -29,9 +29,9 @@ class Setting:
     weights: str
 
 
-FULL = Setting(None, 10, "distance")
-FEW = Setting(500, 10, "uniform")
-HEADLINE = (FULL, FEW)
+ALL_IMAGES_K10 = Setting(None, 10, "distance")
+FEW_SHOT_500 = Setting(500, 10, "uniform")
+REPORTED_SETTINGS = (ALL_IMAGES_K10, FEW_SHOT_500)
 """Those of the published figures that ours are compared with; each test image's vote is kept for them."""
 
 
@@ -76,7 +76,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class RoundScores:
-    """What one round gives: rows of the `evaluations` table, and the classes voted for at `HEADLINE`.
+    """What one round gives: rows of the `evaluations` table, and what is predicted at `REPORTED_SETTINGS`.
 
     The predictions are int64 (n_test,), in the order of the test images; of the protocol ``test`` alone.
     """
@@ -193,7 +193,7 @@ def score_round(
                 share, n_query = float(np.mean(predicted == query_labels[asked])), len(predicted)
                 of_test = which.protocol == "test"
                 low, high = bootstrap_share(share, n_query) if of_test else (None, None)
-                if of_test and (setting := Setting(size, k, weights)) in HEADLINE:
+                if of_test and (setting := Setting(size, k, weights)) in REPORTED_SETTINGS:
                     scores.predicted[setting] = predicted
                 scores.rows.append(
                     {

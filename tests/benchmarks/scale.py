@@ -18,13 +18,13 @@ from rich.console import Console
 
 import tune.search_loop
 from tests.benchmarks.cheap_trial import cheap_trial
-from tune.arguments import make_parser, plan_of
+from tune.arguments import make_parser, plan_from_arguments
 from tune.callbacks.recorder import Recorder
 from tune.callbacks.shutdown import Interruption
 from tune.cluster.session import ray_session
 from tune.search_loop import run_search
 from tune.storage.tables import read_table
-from tune.study.study import new_study
+from tune.study.study import create_study
 
 N_NODES = 4
 EVERY = 100
@@ -79,8 +79,8 @@ def main() -> None:
             "9",
         ]
         words += ["--grace-period", "2", "--trials", str(arguments.trials), "--cpus-per-trial", "1"]
-        plan = plan_of(make_parser().parse_args(words))
-        with ray_session(cluster.address), new_study(plan) as study:
+        plan = plan_from_arguments(make_parser().parse_args(words))
+        with ray_session(cluster.address), create_study(plan) as study:
             run_search(study, Console(), Interruption())
             watches[0].done.set()
             marks = watches[0].marks

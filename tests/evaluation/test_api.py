@@ -78,7 +78,7 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
         "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
         "dim=64/name=raw/part-0.parquet",
     }
-    hidden = {evaluated_once.finished_dir, evaluated_once.evaluation_lock_file}
+    hidden = {evaluated_once.cache_dir, evaluated_once.evaluation_lock_file}
     assert set(evaluated_once.path.rglob(".*")) == hidden
 
 
@@ -100,7 +100,7 @@ def test_an_evaluation_that_breaks_off_leaves_the_old_results(evaluated):
 
     def content():
         files = [path for path in evaluated.path.rglob("*") if path.is_file()]
-        return {p: p.read_bytes() for p in files if evaluated.finished_dir not in p.parents}
+        return {p: p.read_bytes() for p in files if evaluated.cache_dir not in p.parents}
 
     before = content()
     with pytest.raises(KeyboardInterrupt):

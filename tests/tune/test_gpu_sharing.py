@@ -11,7 +11,7 @@ from tests.tune.conftest import SMALL_SPACE
 from tune import gpu_sharing
 from tune.cluster.nodes import Nodes
 from tune.cluster.resources import TrialResources, _fit
-from tune.gpu_sharing import share_gpus, share_of, trials_per_gpu
+from tune.gpu_sharing import choose_gpu_share, share_of, trials_per_gpu
 from tune.space.file import parse_space
 from tune.trials.data import TrialData
 from vae.data import load_dataset
@@ -69,7 +69,7 @@ def study(data):
 
 def say(study):
     console = Console(record=True, width=200)
-    share_gpus(study, console)
+    choose_gpu_share(study, console)
     return console.export_text()
 
 

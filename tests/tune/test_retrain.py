@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import tune.retrain
 from tests.tune.conftest import KNN
 from tune.algorithms.searcher import trial_seed
 from tune.cluster.resources import TrialResources
@@ -120,12 +121,12 @@ class TestOnRay:
         assert longer["max_epochs"] == 3
 
     def test_an_interruption_keeps_what_was_finished(self, study, data, monkeypatch):
-        class Interrupting(retrain._Progress):
+        class Interrupting(tune.retrain._Progress):
             def show(self, row, objective):
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(retrain, "_Progress", Interrupting)
+            patch.setattr(tune.retrain, "_Progress", Interrupting)
             with pytest.raises(KeyboardInterrupt):
                 retrain(study, data, n_seeds=2, slots=1)
         (finished,) = read_table(study.finalist_seeds_file).to_pylist()
@@ -211,12 +212,12 @@ class KilledOnce(TrialData):
 
 
 def test_a_row_holds_the_neutral_panel_of_the_best_epoch_not_of_the_last(data, tmp_path):
-    best = retrain._BestEpoch(tmp_path, data, retrain.torch.device("cpu"), KNN)
+    best = tune.retrain._BestEpoch(tmp_path, data, tune.retrain.torch.device("cpu"), KNN)
     values = iter([0.5, 0.9, 0.7])
     best.knn = lambda model: next(values)
     config = Config.from_params({"architecture": "fc", "width": 0.25, "max_epochs": 3})
-    cpu = retrain.torch.device("cpu")
-    retrain.train(config, data.train(cpu), best.validation, on_epoch_end=best.on_epoch_end)
+    cpu = tune.retrain.torch.device("cpu")
+    tune.retrain.train(config, data.train(cpu), best.validation, on_epoch_end=best.on_epoch_end)
     columns = best.trained().columns
     assert (columns["objective"], columns["best_epoch"]) == (0.9, 2)
     assert np.isfinite(columns["val_ssim"])

@@ -82,7 +82,7 @@ def open_study(journal: Path, name: str) -> optuna.Study:
         raise StorageError(f"cannot read {journal}: {error}") from error
 
 
-def begun(study: optuna.Study) -> list[FrozenTrial]:
+def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that were proposed, by number; starting points not yet reached are left out."""
     trials = study.get_trials(deepcopy=False)
     return [
@@ -117,7 +117,7 @@ def record_epoch(study: optuna.Study, trial_id: int, epoch: int, values: Sequenc
         storage.set_trial_user_attr(trial_id, _CURVE, merged)
 
 
-def announce_end(
+def write_intended_state(
     study: optuna.Study, trial_id: int, outcome: Outcome, cutoff: tuple[int, float] | None = None
 ) -> None:
     """Say how a trial ends before its last value is stored, so that a kill in between changes nothing.
@@ -131,7 +131,7 @@ def announce_end(
 
 def tell(study: optuna.Study, trial_id: int, outcome: Outcome, objectives: Sequence[Objective]) -> None:
     """Tell how a trial ended: COMPLETE with its best epoch by the first objective, PRUNED, or FAIL."""
-    announce_end(study, trial_id, outcome)
+    write_intended_state(study, trial_id, outcome)
     trial = study._storage.get_trial(trial_id)
     state = outcome.optuna_state
     values = None
@@ -146,7 +146,7 @@ def tell(study: optuna.Study, trial_id: int, outcome: Outcome, objectives: Seque
     study.tell(trial.number, values, state=state)
 
 
-def announced(trial: FrozenTrial) -> Outcome | None:
+def intended_state(trial: FrozenTrial) -> Outcome | None:
     """Return how a trial ended or was about to, None if it had not."""
     if STOP_REASON not in trial.user_attrs:
         return None
@@ -167,12 +167,12 @@ def set_running(study: optuna.Study, trial: FrozenTrial) -> None:
         study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
 
 
-def budget(study: optuna.Study) -> int:
+def max_epochs_of(study: optuna.Study) -> int:
     """Return the full budget in epochs for which the study's trials were told COMPLETE."""
     return int(study.user_attrs[_MAX_EPOCHS])
 
 
-def raise_budget(
+def extend_max_epochs(
     journal: Path,
     study: optuna.Study,
     max_epochs: int,

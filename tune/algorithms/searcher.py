@@ -132,7 +132,7 @@ class OptunaSearcher(Searcher):
             return
         outcome, optuna_id = ended(result, self.max_epochs), self._live[trial_id]
         name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
-        journal.announce_end(self.study, optuna_id, outcome, self.cutoff_of(name))
+        journal.write_intended_state(self.study, optuna_id, outcome, self.cutoff_of(name))
         self.on_trial_result(trial_id, result)
         self.settle(trial_id, outcome)
 

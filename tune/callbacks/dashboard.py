@@ -14,7 +14,7 @@ from tune.storage.trial_status import PENDING, RUNNING
 UPDATE_EVERY_S = 3.0
 
 
-class JobEntry(Callback):
+class DashboardCallback(Callback):
     """Tells Ray what the recorder knows.
 
     Parameters

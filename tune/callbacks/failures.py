@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray._private.state import actors
 from ray.exceptions import RayActorError
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.util.placement_group import NODE_ID_LABEL_KEY
 
+from tune.cluster.ray_private import actors
 from tune.storage.trial_status import TIME_ATTR
 from tune.trials.errors import cause_of, in_one_line, raised
 
@@ -39,7 +39,7 @@ class Failure:
     message: str
 
 
-class Losses(Callback):
+class FailureTracker(Callback):
     """A Tune callback that counts the failures of each trial since its last new epoch.
 
     It outlives a run of Tune: the scheduler tells it of each failure, and the next run goes on counting.
@@ -89,7 +89,7 @@ class Losses(Callback):
         self._waiting.pop(trial_id, None)
         self._failures.setdefault(trial_id, []).append(failure)
         if trial.status == Trial.ERROR:  # as long as it is in none of Tune's queues
-            self._keep_away(trial)
+            self._avoid_failed_nodes(trial)
 
     def count(self, trial_id: str) -> int:
         """Return how often a trial has failed since its last new epoch."""
@@ -103,7 +103,7 @@ class Losses(Callback):
         """Return where a trial failed last."""
         return self._failures[trial_id][-1].host
 
-    def told(self, trial_id: str) -> str:
+    def failure_message(self, trial_id: str) -> str:
         """Say in one line how often a trial has failed in a row, where, and how at last."""
         failures = self._failures[trial_id]
         if len(failures) == 1:
@@ -113,7 +113,7 @@ class Losses(Callback):
         where = f" on {' and '.join(hosts)}" if hosts else ""
         return f"{what} {len(failures)} times in a row{where}, last: {failures[-1].message}"
 
-    def stranded(self) -> list[Trial]:
+    def unschedulable(self) -> list[Trial]:
         """Return the trials that wait for another node than the ones left; they start over without a wish."""
         if not self._waiting or self._clock() - self._looked_at < LOOK_EVERY_S:
             return []
@@ -124,14 +124,14 @@ class Losses(Callback):
             del self._waiting[trial.config["trial_id"]]
         return found
 
-    def is_stranded(self, trial_id: str) -> bool:
+    def is_unschedulable(self, trial_id: str) -> bool:
         return trial_id in self._stranded
 
     def _avoided(self, trial: Trial) -> set[str]:
         failures = self._failures.get(trial.config["trial_id"], ())
         return {failure.node_id for failure in failures if failure.at_once and failure.node_id}
 
-    def _keep_away(self, trial: Trial) -> None:
+    def _avoid_failed_nodes(self, trial: Trial) -> None:
         request, selector = _request(trial), {}
         if (avoided := self._avoided(trial)) and _others(trial, avoided):
             trial_id = trial.config["trial_id"]

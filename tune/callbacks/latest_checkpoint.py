@@ -12,7 +12,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 
-class NewestCheckpoint(Callback):
+class KeepLatestCheckpoint(Callback):
     """Deletes a checkpoint as soon as Tune knows the trial's next one."""
 
     def __init__(self) -> None:

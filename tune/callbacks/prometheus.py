@@ -20,7 +20,7 @@ SET_EVERY_S = 5.0
 STATUSES = (PENDING, RUNNING, COMPLETED, STOPPED_EARLY, FAILED)
 
 
-class Exporter(Callback):
+class PrometheusCallback(Callback):
     """Exports what the recorder knows and what the trials report; a label for each study and each trial."""
 
     def __init__(self, recorder: Recorder, *, clock: Callable[[], float] = time.monotonic) -> None:

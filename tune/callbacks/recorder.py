@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from tune.algorithms.objective import Objective, pareto_front
 from tune.algorithms.outcome import Outcome, cut_short, ended, failed
-from tune.callbacks.failures import MAX_FAILURES, Losses
+from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.cluster.shared_storage import NotShared
 from tune.storage.run_directory import RunDirectory, check_trial_id
 from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
@@ -42,11 +42,11 @@ class Recorder(Callback):
         objectives: Sequence[Objective],
         *,
         max_epochs: int,
-        losses: Losses | None = None,
+        losses: FailureTracker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
-        self.losses = losses or Losses()
+        self.losses = losses or FailureTracker()
         self.objectives = tuple(objectives)
         self.objective = self.objectives[0]
         self.max_epochs = max_epochs
@@ -119,7 +119,7 @@ class Recorder(Callback):
         self._change(self._row(trial), status=PENDING)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if self.losses.is_stranded(trial.config["trial_id"]):
+        if self.losses.is_unschedulable(trial.config["trial_id"]):
             self._end(trial, cut_short(INTERRUPTED))
             return
         self._end(trial, ended(trial.last_result, self.max_epochs))
@@ -142,7 +142,9 @@ class Recorder(Callback):
             self.losses.forget(trial_id)
             self._end(trial, cut_short(INTERRUPTED))
             return
-        self._change(row, error=self.losses.told(trial_id), node=self.losses.host(trial_id) or row["node"])
+        self._change(
+            row, error=self.losses.failure_message(trial_id), node=self.losses.host(trial_id) or row["node"]
+        )
         logger.warning("%s failed: %s", trial_id, row["error"])
         self._end(trial, failed(error))
 

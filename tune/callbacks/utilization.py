@@ -11,7 +11,7 @@ from tune.cluster.resources import TrialResources
 LOOK_EVERY_S = 3.0
 
 
-class Occupancy(Callback):
+class Utilization(Callback):
     """Adds up the time of all slots that there are, from now on.
 
     Parameters

@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.ray_constants import KV_NAMESPACE_JOB
-from ray._private.worker import global_worker
-from ray.dashboard.modules.job.common import (
+from ray.exceptions import RayError
+from ray.job_config import JobConfig
+
+from tune.cluster.ray_private import (
     JOB_ID_METADATA_KEY,
     JOB_LOGS_PATH_TEMPLATE,
     JOB_NAME_METADATA_KEY,
+    KV_NAMESPACE_JOB,
     JobInfo,
     JobInfoStorageClient,
     JobStatus,
+    _internal_kv_get,
+    _internal_kv_put,
+    global_worker,
 )
-from ray.exceptions import RayError
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
-from ray.job_config import JobConfig
 
 log = logging.getLogger("ray_job")
 """What stands in the job's log and nowhere else; the output of a submitted job is its log already."""

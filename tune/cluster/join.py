@@ -5,17 +5,20 @@ import logging
 import socket
 
 import grpc
-from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._private.authentication.authentication_utils import is_token_auth_enabled
-from ray._private.grpc_utils import init_grpc_channel
-from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
-from ray._private.services import canonicalize_bootstrap_address_or_die, find_node_ids
-from ray._private.utils import compute_version_info
-from ray.core.generated.gcs_service_pb2 import InternalKVGetRequest  # type: ignore[attr-defined]
-from ray.core.generated.gcs_service_pb2_grpc import InternalKVGcsServiceStub
 from ray.exceptions import AuthenticationError
 
+from tune.cluster.ray_private import (
+    CLUSTER_METADATA_KEY,
+    KV_NAMESPACE_CLUSTER,
+    InternalKVGcsServiceStub,
+    InternalKVGetRequest,
+    canonicalize_bootstrap_address_or_die,
+    compute_version_info,
+    find_node_ids,
+    init_grpc_channel,
+    is_token_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
 from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)

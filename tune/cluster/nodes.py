@@ -13,6 +13,7 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune.cluster.ray_private import autoscaler_config_reader
 from vae.errors import ClusterError
 
 logger = logging.getLogger(__name__)
@@ -114,10 +115,8 @@ def _read_autoscaler(gcs_address: str) -> tuple[tuple[NodeType, ...], int]:
     file = _autoscaler_file(gcs_address)
     if file is None:
         return (), 0
-    from ray.autoscaler.v2.instance_manager.config import FileConfigReader  # a quarter of a second
-
     try:
-        config = FileConfigReader(file).get_cached_autoscaling_config()
+        config = autoscaler_config_reader(file).get_cached_autoscaling_config()
     except Exception as error:  # whatever Ray's own reader finds wrong, the nodes that are there can be used
         logger.warning("%s, which the autoscaler reads, cannot be read: %s", file, error)
         return (), 0

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._private import parameter, ray_constants
-from ray._raylet import Config  # type: ignore[attr-defined]
 
 from tune.cluster.dashboard_job import job_config, listed
 from tune.cluster.join import check_cluster
+from tune.cluster.ray_private import Config, parameter, ray_constants
 from vae.errors import ClusterError, UsageError
 
 SOURCE = Path(__file__).resolve().parents[2]

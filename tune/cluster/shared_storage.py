@@ -39,7 +39,7 @@ def check_shared(run: RunDirectory) -> None:
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     own = [ray.get_runtime_context().get_node_id()]
-    if run.remote or [node["NodeID"] for node in nodes] in ([], own):
+    if run.mirror or [node["NodeID"] for node in nodes] in ([], own):
         return
     look: Any = ray.remote(num_cpus=0, max_retries=0)(_sees)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=run.path) as marker:

@@ -11,7 +11,7 @@ from vae.errors import UsageError
 from vae.models import ImageShape
 from vae.training.gpu_usage import training_floats
 
-TRIED = {*(field.name for field in fields(ModelConfig)), "reconstruction_loss", "precision"}
+ENUMERATED_PARAMS = {*(field.name for field in fields(ModelConfig)), "reconstruction_loss", "precision"}
 """Of these every choice is tried, of other choices the first; of all ranges and numbers the largest."""
 
 
@@ -32,10 +32,10 @@ def largest_config(space: Space, image_shape: ImageShape, n_classes: int = 0) ->
             config.training.precision == "float32",
         )
 
-    return max(_corners(space), key=size)
+    return max(_extreme_configs(space), key=size)
 
 
-def _corners(space: Space) -> Iterator[Config]:
+def _extreme_configs(space: Space) -> Iterator[Config]:
     decisive = {name for branches in space.entries.values() for branch in branches for name in branch.when}
 
     def values(name: str, branch: Branch) -> list[Any]:
@@ -50,7 +50,7 @@ def _corners(space: Space) -> Iterator[Config]:
                 if value in branch.domain
             ]
             return list(dict.fromkeys([max(numbers), *named]))
-        return list(examples) if name in TRIED | decisive else [examples[0]]
+        return list(examples) if name in ENUMERATED_PARAMS | decisive else [examples[0]]
 
     def complete(names: list[str], params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not names:

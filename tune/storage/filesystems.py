@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 ATOMIC = ("s3", "gcs", "abfs")
 """Filesystems that have no folders, and on which a file is not there before all of it is."""
 
-SAID_AFTER_S = 20.0
+WARN_AFTER_S = 20.0
 """How long a filesystem may say nothing before a person is told."""
 S3_ATTEMPTS, S3_PATIENCE = 4, 13
 """Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
 GCS_ATTEMPTS, GCS_PATIENCE = timedelta(seconds=16), timedelta(minutes=4)
 """For as long it tries again, not for 15 minutes; a server that accepts and is silent holds it for two."""
-FAULTS = (OSError, pa.ArrowException)
+FILESYSTEM_ERRORS = (OSError, pa.ArrowException)
 """What a filesystem raises: that of Azure not only what it should."""
 
 
@@ -35,7 +35,7 @@ def is_uri(address: str | Path) -> bool:
     return "://" in str(address)
 
 
-def address(text: str) -> str | Path:
+def parse_location(text: str) -> str | Path:
     """Return what a person gave as the place of a run: a URI as it is, else a path."""
     return text if is_uri(text) else Path(text).expanduser()
 
@@ -73,8 +73,8 @@ def connect(uri: str) -> tuple[fs.FileSystem, str]:
         raise UsageError(
             f"cannot use '{uri}' as storage: {error}; give a directory or a URI such as s3://bucket/prefix"
         ) from error
-    except FAULTS as error:
-        raise StorageError(f"cannot reach {uri}: {told(error)}") from error
+    except FILESYSTEM_ERRORS as error:
+        raise StorageError(f"cannot reach {uri}: {error_message(error)}") from error
     if not path.strip("/"):
         raise UsageError(f"a storage URI must name a bucket or folder, got '{uri}'")
     return _retried(filesystem, S3_ATTEMPTS, GCS_ATTEMPTS), path.rstrip("/")
@@ -139,7 +139,7 @@ class RetriedS3(fs.S3FileSystem):
 
 
 def send_file(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
-    """Write a file, which is not there before all of it is, or raise one of the `FAULTS`.
+    """Write a file, which is not there before all of it is, or raise one of the `FILESYSTEM_ERRORS`.
 
     Not by `pyarrow.fs.copy_files`, which says nothing if S3 has refused the file.
     """
@@ -153,7 +153,7 @@ def send_file(content: bytes, filesystem: fs.FileSystem, target: str) -> None:
 
 
 def fetch_folder(filesystem: fs.FileSystem, source: str, target: Path) -> None:
-    """Copy a folder from a filesystem into a new directory here, or raise one of the `FAULTS`."""
+    """Copy a folder from a filesystem into a new directory here, or raise one of the `FILESYSTEM_ERRORS`."""
     target.mkdir(parents=True)
     fs.copy_files(source, str(target), source_filesystem=filesystem)
 
@@ -170,21 +170,21 @@ def storage_errors(what: str, way_out: str = "") -> Iterator[None]:
     Raises
     ------
     StorageError
-        In place of any of the `FAULTS`.
+        In place of any of the `FILESYSTEM_ERRORS`.
     """
-    line = f"could not {what} for {SAID_AFTER_S:.0f} s; still trying, for some minutes at most"
-    word = threading.Timer(SAID_AFTER_S, logger.warning, [line])
+    line = f"could not {what} for {WARN_AFTER_S:.0f} s; still trying, for some minutes at most"
+    word = threading.Timer(WARN_AFTER_S, logger.warning, [line])
     word.daemon = True
     word.start()
     try:
         yield
-    except FAULTS as error:
-        raise StorageError(f"cannot {what}: {told(error)}{way_out}") from error
+    except FILESYSTEM_ERRORS as error:
+        raise StorageError(f"cannot {what}: {error_message(error)}{way_out}") from error
     finally:
         word.cancel()
 
 
-def told(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """Return what a filesystem says, without the wrapping of the libraries of Amazon and Google."""
     text = " ".join(str(error).split())
     for before, after in (("AWS Error ", " (Request ID"), ("with a last message of ", " error_info=")):

@@ -2,7 +2,7 @@
 
 A filesystem of objects has no locks. So whoever comes writes a claim of its own, and only then looks for
 others': of two that come at once, at least one sees the other and withdraws. The holder writes its claim anew
-every few seconds; one that is older than `DEAD_AFTER_S` is that of a dead process, by the clock of the
+every few seconds; one that is older than `LEASE_TTL_S` is that of a dead process, by the clock of the
 storage, which has stamped them all.
 """
 
@@ -21,18 +21,18 @@ from pathlib import Path
 import filelock
 from pyarrow import fs
 
-from tune.storage.mirror import Remote
+from tune.storage.mirror import Mirror
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 10.0
-DEAD_AFTER_S = 45.0
+RENEW_EVERY_S = 10.0
+LEASE_TTL_S = 45.0
 _FOLDER = ".claims"
 
 
 @contextmanager
-def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
+def hold_lease(remote: Mirror, lock_file: Path, busy: str) -> Iterator[None]:
     """Hold what ``lock_file``, which this process holds on its own machine, stands for under the URI.
 
     Raises
@@ -50,12 +50,12 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
     remote.write(own, told)
     stop = threading.Event()
     # Impatient: between the last attempts of a patient one, this process would count as dead.
-    heart = threading.Thread(target=_beat, args=(remote, remote.impatient(), own, told, stop), daemon=True)
+    heart = threading.Thread(target=_renew, args=(remote, remote.impatient(), own, told, stop), daemon=True)
     try:
         for other, age_s in _others(remote, own):
-            if age_s < DEAD_AFTER_S and remote.exists(other) and not _died_here(remote.read(other)):
+            if age_s < LEASE_TTL_S and remote.exists(other) and not _holder_is_gone(remote.read(other)):
                 raise UsageError(
-                    f"{busy} (its last sign of life is {age_s:.0f} s old; after {DEAD_AFTER_S:.0f} s it "
+                    f"{busy} (its last sign of life is {age_s:.0f} s old; after {LEASE_TTL_S:.0f} s it "
                     "counts as dead)"
                 )
             remote.delete(other)
@@ -70,17 +70,17 @@ def claimed(remote: Remote, lock_file: Path, busy: str) -> Iterator[None]:
             remote.impatient().delete(own)
 
 
-def is_claimed(remote: Remote, lock_file: Path) -> bool:
+def is_leased(remote: Mirror, lock_file: Path) -> bool:
     """Whether somebody is at work there, by this machine's clock: it may be right to the minute only."""
     now = datetime.now(UTC)
     return any(
-        (now - info.mtime).total_seconds() < DEAD_AFTER_S
+        (now - info.mtime).total_seconds() < LEASE_TTL_S
         for info in remote.list(remote.directory / _FOLDER)
         if _is_claim(info, lock_file.name)
     )
 
 
-def _others(remote: Remote, own: Path) -> list[tuple[Path, float]]:
+def _others(remote: Mirror, own: Path) -> list[tuple[Path, float]]:
     """Return the claims of others with their ages in seconds."""
     kind = own.name.rpartition("-")[0]
     claims = {info.base_name: info for info in remote.list(own.parent) if _is_claim(info, kind)}
@@ -92,7 +92,7 @@ def _is_claim(info: fs.FileInfo, kind: str) -> bool:
     return bool(info.type == fs.FileType.File and info.base_name.rpartition("-")[0] == kind)
 
 
-def _died_here(claim: bytes) -> bool:
+def _holder_is_gone(claim: bytes) -> bool:
     """Whether a claim is of this machine, and the lock there says at once that its holder is dead."""
     told = json.loads(claim)
     lock_file = Path(told["lock_file"])
@@ -105,8 +105,8 @@ def _died_here(claim: bytes) -> bool:
         return False
 
 
-def _beat(remote: Remote, impatient: Remote, own: Path, told: bytes, stop: threading.Event) -> None:
-    while not stop.wait(BEAT_S):
+def _renew(remote: Mirror, impatient: Mirror, own: Path, told: bytes, stop: threading.Event) -> None:
+    while not stop.wait(RENEW_EVERY_S):
         try:
             # Where a whole bucket is gone, nobody has taken over.
             if not impatient.exists(own) and impatient.exists(remote.directory):

@@ -7,7 +7,7 @@ from typing import Any
 
 import filelock
 
-from tune.storage.lease import claimed, is_claimed
+from tune.storage.lease import hold_lease, is_leased
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
 
@@ -16,7 +16,7 @@ from vae.errors import StorageError, UsageError
 def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterator[None]:
     """Hold a lock file of a run; the system frees that of a holder that died.
 
-    Under a URI, where there are no locks, `claimed` does what is possible.
+    Under a URI, where there are no locks, `hold_lease` does what is possible.
 
     Raises
     ------
@@ -33,10 +33,10 @@ def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterato
     except OSError as error:
         raise StorageError(f"cannot write {file}: {error.strerror}") from error
     try:
-        if run.remote is None:
+        if run.mirror is None:
             yield
         else:
-            with claimed(run.remote, file, busy()):
+            with hold_lease(run.mirror, file, busy()):
                 yield
     finally:
         lock.release()
@@ -57,8 +57,8 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
         run,
         run.lock_file,
         lambda: (
-            f"another process is at work on {run.address}{_holder(run)}; wait for it, or watch it with "
-            f"`python -m tune status {run.address}`"
+            f"another process is at work on {run.location}{_holder(run)}; wait for it, or watch it with "
+            f"`python -m tune status {run.location}`"
         ),
     ):
         yield
@@ -66,8 +66,8 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
 
 def is_held(run: RunDirectory) -> bool:
     """Whether a driver is at work on a run directory."""
-    if run.remote is not None:
-        return is_claimed(run.remote, run.lock_file)
+    if run.mirror is not None:
+        return is_leased(run.mirror, run.lock_file)
     try:
         with driver_lock(run):
             return False

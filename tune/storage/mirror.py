@@ -30,7 +30,7 @@ REPLACED_WHOLE = ("embeddings", "figures")
 """Folders of which nothing older may stay under the URI."""
 
 
-class Remote:
+class Mirror:
     """A run under a URI and its new, empty directory on this machine.
 
     Raises
@@ -63,14 +63,14 @@ class Remote:
         quick.filesystem = self._quick
         return quick
 
-    def at(self, path: Path) -> str:
+    def remote_path(self, path: Path) -> str:
         """Return where on the filesystem something of the directory belongs."""
         return str(PurePosixPath(self._root, path.relative_to(self.directory)))
 
     def exists(self, path: Path) -> bool:
         """Whether a file or folder is there under the URI."""
         with storage_errors(f"read {self.uri}"):
-            return bool(self.filesystem.get_file_info(self.at(path)).type != fs.FileType.NotFound)
+            return bool(self.filesystem.get_file_info(self.remote_path(path)).type != fs.FileType.NotFound)
 
     def uri_of(self, path: Path) -> str:
         """Return the URI of something of the directory."""
@@ -80,7 +80,7 @@ class Remote:
         """Return what lies in a folder under the URI, by name; nothing if it is not there."""
         with storage_errors(f"read {self.uri}"):
             found = self.filesystem.get_file_info(
-                fs.FileSelector(self.at(path), allow_not_found=True, recursive=recursive)
+                fs.FileSelector(self.remote_path(path), allow_not_found=True, recursive=recursive)
             )
         return sorted(found, key=lambda info: info.path)
 
@@ -141,13 +141,13 @@ class Remote:
     def write(self, path: Path, content: bytes) -> None:
         """Write a file under the URI; it is not there before all of it is."""
         with storage_errors(f"write {self.uri_of(path)}"):
-            send_file(content, self.filesystem, self.at(path))
+            send_file(content, self.filesystem, self.remote_path(path))
 
     def read(self, path: Path) -> bytes:
         """Return a file under the URI."""
         with (
             storage_errors(f"read {self.uri_of(path)}"),
-            self.filesystem.open_input_stream(self.at(path)) as stream,
+            self.filesystem.open_input_stream(self.remote_path(path)) as stream,
         ):
             content: bytes = stream.read()
             return content
@@ -156,17 +156,17 @@ class Remote:
         """Copy a file from one place to another under the URI; it does not come here."""
         with storage_errors(f"write {self.uri_of(target)}"):
             if self.filesystem.type_name not in ATOMIC:
-                self.filesystem.create_dir(str(PurePosixPath(self.at(target)).parent))
-            self.filesystem.copy_file(self.at(source), self.at(target))
+                self.filesystem.create_dir(str(PurePosixPath(self.remote_path(target)).parent))
+            self.filesystem.copy_file(self.remote_path(source), self.remote_path(target))
 
     def delete(self, path: Path) -> None:
         """Delete a file or a folder under the URI, if it is there."""
         with storage_errors(f"write {self.uri_of(path)}"):
-            match self.filesystem.get_file_info(self.at(path)).type:
+            match self.filesystem.get_file_info(self.remote_path(path)).type:
                 case fs.FileType.Directory:
-                    self.filesystem.delete_dir(self.at(path))
+                    self.filesystem.delete_dir(self.remote_path(path))
                 case fs.FileType.File:
-                    self.filesystem.delete_file(self.at(path))
+                    self.filesystem.delete_file(self.remote_path(path))
 
     def _changed(self, *, logs: bool = False) -> dict[Path, tuple[int, int]]:
         """Return the files that have changed since they were the same here and under the URI."""

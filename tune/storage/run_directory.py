@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.storage.filesystems import is_uri
-from tune.storage.mirror import Remote
+from tune.storage.mirror import Mirror
 from vae.errors import StorageError, UsageError
 
 
@@ -18,14 +18,14 @@ class RunDirectory:
     """
 
     path: Path
-    remote: Remote | None = None
+    mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
         # Ray's workers and trials have other working directories.
         object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
 
     @classmethod
-    def at(cls, address: str | Path) -> "RunDirectory":
+    def resolve(cls, location: str | Path) -> "RunDirectory":
         """Return the run directory at a path, or under a URI with its tables and records, if it is there.
 
         Raises
@@ -35,57 +35,57 @@ class RunDirectory:
         StorageError
             What is under it cannot be read.
         """
-        if not is_uri(address):
-            return cls(Path(address))
-        remote = Remote(str(address))
-        run = cls(remote.directory, remote)
+        if not is_uri(location):
+            return cls(Path(location))
+        mirror = Mirror(str(location))
+        run = cls(mirror.directory, mirror)
         run.fetch(run.path)
         return run
 
     @classmethod
-    def open(cls, address: str | Path) -> "RunDirectory":
+    def open(cls, location: str | Path) -> "RunDirectory":
         """Return an existing run directory.
 
         Raises
         ------
         UsageError
-            There is nothing at ``address``, or what is there is not a run directory.
+            There is nothing at ``location``, or what is there is not a run directory.
         StorageError
             What is under a URI cannot be read.
         """
-        run = cls.at(address)
+        run = cls.resolve(location)
         if run.study_file.is_file():
             return run
         if run.exists():
-            raise UsageError(f"{address} is not a run directory: it has no {run.study_file.name}")
-        raise UsageError(f"no run directory at {address}; `python -m tune search` makes one")
+            raise UsageError(f"{location} is not a run directory: it has no {run.study_file.name}")
+        raise UsageError(f"no run directory at {location}; `python -m tune search` makes one")
 
     def exists(self) -> bool:
         """Whether there is anything at its address."""
-        return self.remote.exists(self.path) if self.remote else self.path.exists()
+        return self.mirror.exists(self.path) if self.mirror else self.path.exists()
 
     @property
-    def address(self) -> str:
-        """What a person calls it: its path or its URI."""
-        return str(self.location(self.path))
+    def location(self) -> str:
+        """Its path or, of a run under a URI, that URI."""
+        return str(self.location_of(self.path))
 
-    def location(self, path: Path) -> str:
+    def location_of(self, path: Path) -> str:
         """Return the path of something in it or, of a run under a URI, its URI."""
-        return str(path) if self.remote is None else self.remote.uri_of(path)
+        return str(path) if self.mirror is None else self.mirror.uri_of(path)
 
     def fetch(self, *paths: Path) -> None:
         """Make sure that folders of it are here: of a run under a URI, copy what is not."""
-        if self.remote:
+        if self.mirror:
             for path in paths:
-                self.remote.fetch(path)
+                self.mirror.fetch(path)
 
     def push(self, *, logs: bool = False) -> None:
         """Make sure that what has been written is where others look for it: send it, if that is a URI.
 
         TensorBoard's logs, which change all the time, only if they are asked for.
         """
-        if self.remote:
-            self.remote.push(logs=logs)
+        if self.mirror:
+            self.mirror.push(logs=logs)
 
     @property
     def study_file(self) -> Path:
@@ -116,7 +116,7 @@ class RunDirectory:
         return self.path / "evaluation.json"
 
     @property
-    def finished_dir(self) -> Path:
+    def cache_dir(self) -> Path:
         return self.path / ".evaluated"
 
     @property

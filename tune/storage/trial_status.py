@@ -18,7 +18,7 @@ STOP_REASON = "stop_reason"
 _REASONS = {"oom": "out of memory"}
 
 
-class Fate(StrEnum):
+class TrialCategory(StrEnum):
     """What becomes of trials; what a figure draws alike."""
 
     COMPLETED = "completed"
@@ -28,25 +28,25 @@ class Fate(StrEnum):
     OPEN = "open"
 
 
-def fate(trial: Mapping[str, Any]) -> Fate:
+def category(trial: Mapping[str, Any]) -> TrialCategory:
     """Return what became of a row of `trials`."""
     match trial["status"], trial["stop_reason"]:
         case "completed", _:
-            return Fate.COMPLETED
+            return TrialCategory.COMPLETED
         case "failed", _:
-            return Fate.FAILED
+            return TrialCategory.FAILED
         case "stopped_early", "rung":
-            return Fate.STOPPED
+            return TrialCategory.STOPPED
         case "stopped_early", _:
-            return Fate.CUT_SHORT
-    return Fate.OPEN
+            return TrialCategory.CUT_SHORT
+    return TrialCategory.OPEN
 
 
-def fate_text(trial: Mapping[str, Any]) -> str:
+def category_text(trial: Mapping[str, Any]) -> str:
     """Return the same with the reason, such as ``failed: nan``."""
-    kind, reason = fate(trial), trial["stop_reason"]
-    if kind is Fate.FAILED and reason:
+    kind, reason = category(trial), trial["stop_reason"]
+    if kind is TrialCategory.FAILED and reason:
         return f"failed: {_REASONS.get(reason, reason)}"
-    if kind is Fate.CUT_SHORT:
+    if kind is TrialCategory.CUT_SHORT:
         return "cut short: time was up" if reason == "time_budget" else "interrupted"
-    return str(trial["status"]) if kind is Fate.OPEN else str(kind)
+    return str(trial["status"]) if kind is TrialCategory.OPEN else str(kind)

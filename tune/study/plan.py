@@ -9,7 +9,7 @@ from tune.algorithms.samplers import check_sampler
 from tune.algorithms.stopping_rules import StoppingRule, make_rule
 from tune.space.domains import Space
 from tune.space.file import parse_space
-from tune.storage.filesystems import address
+from tune.storage.filesystems import parse_location
 from vae.errors import StorageError
 
 
@@ -65,7 +65,7 @@ class Plan:
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Return the plan that `study.json` records.
 
         Raises
@@ -76,7 +76,7 @@ class Plan:
         values = dict(record["arguments"])
         try:
             for name in ("data_dir", "storage", "warm_start"):
-                values[name] = None if values[name] is None else address(values[name])
+                values[name] = None if values[name] is None else parse_location(values[name])
             values["objectives"] = tuple(record["objective"])
             return cls(**values, space=parse_space(record["space"]))
         except (KeyError, TypeError) as error:

@@ -33,7 +33,7 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     done.sort(key=lambda trial: (not trial.get("pareto"), sign * trial["objective"]))
     if not done:
         raise UsageError(
-            f"none of the {len(trials)} trials in {run.address} ran its full budget and left a checkpoint; "
+            f"none of the {len(trials)} trials in {run.location} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )
     finalists = [trial["trial_id"] for trial in done[:n]]

@@ -81,7 +81,7 @@ class Study:
 
 
 @contextmanager
-def new_study(plan: Plan) -> Iterator[Study]:
+def create_study(plan: Plan) -> Iterator[Study]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
 
     Raises
@@ -120,12 +120,12 @@ def _removed_unless_started(study: Study) -> Iterator[None]:
     try:
         yield
     finally:
-        if study.run.remote and not study.started:
-            study.run.remote.delete(study.run.path)
+        if study.run.mirror and not study.started:
+            study.run.mirror.delete(study.run.path)
 
 
 @contextmanager
-def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
+def open_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
     """Take up a study that was begun before, with the plan of its record but for ``changes``.
 
     Raises
@@ -136,10 +136,10 @@ def old_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
         A file of the run directory cannot be read.
     """
     with driver_lock(run):
-        if run.remote:  # what the last driver has written until it let go
-            run.remote.fetch(run.path, again=True)
+        if run.mirror:  # what the last driver has written until it let go
+            run.mirror.fetch(run.path, again=True)
         record = run.read_study()
-        plan = replace(Plan.of_record(record), **changes)
+        plan = replace(Plan.from_record(record), **changes)
         described = record["dataset"]
         if changes.get("data_dir"):
             described["data_dir"] = str(changes["data_dir"].expanduser().absolute())
@@ -188,13 +188,13 @@ def _new_directory(storage: str | Path, name: str) -> tuple[RunDirectory, list[P
     """Make a run directory; also returns the directories that this took, innermost first."""
     if not name or name != Path(name).name or name.startswith("."):
         raise UsageError(f"the name of a run must be a plain directory name, got '{name}'")
-    run = RunDirectory.at(join(storage, name))
+    run = RunDirectory.resolve(join(storage, name))
     made: list[Path] = []
     try:
         if run.exists():
             raise UsageError(f"there is a run named '{name}' in {storage} already; choose another --name")
         made = [path for path in (run.path, *run.path.parents) if not path.exists()]
-        run.path.mkdir(parents=True, exist_ok=run.remote is not None)
+        run.path.mkdir(parents=True, exist_ok=run.mirror is not None)
     except OSError as error:
         _remove(made)
         raise StorageError(f"cannot create {run.path}: {error.strerror}; choose another --storage") from error

@@ -52,7 +52,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
             points.append(point)
     if not points:
         raise UsageError(
-            f"none of the {len(rows)} completed trials of {other.address} lies in this search space; "
+            f"none of the {len(rows)} completed trials of {other.location} lies in this search space; "
             "leave --warm-start out, or widen the space"
         )
     start = (*points, *(p for p in space.start if p not in points))

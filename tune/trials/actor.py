@@ -18,11 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ray._private.worker import global_worker
-from ray._raylet import setproctitle  # type: ignore[attr-defined]
 from ray.tune import Trainable
 from ray.tune.trainable import wrap_function
 
+from tune.cluster.ray_private import global_worker, setproctitle
 from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 
 GRACE_S = 90.0
@@ -41,14 +40,14 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
 
         def setup(self, config: dict[str, Any]) -> None:
             super().setup(config)
-            self._end = GracefulEnd()
+            self._end = DeferredSigterm()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._end.come_if_asked()
+            self._end.exit_if_signalled()
             return bool(super().reset_config(new_config))
 
         def step(self) -> dict[str, Any]:
-            self._end.come_if_asked()  # Tune has the last epoch and its checkpoint: it would not ask for more
+            self._end.exit_if_signalled()  # Tune has the last epoch and its checkpoint
             setproctitle(f"ray::{self.config['trial_id']}")  # Ray sets another one at each call
             result: dict[str, Any] = super().step()
             if TIME_ATTR in result:
@@ -64,13 +63,13 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
     return Trial
 
 
-def is_title(title: str) -> bool:
+def is_trial_process(title: str) -> bool:
     """Whether a process with this title is a worker of trials: it has the name of one or of their class."""
     return re.match(r"ray::(Trial\b|\d{4,}-)", title) is not None
 
 
-class GracefulEnd:
-    """Puts off what SIGTERM does until `come_if_asked` is called, or another comes; by `GRACE_S` at most.
+class DeferredSigterm:
+    """Puts off what SIGTERM does until `exit_if_signalled` is called, or another comes; by `GRACE_S` at most.
 
     To be made in the main thread, after Ray has set its own handler there.
     """
@@ -79,7 +78,7 @@ class GracefulEnd:
         self._asked = False
         self._usual = signal.signal(signal.SIGTERM, self._handle)
 
-    def come_if_asked(self) -> None:
+    def exit_if_signalled(self) -> None:
         if self._asked:
             signal.signal(signal.SIGTERM, self._usual)
             signal.raise_signal(signal.SIGTERM)
@@ -91,7 +90,7 @@ class GracefulEnd:
             again.daemon = True
             again.start()
         else:
-            self.come_if_asked()
+            self.exit_if_signalled()
         self._asked = True
 
 

@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from tune.storage.mirror import Remote
+from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from vae.atomic import write_text
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_tensors
@@ -50,7 +50,7 @@ def new_session_dir(run: RunDirectory) -> Path:
 
 
 def _is_taken(run: RunDirectory, path: Path) -> bool:
-    return path.exists() or (run.remote is not None and run.remote.exists(path))
+    return path.exists() or (run.mirror is not None and run.mirror.exists(path))
 
 
 def write_history(directory: Path, history: list[dict[str, Any]]) -> None:
@@ -73,7 +73,7 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | None:
     """Return the whole checkpoint of the latest epoch of a trial; one may be half written."""
     found = [
-        TrialCheckpoint(run.remote.at(path) if run.remote else str(path), history)
+        TrialCheckpoint(run.mirror.remote_path(path) if run.mirror else str(path), history)
         for path in _checkpoint_dirs(run, trial_id)
         if (history := whole_history(path)) is not None
     ]
@@ -87,8 +87,8 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     the newest checkpoint yet; so they are taken from where the trial put them, and looked into.
     """
     target = run.checkpoint_dir(trial_id)
-    if run.remote:
-        return _keep_best_there(run, run.remote, trial_id, epoch)
+    if run.mirror:
+        return _keep_best_there(run, run.mirror, trial_id, epoch)
     if _model_epoch(target) == epoch is not None:
         return True
     for checkpoint in _checkpoint_dirs(run, trial_id):
@@ -104,7 +104,7 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     return False
 
 
-def _keep_best_there(run: RunDirectory, remote: Remote, trial_id: str, epoch: int | None) -> bool:
+def _keep_best_there(run: RunDirectory, remote: Mirror, trial_id: str, epoch: int | None) -> bool:
     """Do the same under a URI, where what is whole can be told from its history, without fetching models."""
     target = run.checkpoint_dir(trial_id)
     for checkpoint in _remote_checkpoint_dirs(run, remote, trial_id):
@@ -119,7 +119,7 @@ def _keep_best_there(run: RunDirectory, remote: Remote, trial_id: str, epoch: in
     return _model_epoch(target) == epoch is not None
 
 
-def _remote_checkpoint_dirs(run: RunDirectory, remote: Remote, trial_id: str) -> Iterator[Path]:
+def _remote_checkpoint_dirs(run: RunDirectory, remote: Mirror, trial_id: str) -> Iterator[Path]:
     sessions = [info.base_name for info in remote.list(run.ray_dir) if info.base_name.startswith("session-")]
     for session in ["", *sessions]:
         directory = run.ray_dir / session / trial_id
@@ -129,8 +129,8 @@ def _remote_checkpoint_dirs(run: RunDirectory, remote: Remote, trial_id: str) ->
 
 def _checkpoint_dirs(run: RunDirectory, trial_id: str) -> Iterator[Path]:
     """Yield a trial's checkpoints; under a URI copies of them, each gone when the next is asked for."""
-    if run.remote:
-        for path in _remote_checkpoint_dirs(run, run.remote, trial_id):
+    if run.mirror:
+        for path in _remote_checkpoint_dirs(run, run.mirror, trial_id):
             run.fetch(path)
             yield path
             shutil.rmtree(path, ignore_errors=True)

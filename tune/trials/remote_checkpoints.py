@@ -13,7 +13,7 @@ from typing import Self
 
 from pyarrow import fs
 
-from tune.storage.filesystems import FAULTS, fetch_folder, send_file, told
+from tune.storage.filesystems import FILESYSTEM_ERRORS, error_message, fetch_folder, send_file
 from tune.trials.checkpoints import CHECKPOINT, HISTORY_FILE, CheckpointUnreachable, whole_history
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class RemoteCheckpoints:
     def _delete(self, checkpoint: str) -> None:
         try:
             self.filesystem.delete_dir(checkpoint)
-        except FAULTS as error:  # it takes room, nothing else
+        except FILESYSTEM_ERRORS as error:  # it takes room, nothing else
             logger.debug("cannot delete %s: %s", checkpoint, error)
 
 
@@ -93,5 +93,5 @@ class RemoteCheckpoints:
 def _reached() -> Iterator[None]:
     try:
         yield
-    except FAULTS as error:
-        raise CheckpointUnreachable(f"cannot reach the checkpoints: {told(error)}") from error
+    except FILESYSTEM_ERRORS as error:
+        raise CheckpointUnreachable(f"cannot reach the checkpoints: {error_message(error)}") from error

@@ -13,7 +13,7 @@ MIN_SIDE, MAX_SIDE = 8, 64
 
 
 @dataclass(frozen=True, eq=False)
-class OwnImages:
+class ImageArrays:
     """Images uint8 (n, H, W, C) and labels int64 (n,) that index `class_names`, or None."""
 
     images: np.ndarray
@@ -24,7 +24,7 @@ class OwnImages:
     test_labels: np.ndarray | None
 
 
-def read_npz(path: Path) -> OwnImages:
+def read_npz(path: Path) -> ImageArrays:
     """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -70,7 +70,7 @@ def with_classes(
     test_images: np.ndarray | None = None,
     test_labels: np.ndarray | None = None,
     label_names: tuple[str, ...] = (),
-) -> OwnImages:
+) -> ImageArrays:
     """Check both parts against each other and number the classes.
 
     Parameters
@@ -95,7 +95,7 @@ def with_classes(
             "make all the same"
         )
     if labels is None:
-        return OwnImages(images, None, (), test_images, None)
+        return ImageArrays(images, None, (), test_images, None)
     values, index = np.unique(labels, return_inverse=True)
     test_index = None
     if test_labels is not None:
@@ -108,7 +108,7 @@ def with_classes(
             )
         test_index = np.searchsorted(values, test_labels).astype(np.int64)
     names = tuple(label_names[value] if label_names else str(value) for value in values)
-    return OwnImages(images, index.astype(np.int64), names, test_images, test_index)
+    return ImageArrays(images, index.astype(np.int64), names, test_images, test_index)
 
 
 def to_uint8(images: np.ndarray, where: str) -> np.ndarray:

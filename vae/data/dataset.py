@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from vae.data.arrays import OwnImages, read_npz
+from vae.data.arrays import ImageArrays, read_npz
 from vae.data.download import locate, read_verified
 from vae.errors import StorageError, UsageError
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 DATASETS = (*ARCHIVES, "digits")
 OWN_SUFFIXES = (".npz", ".parquet")
-SEAL_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
+HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
 SEALED_FRACTION = 0.2
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
 
@@ -191,7 +191,7 @@ def _load_digits() -> Dataset:
 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = _seal_test_part(_image_set(images[..., None], digits.target))
+    train, test = _hold_out_test(_image_set(images[..., None], digits.target))
     return _dataset("digits", train, test, tuple("0123456789"))
 
 
@@ -205,7 +205,7 @@ def _load_own(path: Path) -> Dataset:
     train = _image_set(own.images, own.labels)
     _check_enough(path, train, own.class_names)
     if own.test_images is None:
-        train, test = _seal_test_part(train)
+        train, test = _hold_out_test(train)
         logger.info("%s has no test part: %d of its images are set apart as one", path, len(test))
     else:
         test = _image_set(own.test_images, own.test_labels)
@@ -214,7 +214,7 @@ def _load_own(path: Path) -> Dataset:
     return _dataset(name, train, test, own.class_names)
 
 
-def _read_own(path: Path) -> OwnImages:
+def _read_own(path: Path) -> ImageArrays:
     if path.suffix == ".npz" and path.is_file():
         return read_npz(path)
     # What the other formats need is imported only if they are used.
@@ -249,8 +249,8 @@ def _check_enough(path: Path, train: ImageSet, class_names: tuple[str, ...]) -> 
         )
 
 
-def _seal_test_part(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    split = split_validation(images, seed=SEAL_SEED, fraction=SEALED_FRACTION)
+def _hold_out_test(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    split = split_validation(images, seed=HOLDOUT_SEED, fraction=SEALED_FRACTION)
     return split.train, split.validation
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vae.data.arrays import OwnImages, check_size, size_text
+from vae.data.arrays import ImageArrays, check_size, size_text
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".pgm", ".pp
 N_READERS = 8
 
 
-def read_folder(folder: Path) -> OwnImages:
+def read_folder(folder: Path) -> ImageArrays:
     """Images of `folder/<class>/` or, without labels, of `folder`; with `train/` and `test/`, of both."""
     parts = set(_class_names(folder))
     if parts & {"train", "test"} and not {"train"} <= parts <= {"train", "test"}:
@@ -32,7 +32,7 @@ def read_folder(folder: Path) -> OwnImages:
     class_names = _class_names(train)
     images, labels = _read_part(train, class_names)
     if test is None:
-        return OwnImages(images, labels, class_names, None, None)
+        return ImageArrays(images, labels, class_names, None, None)
     if _class_names(test) != class_names:
         odd = sorted(set(class_names) ^ set(_class_names(test)))[0]
         raise UsageError(
@@ -44,7 +44,7 @@ def read_folder(folder: Path) -> OwnImages:
             f"images in {test} are {size_text(test_images)}, those in {train} are {size_text(images)}; "
             "make all the same"
         )
-    return OwnImages(images, labels, class_names, test_images, test_labels)
+    return ImageArrays(images, labels, class_names, test_images, test_labels)
 
 
 def holds_images(folder: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae.data.arrays import OwnImages, size_text, with_classes
+from vae.data.arrays import ImageArrays, size_text, with_classes
 from vae.data.parquet_columns import class_labels, is_test_row, pixels
 from vae.errors import StorageError, UsageError
 
@@ -31,7 +31,7 @@ class _Rows:
     is_test: np.ndarray
 
 
-def read_parquet(path: Path) -> OwnImages:
+def read_parquet(path: Path) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
     The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` if known, whole

@@ -57,11 +57,15 @@ def vae_loss(
         reconstruction = {"bce": bce_loss, "mse": mse_loss}[config.reconstruction_loss](logits, images)
     per_dimension = kl_per_dimension(posterior)
     # Kingma et al. 2016, arXiv:1606.04934: what a dimension has for free, it has no reason to give up.
-    charged = per_dimension.clamp_min(config.free_bits).sum() if config.free_bits else per_dimension.sum()
+    kl_above_free_bits = (
+        per_dimension.clamp_min(config.free_bits).sum() if config.free_bits else per_dimension.sum()
+    )
     kl = per_dimension.sum()
     weight = kl_factor * config.kl_weight
     scale = 1.0 if balance is None else balance.update(reconstruction, kl, len(per_dimension))
-    return LossTerms(config.image_weight * reconstruction + weight * scale * charged, reconstruction, kl)
+    return LossTerms(
+        config.image_weight * reconstruction + weight * scale * kl_above_free_bits, reconstruction, kl
+    )
 
 
 def bce_loss(logits: Tensor, images: Tensor) -> Tensor:

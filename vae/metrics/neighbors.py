@@ -89,7 +89,7 @@ def find_neighbors(reference: Array, query: Array, n_neighbors: int, *, backend:
     _recompute_short_distances(reference, query, index, distance)
     found = _nearest(index, distance.astype(np.float32), k)
     if k < len(reference):
-        _settle_long_ties(reference, query, found, n_neighbors)
+        _break_ties(reference, query, found, n_neighbors)
     return Neighbors(found.index[:, :n_neighbors], found.distance[:, :n_neighbors])
 
 
@@ -127,7 +127,7 @@ def _recompute_short_distances(
         distance[r, c] = np.sqrt((difference**2).sum(1))
 
 
-def _settle_long_ties(reference: Array, query: Array, found: Neighbors, n_neighbors: int) -> None:
+def _break_ties(reference: Array, query: Array, found: Neighbors, n_neighbors: int) -> None:
     """Search again, in place, the queries whose equal distances reach beyond the candidates."""
     tied = np.nonzero(found.distance[:, n_neighbors - 1] == found.distance[:, -1])[0]
     if not len(tied):

@@ -24,7 +24,7 @@ from vae.training.state import TrainingState, load_state
 
 FINITE_CHECK_STEPS = 50
 """A diverged loss is noticed within this many steps; asking at each one would stall a GPU."""
-TOLD_LABELS = 0.5
+LABEL_KEEP_RATE = 0.5
 """Share of the labels that a conditional VAE is told while it trains."""
 
 
@@ -150,7 +150,7 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
         batch = to_unit(images.index_select(0, index))  # 4x as fast as images[index]
         batch = move(batch, training.augmentations, generator)
         seen = batch if pool is None else add_noise(batch, pool, generator)
-        labels = _told_labels(data, index, generator) if model.n_classes else None
+        labels = _drop_labels(data, index, generator) if model.n_classes else None
         noise = torch.randn(len(batch), model.latent_dim, generator=generator, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             posterior = model.encode(seen, labels)
@@ -186,11 +186,11 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
     }
 
 
-def _told_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:
+def _drop_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:
     """Return the labels of a batch, of which half are not told: embeddings have to do without."""
     assert data.labels is not None
     labels = data.labels.index_select(0, index)
-    told = torch.rand(len(labels), generator=generator, device=labels.device) < TOLD_LABELS
+    told = torch.rand(len(labels), generator=generator, device=labels.device) < LABEL_KEEP_RATE
     return labels.where(told, NO_LABEL)
 
 

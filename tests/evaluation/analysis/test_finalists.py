@@ -7,7 +7,7 @@ import pytest
 from evaluation.analysis.finalists import finalist_rows, optimism_sentence, verdict
 from evaluation.analysis.results import Results
 from evaluation.scores.confidence import t_interval
-from evaluation.scores.protocols import FULL
+from evaluation.scores.protocols import ALL_IMAGES_K10
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 
 
@@ -25,7 +25,7 @@ def test_a_fresh_mean_and_interval_are_those_of_the_completed_seeds(reseeded_onc
     assert (second.fresh.n, second.fresh.n_failed) == (3, 0)
     assert (best.fresh.n, best.fresh.n_failed) == (2, 1)
     assert second.fresh.objective == t_interval([0.90, 0.91, 0.92])
-    tests = [results.accuracies(key, "test", FULL)[0] for key in results.replicas(SECOND)]
+    tests = [results.accuracies(key, "test", ALL_IMAGES_K10)[0] for key in results.replicas(SECOND)]
     assert len(tests) == 3
     assert second.fresh.test == t_interval(tests)
     assert second.fresh.test_few is None  # digits have no 500 images of a class

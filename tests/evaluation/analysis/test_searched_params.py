@@ -63,7 +63,7 @@ def test_the_branch_is_the_first_whose_condition_holds(found):
     ],
 )
 def test_a_branch_knows_its_values(record, inside, outside):
-    branch = Branch.of_record(record)
+    branch = Branch.from_record(record)
     assert inside in branch
     assert outside not in branch
     assert None not in branch

@@ -7,8 +7,8 @@ import pytest
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_own_embedding
-from evaluation.embedders.precomputed import read_own_embedding
+from evaluation.api import evaluate_precomputed
+from evaluation.embedders.precomputed import read_precomputed
 from evaluation.pipeline import serial
 from tune.storage.run_directory import RunDirectory
 from vae.errors import UsageError
@@ -33,7 +33,7 @@ def test_it_is_scored_and_reported_under_the_name_of_its_file(islands, tmp_path,
     points, labels = islands
     file = write(tmp_path / "mine.parquet", points, label=labels)
     output = RunDirectory(tmp_path / "output")
-    evaluate_own_embedding(file, output, compute=serial.compute)
+    evaluate_precomputed(file, output, compute=serial.compute)
     (row,) = Results.read(output).comparison
     assert (row.key.method, row.key.dim, row.test) == ("mine", 3, 1.0)
     assert row.structure["linear_probe_accuracy"] == 1
@@ -43,11 +43,11 @@ def test_it_is_scored_and_reported_under_the_name_of_its_file(islands, tmp_path,
 
 def test_splits_are_kept_and_without_them_a_fifth_of_each_class_is_the_test(islands, tmp_path):
     points, labels = islands
-    own = read_own_embedding(write(tmp_path / "a.parquet", points, label=labels))
+    own = read_precomputed(write(tmp_path / "a.parquet", points, label=labels))
     assert np.bincount(own.images.test_labels).tolist() == [12, 12]
     assert own.class_names == ("cat", "dog")
     split = ["test" if row % 4 == 0 else "train" for row in range(120)]
-    own = read_own_embedding(write(tmp_path / "b.parquet", points, label=labels, split=split))
+    own = read_precomputed(write(tmp_path / "b.parquet", points, label=labels, split=split))
     np.testing.assert_allclose(own.embedding.test, points[::4], rtol=1e-6)
 
 
@@ -59,9 +59,7 @@ def test_other_labels_or_splits_are_scored_anew(islands, tmp_path):
         {"label": np.roll(labels, 30)},
         {"label": labels, "split": ["test", "train"] * 60},
     ):
-        evaluate_own_embedding(
-            write(tmp_path / "a.parquet", points, **columns), output, compute=serial.compute
-        )
+        evaluate_precomputed(write(tmp_path / "a.parquet", points, **columns), output, compute=serial.compute)
         (row,) = Results.read(output).comparison
         values.append((row.test, output.read_evaluation()["n_test"]))
     assert values[0] == (1.0, 24)
@@ -91,7 +89,7 @@ def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, m
     rows = islands[0].tolist()
     spoil(rows)
     with pytest.raises(UsageError, match=message):
-        read_own_embedding(write(tmp_path / "a.parquet", rows, label=islands[1][: len(rows)]))
+        read_precomputed(write(tmp_path / "a.parquet", rows, label=islands[1][: len(rows)]))
 
 
 @pytest.mark.parametrize(
@@ -105,20 +103,20 @@ def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, m
 )
 def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message):
     with pytest.raises(UsageError, match=message):
-        read_own_embedding(write(tmp_path / "a.parquet", islands[0], **columns))
+        read_precomputed(write(tmp_path / "a.parquet", islands[0], **columns))
 
 
 def test_a_table_without_an_embedding_is_refused(tmp_path):
     pq.write_table(pa.table({"vector": [[1.0]]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="has no column 'embedding', only vector"):
-        read_own_embedding(tmp_path / "a.parquet")
+        read_precomputed(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize("points", [[["1", "2"]] * 120, [[[1.0, 2.0]] * 2] * 120, [1.0] * 120])
 def test_what_is_no_list_of_numbers_is_refused(points, tmp_path):
     pq.write_table(pa.table({"embedding": points, "label": CLASSES}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="must be lists of numbers"):
-        read_own_embedding(tmp_path / "a.parquet")
+        read_precomputed(tmp_path / "a.parquet")
 
 
 def test_the_command_wants_a_place_for_the_results(islands, tmp_path):

@@ -11,10 +11,10 @@ from evaluation.figures.importance import draw_importance
 from evaluation.figures.learning_curves import draw_learning_curves
 from evaluation.figures.parallel_coordinates import draw_parallel_coordinates, parallel_coordinates
 from evaluation.figures.rung_ladder import draw_rung_ladder
-from evaluation.figures.style import FAINT, FATE_COLOURS, WINNER, limits_without_outliers
+from evaluation.figures.style import CATEGORY_COLOURS, FAINT, WINNER, limits_without_outliers
 from tests.evaluation.searches import write_search
 from tune.storage.tables import TRIALS, read_table, write_table
-from tune.storage.trial_status import Fate
+from tune.storage.trial_status import TrialCategory
 
 
 @pytest.fixture(scope="module", params=["max", "min"])
@@ -51,12 +51,15 @@ def test_each_learning_curve_has_the_colour_of_its_fate(results):
     metric = results.objectives[0]
     for trial_id, colour in (
         (results.winner, WINNER),
-        (results.trials.query("stop_reason == 'collapsed'")["trial_id"].item(), FATE_COLOURS[Fate.FAILED]),
+        (
+            results.trials.query("stop_reason == 'collapsed'")["trial_id"].item(),
+            CATEGORY_COLOURS[TrialCategory.FAILED],
+        ),
         (
             results.trials.query("stop_reason == 'time_budget'")["trial_id"].item(),
-            FATE_COLOURS[Fate.CUT_SHORT],
+            CATEGORY_COLOURS[TrialCategory.CUT_SHORT],
         ),
-        (results.trials.query("rung == 3")["trial_id"].iloc[0], FATE_COLOURS[Fate.STOPPED]),
+        (results.trials.query("rung == 3")["trial_id"].iloc[0], CATEGORY_COLOURS[TrialCategory.STOPPED]),
     ):
         curve = results.epochs[results.epochs["trial_id"] == trial_id][metric].tolist()
         assert colour in [line.get_color() for line in lines if np.array_equal(line.get_ydata(), curve)]
@@ -114,7 +117,7 @@ def test_a_line_for_every_trial_the_winners_on_top_and_the_stopped_faint(results
     n = counts(results)
     faint = [line for line in lines if line.get_alpha() == 0.35]
     assert len(faint) == n["rung"] + n["time_budget"] + n["running"]
-    failed = [line for line in lines if line.get_color() == FATE_COLOURS[Fate.FAILED]]
+    failed = [line for line in lines if line.get_color() == CATEGORY_COLOURS[TrialCategory.FAILED]]
     assert len(failed) == 3
     top = max(lines, key=lambda line: line.get_zorder())
     assert top.get_color() == WINNER
@@ -165,9 +168,9 @@ def test_the_ladder_shows_who_went_on_who_had_bad_luck_and_the_winner(results):
             if line.get_marker() in ("o", "*")
         }
         assert dots["*", WINNER] == 1
-        assert dots["o", FATE_COLOURS[Fate.COMPLETED]] == (~table["stopped"]).sum() - 1
-        assert dots["o", FATE_COLOURS[Fate.CUT_SHORT]] == (table["stopped"] & better).sum()
-        assert dots["o", FATE_COLOURS[Fate.STOPPED]] == (table["stopped"] & ~better).sum()
+        assert dots["o", CATEGORY_COLOURS[TrialCategory.COMPLETED]] == (~table["stopped"]).sum() - 1
+        assert dots["o", CATEGORY_COLOURS[TrialCategory.CUT_SHORT]] == (table["stopped"] & better).sum()
+        assert dots["o", CATEGORY_COLOURS[TrialCategory.STOPPED]] == (table["stopped"] & ~better).sum()
         across = next(line for line in axes.lines if line.get_xdata() == [0, 1])
         assert across.get_ydata() == [rung.cutoff] * 2
 

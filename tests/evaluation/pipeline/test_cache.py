@@ -74,10 +74,10 @@ def test_a_killed_evaluation_keeps_what_it_has_finished(study):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(study, BOTH, stop_before=in_the_second_vae)
-    assert not list(study.finished_dir.glob("*.part"))
+    assert not list(study.cache_dir.glob("*.part"))
     assert evaluate(study, BOTH) == ["vae", "vae"]
     whole = content(study)
-    shutil.rmtree(study.finished_dir)
+    shutil.rmtree(study.cache_dir)
     evaluate(study, BOTH)
     for file, table in content(study).items():
         names = [name for name in table.column_names if name != "seconds"]
@@ -98,7 +98,7 @@ def test_a_killed_evaluation_of_a_run_under_a_uri_goes_on_elsewhere(s3, study_ur
         evaluate(RunDirectory.open(study_uri), BOTH, stop_before=in_the_second_vae)
     assert len(kept()) == 2
     elsewhere = RunDirectory.open(study_uri)
-    assert not elsewhere.finished_dir.exists()
+    assert not elsewhere.cache_dir.exists()
     assert evaluate(elsewhere, BOTH) == ["vae", "vae"]
     assert kept() == set()
     assert set(read_table(elsewhere.evaluations_file)["method"].to_pylist()) == {"pca", "vae"}
@@ -111,7 +111,7 @@ def test_of_an_entry_that_was_sent_in_part_nothing_is_used(s3, study_uri):
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, BOTH, stop_before=lambda event: event.key.method == "vae")
     s3.serve()
-    assert s3.keys(run.remote.at(run.finished_dir).removeprefix(f"{BUCKET}/"))
+    assert s3.keys(run.mirror.remote_path(run.cache_dir).removeprefix(f"{BUCKET}/"))
     assert len(evaluate(RunDirectory.open(study_uri), BOTH)) == 4
 
 
@@ -125,12 +125,12 @@ def test_what_cannot_be_sent_on_the_way_does_not_end_an_evaluation(s3, study_uri
 
 def test_what_no_evaluation_has_used_for_a_month_is_removed(study):
     evaluate(study, Options(methods=["pca"], dims=[2]))
-    (pca,) = study.finished_dir.iterdir()
+    (pca,) = study.cache_dir.iterdir()
     long_ago = time.time() - 40 * 24 * 3600
     os.utime(pca, (long_ago, long_ago))
     evaluate(study, Options(methods=["pca"], dims=[3]))
     assert not pca.exists()
-    (other,) = study.finished_dir.iterdir()
+    (other,) = study.cache_dir.iterdir()
     recently = time.time() - 20 * 24 * 3600
     os.utime(other, (recently, recently))
     assert evaluate(study, Options(methods=["pca"], dims=[3])) == []
@@ -138,16 +138,16 @@ def test_what_no_evaluation_has_used_for_a_month_is_removed(study):
 
 
 def test_what_a_killed_process_left_half_done_is_removed(study):
-    (study.finished_dir / "0123.part").mkdir(parents=True)
+    (study.cache_dir / "0123.part").mkdir(parents=True)
     evaluate(study, BOTH)
-    assert not list(study.finished_dir.glob("*.part"))
+    assert not list(study.cache_dir.glob("*.part"))
 
 
 def test_a_gap_is_tried_again(study):
     def lost(images, embedders, grid):
         for event in serial.compute(images, embedders, grid):
             if isinstance(event, Scored) and str(event.round) == "test":
-                yield serial.Gap(event.key, event.round, "its worker was killed")
+                yield serial.MissingScore(event.key, event.round, "its worker was killed")
             else:
                 yield event
 
@@ -161,7 +161,7 @@ def test_a_gap_is_tried_again(study):
 
 def test_a_damaged_entry_is_computed_again(study, caplog):
     evaluate(study, BOTH)
-    for file in study.finished_dir.glob("*/scores.parquet"):
+    for file in study.cache_dir.glob("*/scores.parquet"):
         file.write_bytes(b"junk")
     assert len(evaluate(study, BOTH)) == 4
     assert "it is computed again" in caplog.text
@@ -169,7 +169,7 @@ def test_a_damaged_entry_is_computed_again(study, caplog):
 
 def test_an_entry_without_its_embeddings_is_computed_again(study):
     evaluate(study, BOTH)
-    for file in study.finished_dir.rglob("part-0.parquet"):
+    for file in study.cache_dir.rglob("part-0.parquet"):
         file.unlink()
     assert len(evaluate(study, BOTH)) == 4
 

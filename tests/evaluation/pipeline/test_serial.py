@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.embedders import Images, Pca
-from evaluation.pipeline.serial import Embedded, Gap, Scored, compute
+from evaluation.pipeline.serial import Embedded, MissingScore, Scored, compute
 from evaluation.result_tables import PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, rank_within_class
 from tests.evaluation.broken_embedders import NotANumber, Raising
@@ -31,7 +31,7 @@ def test_each_embedding_is_scored_in_every_round_with_its_own_columns(few):
 
 def test_what_fails_is_a_named_gap_and_the_rest_goes_on(few):
     events = list(compute(few, [Raising(), NotANumber(), Pca((2,))], GRID))
-    assert [str(event) for event in events if isinstance(event, Gap)] == [
+    assert [str(event) for event in events if isinstance(event, MissingScore)] == [
         "raising 2-d: RuntimeError: no such luck",
         "nan 1-d: the embedding holds NaN or infinity",
     ]
@@ -44,7 +44,7 @@ def test_a_round_that_cannot_be_scored_is_a_gap_of_its_own(few):
     small = replace(few, train=few.train[three_of_each], train_labels=few.train_labels[three_of_each])
     events = list(compute(small, [Pca((2,))], KnnGrid(samples_per_class=(None,), n_neighbors=(1,))))
     why = "has no images: the training set has fewer than 5 per class"
-    assert [str(event) for event in events if isinstance(event, Gap)] == [
+    assert [str(event) for event in events if isinstance(event, MissingScore)] == [
         f"pca 2-d, cv fold 4: cv fold 4 {why}",
         f"pca 2-d, cv fold 5: cv fold 5 {why}",
     ]

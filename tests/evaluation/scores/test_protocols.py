@@ -4,7 +4,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from evaluation.scores.confidence import bootstrap_share
 from evaluation.scores.protocols import (
-    FULL,
+    ALL_IMAGES_K10,
     KnnGrid,
     Round,
     missing_cells,
@@ -118,9 +118,9 @@ def test_each_test_image_and_its_vote_is_kept_for_the_headline_settings(points):
     train, labels, test, _ = points
     grid = KnnGrid(samples_per_class=(20, None), n_neighbors=(5, 10))
     scores = score_round(Round("test"), *points, grid)
-    assert list(scores.predicted) == [FULL]  # 20 per class are not the other one's 500
+    assert list(scores.predicted) == [ALL_IMAGES_K10]  # 20 per class are not the other one's 500
     oracle = KNeighborsClassifier(10, weights="distance").fit(train, labels)
-    np.testing.assert_array_equal(scores.predicted[FULL], oracle.predict(test))
+    np.testing.assert_array_equal(scores.predicted[ALL_IMAGES_K10], oracle.predict(test))
     assert score_round(Round("cv", 0), *points, grid).predicted == {}
 
 

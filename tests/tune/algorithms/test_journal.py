@@ -60,10 +60,10 @@ def test_a_larger_budget_reopens_what_was_complete_and_what_is_promising(study, 
     promising, weak = (run(study, Outcome("stopped_early", "rung"), value) for value in (0.3, 0.1))
     diverged = run(study, Outcome("failed", "nan"), 0.2)
     before = study.get_trials()
-    raised = journal.raise_budget(
+    raised = journal.extend_max_epochs(
         tmp_path / "optuna.journal", study, 9, lambda trial: trial.number == promising
     )
-    assert journal.budget(raised) == 9
+    assert journal.max_epochs_of(raised) == 9
     after = open_journal(tmp_path).trials
     states = {done: WAITING, promising: WAITING, weak: PRUNED, diverged: FAIL}
     assert {trial.number: trial.state for trial in after} == states
@@ -73,7 +73,7 @@ def test_a_larger_budget_reopens_what_was_complete_and_what_is_promising(study, 
             old.params,
             old.intermediate_values,
         )
-        assert journal.announced(new) == (None if new.state == WAITING else journal.announced(old))
+        assert journal.intended_state(new) == (None if new.state == WAITING else journal.intended_state(old))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optuna.journal"]
 
 

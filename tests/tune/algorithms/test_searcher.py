@@ -115,7 +115,7 @@ def test_what_the_end_of_the_search_takes_waits_to_be_continued(tmp_path):
     searcher.close()
     trials = open_journal(tmp_path).trials
     assert [trial.state for trial in trials] == [COMPLETE, WAITING, WAITING, WAITING]
-    assert [trial.number for trial in journal.begun(open_journal(tmp_path))] == [0, 1, 2]
+    assert [trial.number for trial in journal.proposed_trials(open_journal(tmp_path))] == [0, 1, 2]
     assert trials[1].intermediate_values == {1: 0.5}
 
 
@@ -226,7 +226,7 @@ def test_trials_that_an_earlier_driver_left_come_first_and_keep_their_numbers(se
     config = searcher.suggest("old")
     searcher.on_trial_result("old", result(1, 0.7))
     searcher.close()
-    (left,) = journal.begun(open_journal(tmp_path))
+    (left,) = journal.proposed_trials(open_journal(tmp_path))
     unfinished = Unfinished(
         0, config["trial_id"], left._trial_id, config["params"], str(tmp_path / "checkpoint")
     )

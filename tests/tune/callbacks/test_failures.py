@@ -8,7 +8,7 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from tests.tune.conftest import FakeTrial
 from tune.callbacks import failures as module
-from tune.callbacks.failures import LOOK_EVERY_S, Losses
+from tune.callbacks.failures import LOOK_EVERY_S, FailureTracker
 
 ACTORS = {name * 32: f"{name}-node" for name in "abc"}
 
@@ -50,7 +50,7 @@ def clock():
 
 @pytest.fixture
 def losses(nodes, clock):
-    return Losses(clock=clock)
+    return FailureTracker(clock=clock)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_count_goes_on_in_the_next_run_of_tune(losses, trial):
 def test_the_end_says_how_often_where_and_how_at_last(losses, trial):
     for node in "aba":
         fail(losses, trial, node)
-    told = losses.told("0000-fc-4d")
+    told = losses.failure_message("0000-fc-4d")
     assert told.startswith(
         "its worker died 3 times in a row on host-a-node and host-b-node, last: ActorUnavail"
     )
@@ -128,7 +128,10 @@ def test_the_end_says_how_often_where_and_how_at_last(losses, trial):
 def test_what_was_raised_is_told_as_such(losses, trial):
     for _ in range(3):
         fail(losses, trial, "a", RayTaskError("step", "Traceback", ValueError("no such\nthing")))
-    assert losses.told("0000-fc-4d") == "it failed 3 times in a row on host-a-node, last: ValueError: thing"
+    assert (
+        losses.failure_message("0000-fc-4d")
+        == "it failed 3 times in a row on host-a-node, last: ValueError: thing"
+    )
 
 
 def test_a_trial_that_dies_at_once_is_tried_on_another_node(losses, trial, caplog):
@@ -160,14 +163,14 @@ def test_a_trial_whose_other_nodes_are_gone_does_not_wait_for_ever(losses, trial
     start(losses, trial)
     fail(losses, trial, "a")
     clock.now += LOOK_EVERY_S
-    assert losses.stranded() == []
+    assert losses.unschedulable() == []
     del nodes["b-node"], nodes["c-node"]
-    assert losses.stranded() == [], "it looks now and then"
+    assert losses.unschedulable() == [], "it looks now and then"
     clock.now += LOOK_EVERY_S
-    assert losses.stranded() == [trial]
-    assert losses.is_stranded("0000-fc-4d")
+    assert losses.unschedulable() == [trial]
+    assert losses.is_unschedulable("0000-fc-4d")
     clock.now += LOOK_EVERY_S
-    assert losses.stranded() == []
+    assert losses.unschedulable() == []
 
 
 def test_a_trial_that_has_begun_elsewhere_does_not_wait(losses, trial, nodes, clock):
@@ -176,4 +179,4 @@ def test_a_trial_that_has_begun_elsewhere_does_not_wait(losses, trial, nodes, cl
     start(losses, trial)
     del nodes["b-node"], nodes["c-node"]
     clock.now += LOOK_EVERY_S
-    assert losses.stranded() == []
+    assert losses.unschedulable() == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ray.tune import Checkpoint
 
-from tune.callbacks.latest_checkpoint import NewestCheckpoint
+from tune.callbacks.latest_checkpoint import KeepLatestCheckpoint
 
 
 @dataclass
@@ -24,7 +24,7 @@ def names(directory: Path) -> list[str]:
 
 
 def test_of_each_trial_the_newest_stays(tmp_path):
-    callback = NewestCheckpoint()
+    callback = KeepLatestCheckpoint()
     first, second = SavedTrial("a"), SavedTrial("b")
     for number in range(3):
         first.save(tmp_path, number)
@@ -36,7 +36,7 @@ def test_of_each_trial_the_newest_stays(tmp_path):
 
 
 def test_the_same_checkpoint_again_or_none_deletes_nothing(tmp_path):
-    callback, trial = NewestCheckpoint(), SavedTrial("a")
+    callback, trial = KeepLatestCheckpoint(), SavedTrial("a")
     callback.on_trial_save(0, [], trial)
     trial.save(tmp_path, 0)
     for iteration in range(2):

@@ -9,7 +9,7 @@ from ray.util.metrics import Counter, Gauge
 
 from tests.tune.conftest import KNN, FakeTrial
 from tune.callbacks import prometheus
-from tune.callbacks.prometheus import Exporter
+from tune.callbacks.prometheus import PrometheusCallback
 from tune.callbacks.recorder import Recorder
 from tune.storage.run_directory import RunDirectory
 
@@ -33,7 +33,7 @@ def values(monkeypatch):
 
 def search(tmp_path, clock=lambda: 0.0):
     recorder = Recorder(RunDirectory(tmp_path / "runs" / "tiny"), [KNN], max_epochs=3)
-    return recorder, Exporter(recorder, clock=clock)
+    return recorder, PrometheusCallback(recorder, clock=clock)
 
 
 def report(recorder, exporter, trial, epoch, value):
@@ -120,7 +120,7 @@ def test_an_end_without_an_epoch_and_a_value_that_is_not_finite_are_left_out(tmp
 
 def exported() -> set[str]:
     """Return the names as Prometheus sees them."""
-    exporter = Exporter(Recorder(RunDirectory("tiny"), [KNN], max_epochs=1))
+    exporter = PrometheusCallback(Recorder(RunDirectory("tiny"), [KNN], max_epochs=1))
     found = set()
     for metric in vars(exporter).values():
         if isinstance(metric, Gauge | Counter):

@@ -257,7 +257,7 @@ def test_a_trial_that_tune_gives_up_too_early_goes_on_later_but_not_for_ever(rec
 
 
 def test_a_trial_that_waits_for_a_node_that_is_gone_goes_on_later(recorder, monkeypatch):
-    monkeypatch.setattr(recorder.losses, "is_stranded", lambda trial_id: True)
+    monkeypatch.setattr(recorder.losses, "is_unschedulable", lambda trial_id: True)
     trial = make_trial()
     recorder.on_step_end(0, [trial])
     recorder.on_trial_complete(0, [trial], trial)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tune.callbacks.utilization import Occupancy
+from tune.callbacks.utilization import Utilization
 from tune.cluster import resources
 from tune.cluster.resources import TrialResources
 
@@ -10,7 +10,7 @@ from tune.cluster.resources import TrialResources
 def test_slots_count_as_long_as_their_nodes_are_there(monkeypatch):
     time, nodes = [0.0], []
     monkeypatch.setattr(resources, "alive_nodes", lambda: nodes)
-    occupancy = Occupancy(TrialResources(1.0, 0.5, 3), clock=lambda: time[0])
+    occupancy = Utilization(TrialResources(1.0, 0.5, 3), clock=lambda: time[0])
     assert occupancy.share(0.0) == 0.0
 
     def pass_until(seconds):

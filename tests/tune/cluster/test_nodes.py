@@ -3,11 +3,8 @@
 import pytest
 import ray
 
-from evaluation.pipeline import ray_tasks
-from evaluation.scores.protocols import KnnGrid
 from tune.cluster import nodes
 from tune.cluster.nodes import HEAD, Nodes, NodeType, cluster_nodes
-from vae.errors import UsageError
 
 HEAD_NODE = {"CPU": 0.0, HEAD: 1.0}
 SPOT = NodeType("spot", {"CPU": 4, "GPU": 1}, at_most=4)
@@ -82,11 +79,3 @@ def test_a_file_that_cannot_be_read_is_told_and_costs_nothing_else(tmp_path, mon
     monkeypatch.setattr(nodes, "_autoscaler_file", lambda address: str(file))
     assert nodes._read_autoscaler("127.0.0.1:6379") == ((), 0)
     assert f"{file}, which the autoscaler reads, cannot be read" in caplog.text
-
-
-@pytest.mark.ray
-def test_an_evaluation_that_no_node_could_run_is_refused(ray_cluster, monkeypatch, few_digits):
-    monkeypatch.setattr(ray_tasks, "cluster_nodes", lambda: Nodes((HEAD_NODE,)))
-    images = ray_tasks.Images.from_dataset(few_digits)
-    with pytest.raises(UsageError, match="no node of the Ray cluster has a CPU"):
-        list(ray_tasks.compute(images, [], KnnGrid()))

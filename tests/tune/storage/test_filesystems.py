@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from tests.s3_server import ACCESS_DENIED, BUCKET, SILENCE, SLOW_DOWN
 from tune.storage import filesystems
-from tune.storage.filesystems import address, check_writable, connect, is_uri, join, last_part, patient
+from tune.storage.filesystems import check_writable, connect, is_uri, join, last_part, parse_location, patient
 from tune.storage.run_directory import RunDirectory
 from vae.command_line import exit_code
 from vae.errors import StorageError, UsageError
@@ -22,8 +22,8 @@ from vae.errors import StorageError, UsageError
 def test_what_has_a_scheme_is_a_uri_and_all_else_a_path():
     assert is_uri("s3://bucket/prefix")
     assert not is_uri("runs/s3")
-    assert address("s3://bucket/prefix") == "s3://bucket/prefix"
-    assert address("~/runs") == Path.home() / "runs"
+    assert parse_location("s3://bucket/prefix") == "s3://bucket/prefix"
+    assert parse_location("~/runs") == Path.home() / "runs"
 
 
 def test_the_options_of_a_uri_stay_behind_the_question_mark():
@@ -105,7 +105,7 @@ def test_an_address_that_swallows_everything_is_told_in_one_line_within_30_secon
 
 
 def test_a_person_is_told_of_a_long_silence(s3, monkeypatch, caplog):
-    monkeypatch.setattr(filesystems, "SAID_AFTER_S", 0.5)
+    monkeypatch.setattr(filesystems, "WARN_AFTER_S", 0.5)
     check_writable(s3.uri("x"))
     assert not caplog.messages
     silent = []

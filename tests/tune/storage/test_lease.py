@@ -7,7 +7,7 @@ import pytest
 
 from tests.s3_server import NO_SUCH_BUCKET
 from tune.storage import lease
-from tune.storage.lease import is_claimed
+from tune.storage.lease import is_leased
 from tune.storage.lock import exclusive
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
@@ -17,7 +17,7 @@ HOLD = """
 import sys, time
 from tune.storage.lock import exclusive
 from tune.storage.run_directory import RunDirectory
-run = RunDirectory.at(sys.argv[1])
+run = RunDirectory.resolve(sys.argv[1])
 with exclusive(run, run.lock_file, lambda: "busy"):
     print(run.path, flush=True)
     time.sleep(60)
@@ -29,9 +29,9 @@ def holding(run: RunDirectory):
 
 
 def claims(uri: str) -> list[str]:
-    run = RunDirectory.at(uri)
-    assert run.remote is not None
-    return [info.base_name for info in run.remote.list(run.path / ".claims")]
+    run = RunDirectory.resolve(uri)
+    assert run.mirror is not None
+    return [info.base_name for info in run.mirror.list(run.path / ".claims")]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def uri(s3, tmp_path):
 
 
 def test_the_second_is_refused_and_the_first_keeps_its_claim(uri):
-    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
+    first, second = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
     with holding(first):
         with (
             pytest.raises(UsageError, match="somebody is at work .*last sign of life is . s old; after 45 s"),
@@ -48,15 +48,15 @@ def test_the_second_is_refused_and_the_first_keeps_its_claim(uri):
         ):
             pass
         assert len(claims(uri)) == 1
-        assert is_claimed(second.remote, second.lock_file)
+        assert is_leased(second.mirror, second.lock_file)
     assert claims(uri) == []
-    assert not is_claimed(second.remote, second.lock_file)
+    assert not is_leased(second.mirror, second.lock_file)
     with holding(second):
         pass
 
 
 def test_a_search_and_an_evaluation_do_not_exclude_each_other(uri):
-    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
+    first, second = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
     with holding(first), exclusive(second, second.evaluation_lock_file, lambda: "evaluated"):
         assert len(claims(uri)) == 2
 
@@ -66,7 +66,7 @@ def killed(uri: str) -> Path:
     process = subprocess.Popen([sys.executable, "-c", HOLD, uri], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     directory = Path(process.stdout.readline().strip())
-    with pytest.raises(UsageError), holding(RunDirectory.at(uri)):
+    with pytest.raises(UsageError), holding(RunDirectory.resolve(uri)):
         pass
     process.kill()
     process.communicate()
@@ -76,53 +76,53 @@ def killed(uri: str) -> Path:
 def test_on_the_same_machine_a_dead_holder_is_recognised_at_once(uri):
     killed(uri)
     assert len(claims(uri)) == 1
-    with holding(RunDirectory.at(uri)):
+    with holding(RunDirectory.resolve(uri)):
         assert len(claims(uri)) == 1
     assert claims(uri) == []
 
 
 def test_elsewhere_a_dead_holder_is_recognised_by_its_silence(uri, monkeypatch):
     killed(uri).joinpath(".lock").unlink()  # this is now another machine
-    with pytest.raises(UsageError, match="somebody is at work"), holding(RunDirectory.at(uri)):
+    with pytest.raises(UsageError, match="somebody is at work"), holding(RunDirectory.resolve(uri)):
         pass
-    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_S", 1.0)
     time.sleep(2.1)
-    with holding(RunDirectory.at(uri)):
+    with holding(RunDirectory.resolve(uri)):
         assert len(claims(uri)) == 1
 
 
 def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_S", 0.2)
-    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.5)
-    first, second = RunDirectory.at(uri), RunDirectory.at(uri)
-    assert first.remote is not None
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
+    monkeypatch.setattr(lease, "LEASE_TTL_S", 1.5)
+    first, second = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
+    assert first.mirror is not None
     with holding(first):
         time.sleep(2.5)
         with pytest.raises(UsageError, match="somebody is at work"), holding(second):
             pass
-        assert not first.remote.taken_over
-        first.remote.delete(first.path / ".claims")
+        assert not first.mirror.taken_over
+        first.mirror.delete(first.path / ".claims")
         deadline = time.monotonic() + 30
-        while not first.remote.taken_over and time.monotonic() < deadline:
+        while not first.mirror.taken_over and time.monotonic() < deadline:
             time.sleep(0.05)
         with pytest.raises(StorageError, match="another process has taken over"):
             first.push()
 
 
 def test_a_bucket_that_is_gone_for_a_moment_has_not_been_taken_over(s3, uri, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_S", 0.2)
-    run = RunDirectory.at(uri)
-    assert run.remote is not None
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
+    run = RunDirectory.resolve(uri)
+    assert run.mirror is not None
     with holding(run):
         s3.fault = lambda method, path, query: NO_SUCH_BUCKET
         time.sleep(1)
         s3.serve()
         time.sleep(0.5)
-        assert not run.remote.taken_over
+        assert not run.mirror.taken_over
 
 
 def test_where_nothing_can_be_written_there_is_no_claim(s3, uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     s3.fault = lambda method, path, query: ("403 Forbidden", "AccessDenied") if method == "PUT" else None
     with pytest.raises(StorageError, match="cannot write .*ACCESS_DENIED"), holding(run):
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.s3_server import SLOW_DOWN, S3Server
-from tune.storage.mirror import Remote
+from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
 
@@ -23,9 +23,9 @@ def uri(request, tmp_path) -> str:
 
 def there(uri: str) -> dict[str, bytes]:
     """Return what another machine finds under a URI."""
-    remote = Remote(uri)
+    remote = Mirror(uri)
     files = [info for info in remote.list(remote.directory, recursive=True) if info.is_file]
-    names = [info.path.removeprefix(remote.at(remote.directory) + "/") for info in files]
+    names = [info.path.removeprefix(remote.remote_path(remote.directory) + "/") for info in files]
     return {name: remote.read(remote.directory / name) for name in names}
 
 
@@ -37,12 +37,12 @@ def write(run: RunDirectory, **files: str) -> None:
 
 
 def test_what_one_machine_pushes_another_fetches(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}", checkpoints__0001__config_json="{}", checkpoints__0002__config_json="{}")
     run.journal_file.write_text("told\n")
     run.push()
-    assert run.address == uri
-    assert run.location(run.report_file) == uri.replace("/run", "/run/report.html")
+    assert run.location == uri
+    assert run.location_of(run.report_file) == uri.replace("/run", "/run/report.html")
 
     other = RunDirectory.open(uri)
     assert other.path != run.path
@@ -54,11 +54,11 @@ def test_what_one_machine_pushes_another_fetches(uri):
 
 
 def test_only_what_has_changed_is_sent(uri, monkeypatch):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}", evaluation_json="{}")
     run.push()
     sent = []
-    monkeypatch.setattr(run.remote, "_send", lambda path: sent.append(path.name))
+    monkeypatch.setattr(run.mirror, "_send", lambda path: sent.append(path.name))
     run.push()
     assert sent == []
     write(run, evaluation_json="{ }")
@@ -67,29 +67,29 @@ def test_only_what_has_changed_is_sent(uri, monkeypatch):
 
 
 def test_the_journal_goes_first_and_the_rest_as_it_was_written(uri, monkeypatch):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     times = {"epochs.parquet": 1, "trials.parquet": 2, "study.json": 3, "optuna.journal": 4}
     for name, time_s in times.items():
         (run.path / name).write_text(name)
         os.utime(run.path / name, (time_s, time_s))
     sent = []
-    monkeypatch.setattr(run.remote, "_send", lambda path: sent.append(path.name))
+    monkeypatch.setattr(run.mirror, "_send", lambda path: sent.append(path.name))
     run.push()
     assert sent == ["optuna.journal", "epochs.parquet", "trials.parquet", "study.json"]
 
 
 def test_locks_temporary_files_and_what_workers_write_stay_here(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}", **{".lock": "", "ray__state": "", ".evaluated__a": "", "figures__.b": ""})
     run.push()
     assert list(there(uri)) == ["study.json"]
 
 
 def test_of_embeddings_and_figures_nothing_older_stays(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}", figures__a_png="1", figures__b_png="1", checkpoints__0001__config_json="{}")
     run.push()
-    other = RunDirectory.at(uri)
+    other = RunDirectory.resolve(uri)
     write(other, figures__b_png="2")
     other.push()
     assert there(uri) == {
@@ -100,26 +100,26 @@ def test_of_embeddings_and_figures_nothing_older_stays(uri):
 
 
 def test_fetching_again_brings_what_is_new_and_keeps_what_was_changed_here(uri):
-    run, other = RunDirectory.at(uri), RunDirectory.at(uri)
+    run, other = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
     write(run, study_json="1", evaluation_json="1")
     run.push()
     other.fetch(other.path)
     write(run, study_json="22", evaluation_json="22")
     run.push()
     write(other, evaluation_json="333")
-    assert other.remote is not None
-    other.remote.fetch(other.path, again=True)
+    assert other.mirror is not None
+    other.mirror.fetch(other.path, again=True)
     assert other.study_file.read_text() == "22"
     assert other.evaluation_file.read_text() == "333"
     other.push()
 
 
 def test_a_fetched_file_tells_when_it_was_written_there(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}")
     os.utime(run.study_file, (1000, 1000))
     run.push()
-    written = RunDirectory.at(uri).study_file.stat().st_mtime
+    written = RunDirectory.resolve(uri).study_file.stat().st_mtime
     assert abs(written - time.time()) < 60
 
 
@@ -128,7 +128,7 @@ def test_nothing_under_a_uri_is_no_run_directory(uri):
         UsageError, match=f"no run directory at {uri.partition('?')[0]}.*tune search` makes one"
     ):
         RunDirectory.open(uri)
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, evaluation_json="{}")
     run.push()
     with pytest.raises(UsageError, match="is not a run directory: it has no study.json"):
@@ -136,22 +136,22 @@ def test_nothing_under_a_uri_is_no_run_directory(uri):
 
 
 def test_a_file_and_a_folder_can_be_deleted(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}", figures__a_png="1")
     run.push()
-    assert run.remote is not None
-    run.remote.delete(run.study_file)
-    run.remote.delete(run.study_file)
+    assert run.mirror is not None
+    run.mirror.delete(run.study_file)
+    run.mirror.delete(run.study_file)
     assert list(there(uri)) == ["figures/a.png"]
-    run.remote.delete(run.path)
+    run.mirror.delete(run.path)
     assert not run.exists()
 
 
 def test_throttling_and_a_failing_upload_are_sat_out(s3, tmp_path):
-    run = RunDirectory.at(s3.uri(tmp_path.name))
+    run = RunDirectory.resolve(s3.uri(tmp_path.name))
     (run.path / "large").write_bytes(os.urandom(12 << 20))  # several parts
-    assert run.remote is not None
-    run.remote.be_patient()
+    assert run.mirror is not None
+    run.mirror.be_patient()
     failed: dict[tuple[str, str], int] = {}
 
     def twice(method, path, query):
@@ -166,7 +166,7 @@ def test_throttling_and_a_failing_upload_are_sat_out(s3, tmp_path):
 
 
 def test_what_cannot_be_sent_stays_and_is_sent_by_the_next_push(s3, tmp_path):
-    run = RunDirectory.at(s3.uri(tmp_path.name))
+    run = RunDirectory.resolve(s3.uri(tmp_path.name))
     write(run, study_json="{}")
     s3.fault = lambda method, path, query: SLOW_DOWN if method == "PUT" else None
     with pytest.raises(StorageError, match="cannot write s3://bucket/.*/study.json.*SLOW_DOWN"):
@@ -177,10 +177,10 @@ def test_what_cannot_be_sent_stays_and_is_sent_by_the_next_push(s3, tmp_path):
 
 
 def test_who_was_declared_dead_writes_no_more(uri):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     write(run, study_json="{}")
-    assert run.remote is not None
-    run.remote.taken_over = True
+    assert run.mirror is not None
+    run.mirror.taken_over = True
     with pytest.raises(StorageError, match="another process has taken over .* what it did not send is in"):
         run.push()
     assert there(uri) == {}
@@ -191,7 +191,7 @@ LEAVE = """
 import sys
 import time
 from tune.storage.run_directory import RunDirectory
-run = RunDirectory.at(sys.argv[1])
+run = RunDirectory.resolve(sys.argv[1])
 (run.path / "study.json").write_text("{}")
 if sys.argv[2] == "push":
     run.push()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from tune.trials import actor
-from tune.trials.actor import GRACE_S, GracefulEnd, is_title
+from tune.trials.actor import GRACE_S, DeferredSigterm, is_trial_process
 
 
 class FakeTimer:
@@ -38,23 +38,23 @@ def ask():
 
 
 def test_the_end_comes_when_there_is_time_for_it(ended):
-    end = GracefulEnd()
-    end.come_if_asked()
+    end = DeferredSigterm()
+    end.exit_if_signalled()
     ask()
     assert ended == []
-    end.come_if_asked()
+    end.exit_if_signalled()
     assert ended == [signal.SIGTERM]
 
 
 def test_who_asks_twice_need_not_wait(ended):
-    GracefulEnd()
+    DeferredSigterm()
     ask()
     ask()
     assert ended == [signal.SIGTERM]
 
 
 def test_it_is_asked_again_after_a_while(ended):
-    GracefulEnd()
+    DeferredSigterm()
     ask()
     (timer,) = FakeTimer.started
     assert timer.arguments == (GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
@@ -64,9 +64,9 @@ def test_it_is_asked_again_after_a_while(ended):
     "title", ["ray::0007-conv-32d", "ray::12345-fc-2d", "ray::Trial", "ray::Trial.train"]
 )
 def test_a_worker_of_trials_is_known_by_its_title(title):
-    assert is_title(title)
+    assert is_trial_process(title)
 
 
 @pytest.mark.parametrize("title", ["ray::IDLE", "ray::Trials", "ray::_train", "raylet", "python"])
 def test_others_are_not(title):
-    assert not is_title(title)
+    assert not is_trial_process(title)

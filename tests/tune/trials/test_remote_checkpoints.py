@@ -79,7 +79,7 @@ def train(data, monkeypatch):
                 objective=KNN,
                 n_threads=1,
                 collapse=Collapse(0, after=2),
-                remote=RemoteCheckpoints(run.remote.filesystem, run.remote.at(session)),
+                remote=RemoteCheckpoints(run.mirror.filesystem, run.mirror.remote_path(session)),
             )
         return results
 
@@ -92,19 +92,19 @@ def losses(results):
 
 def checkpoints(run):
     return [
-        info.path.removeprefix(run.remote.at(run.ray_dir) + "/")
-        for info in run.remote.list(run.ray_dir, recursive=True)
+        info.path.removeprefix(run.mirror.remote_path(run.ray_dir) + "/")
+        for info in run.mirror.list(run.ray_dir, recursive=True)
         if info.base_name.startswith("checkpoint_") and not info.is_file
     ]
 
 
 def test_only_the_newest_checkpoint_stays_and_holds_the_best_model(uri, train):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     results = train(run)
     assert [result["epoch"] for result in results] == [1, 2, 3, 4]
     assert checkpoints(run) == [f"{TRIAL}/checkpoint_000004"]
     best = max(results, key=lambda result: result[KNN.name])
-    elsewhere = RunDirectory.at(uri)
+    elsewhere = RunDirectory.resolve(uri)
     assert keep_best(elsewhere, TRIAL, best["epoch"])
     elsewhere.fetch(elsewhere.checkpoint_dir(TRIAL))
     assert load_model(elsewhere.checkpoint_dir(TRIAL)).epoch == best["epoch"]
@@ -113,11 +113,11 @@ def test_only_the_newest_checkpoint_stays_and_holds_the_best_model(uri, train):
 
 
 def test_a_killed_worker_and_a_killed_driver_cost_no_epoch(uri, train):
-    whole = losses(train(RunDirectory.at(uri), trial_id="0001-fc-4d"))
-    run = RunDirectory.at(uri)
+    whole = losses(train(RunDirectory.resolve(uri), trial_id="0001-fc-4d"))
+    run = RunDirectory.resolve(uri)
     first = train(run, kill_after=1)
     second = train(run, kill_after=2)  # Tune starts it again, in another worker
-    elsewhere = RunDirectory.at(uri)
+    elsewhere = RunDirectory.resolve(uri)
     found = newest_checkpoint(elsewhere, TRIAL)
     assert [row["epoch"] for row in found.history] == [1, 2]
     third = train(elsewhere, left=found.location)
@@ -128,18 +128,18 @@ def test_a_killed_worker_and_a_killed_driver_cost_no_epoch(uri, train):
 
 
 def test_a_checkpoint_that_is_half_written_is_passed_over(uri, train):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     train(run, kill_after=2)
     for name in ("config.json", "training.safetensors"):
         source = run.ray_dir / TRIAL / "checkpoint_000002" / name
-        run.remote.copy(source, run.ray_dir / TRIAL / "checkpoint_000003" / name)
+        run.mirror.copy(source, run.ray_dir / TRIAL / "checkpoint_000003" / name)
     assert len(newest_checkpoint(run, TRIAL).history) == 2
     assert [result["epoch"] for result in train(run)] == [3, 4]
 
 
 @pytest.mark.parametrize("refused", ["best/model.safetensors", "training.safetensors", "history.json"])
 def test_a_refused_upload_ends_the_trial_and_its_older_checkpoint_stays(s3, tmp_path, train, refused):
-    run = RunDirectory.at(s3.uri(f"{tmp_path.name}/run"))
+    run = RunDirectory.resolve(s3.uri(f"{tmp_path.name}/run"))
 
     def refuse(method, path, query):
         third = method in ("PUT", "POST") and f"checkpoint_000003/{refused}" in path
@@ -172,7 +172,7 @@ def test_a_checkpoint_in_several_parts_is_there_or_not(s3, tmp_path):
 
 
 def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, train):
-    run = RunDirectory.at(uri)
+    run = RunDirectory.resolve(uri)
     study = journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=MAX_EPOCHS)
     searcher = OptunaSearcher(
         study, parse_space(SMALL_SPACE), [KNN], sampler="random", max_epochs=MAX_EPOCHS, seed=0
@@ -185,7 +185,7 @@ def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, t
     torch.manual_seed(0)
     results = train(run, config["params"], config["trial_id"], kill_after=3)
 
-    elsewhere = RunDirectory.at(uri)
+    elsewhere = RunDirectory.resolve(uri)
     recorder = Recorder(elsewhere, [KNN], max_epochs=MAX_EPOCHS)
     rule = Asha(max_epochs=MAX_EPOCHS, grace_period=2, reduction_factor=2)
     (left,) = Resumption(
