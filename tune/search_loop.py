@@ -1,7 +1,9 @@
 """The search of a study: take up what an earlier driver has left, then Tune's loop over what is to come."""
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -34,29 +36,49 @@ from tune.trials.trainable import Collapse, train_trial
 
 
 def run_search(
-    study: Study,
+    session: Study,
     console: Console,
-    interruption: Interruption,
+    shutdown: Interruption,
     budget: TimeBudget | None = None,
-    losses: FailureTracker | None = None,
+    failures: FailureTracker | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    trainable: Callable[..., Any] | None = None,
 ) -> None:
     """Run the trials of a study on the connected cluster; its files are complete however that ends.
 
-    What an earlier driver has left is continued first, and what an earlier call has: ``losses`` are its.
+    Trials that an earlier driver or an earlier call did not finish come first.
+
+    Parameters
+    ----------
+    session
+        The study, locked by this process.
+    console
+        Shows the progress.
+    shutdown
+        Why and when the search ends before its trials do.
+    budget
+        How long the trials may take.
+    failures
+        Those that an earlier call has counted.
+    callbacks
+        Further callbacks of Ray Tune; they are called last.
+    trainable
+        What trains a trial, called like `train_trial`, which is the default.
     """
-    losses = losses or FailureTracker()
-    plan, run, objective = study.plan, study.run, study.objectives[0]
-    resources = study.resources(plan.trials)
+    failures = failures or FailureTracker()
+    plan, run, objective = session.plan, session.run, session.objectives[0]
+    resources = session.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
-    scheduler.on_failure, scheduler.given_up = losses.record, losses.unschedulable
-    recorder = Recorder(run, study.objectives, max_epochs=plan.max_epochs, losses=losses)
-    optuna_study = _open_journal(study, scheduler)
+    scheduler.on_failure, scheduler.given_up = failures.record, failures.unschedulable
+    recorder = Recorder(run, session.objectives, max_epochs=plan.max_epochs, failures=failures)
+    optuna_study = _open_journal(session, scheduler)
     unfinished = Resumption(
         run=run,
         study=optuna_study,
         space=plan.space,
-        objectives=study.objectives,
+        objectives=session.objectives,
         scheduler=scheduler,
         recorder=recorder,
         max_epochs=plan.max_epochs,
@@ -65,7 +87,7 @@ def run_search(
     searcher = OptunaSearcher(
         optuna_study,
         plan.space,
-        study.objectives,
+        session.objectives,
         sampler=plan.sampler,
         max_epochs=plan.max_epochs,
         seed=plan.seed,
@@ -75,19 +97,20 @@ def run_search(
     recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
     occupancy = Utilization(resources)
     if budget is not None:
-        interruption.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
+        shutdown.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
     progress = Progress(recorder, n_trials=plan.trials, console=console)
-    job = DashboardCallback(recorder, study.record)
+    job = DashboardCallback(recorder, session.record)
     n_begun = len(journal.proposed_trials(optuna_study))
     tuner = _tuner(
-        study,
+        session,
         resources,
         searcher,
         scheduler,
         [
-            *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint(), interruption, occupancy),
-            *(losses, recorder, progress, job, PrometheusCallback(recorder)),
+            *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint(), shutdown, occupancy),
+            *(failures, recorder, progress, job, PrometheusCallback(recorder), *callbacks),
         ],
+        trainable=trainable or train_trial,
         n_samples=len(unfinished) + plan.trials - n_begun,
     )
     if n_begun:
@@ -104,22 +127,22 @@ def run_search(
 
     def save() -> None:
         occupancy.look()
-        study.trials = list(recorder.trials.values())
-        train_seconds = sum(row["train_seconds"] for row in study.trials)
-        timings = study.record["timings"]
+        session.trials = list(recorder.trials.values())
+        train_seconds = sum(row["train_seconds"] for row in session.trials)
+        timings = session.record["timings"]
         timings["search_s"] = timings.get("search_s", 0.0) + occupancy.seconds
         timings["train_s"] = train_seconds
         timings["occupancy"] = occupancy.share(train_seconds - trained_before)
-        study.save(resources=asdict(resources))
+        session.save(resources=asdict(resources))
 
-    study.started = True
+    session.started = True
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
         at_end.callback(save)
         at_end.callback(job.update)
-        at_end.callback(lambda: recorder.finish(interruption.reason or INTERRUPTED))
+        at_end.callback(lambda: recorder.finish(shutdown.reason or INTERRUPTED))
         at_end.callback(searcher.close)
         if tuner is not None:
-            with interruption.catching_signals(), progress:
+            with shutdown.catching_signals(), progress:
                 try:
                     tuner.fit()
                 except Exception:
@@ -128,15 +151,15 @@ def run_search(
                     raise
 
 
-def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
-    plan, file, name = study.plan, study.run.journal_file, study.run.path.name
+def _open_journal(session: Study, scheduler: EarlyStopping) -> optuna.Study:
+    plan, file, name = session.plan, session.run.journal_file, session.run.path.name
     if not file.exists():
         start = plan.space.start_points()[: plan.trials]
-        return journal.create_study(file, name, study.objectives, max_epochs=plan.max_epochs, start=start)
+        return journal.create_study(file, name, session.objectives, max_epochs=plan.max_epochs, start=start)
     optuna_study = journal.open_study(file, name)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
-    restore_rule(scheduler, journal.proposed_trials(optuna_study), study.objectives[0])
+    restore_rule(scheduler, journal.proposed_trials(optuna_study), session.objectives[0])
     return journal.extend_max_epochs(
         file,
         optuna_study,
@@ -150,30 +173,31 @@ def _open_journal(study: Study, scheduler: EarlyStopping) -> optuna.Study:
 
 
 def _tuner(
-    study: Study,
+    session: Study,
     resources: TrialResources,
     searcher: OptunaSearcher,
     scheduler: EarlyStopping,
     callbacks: list[Callback],
     *,
+    trainable: Callable[..., Any],
     n_samples: int,
 ) -> Tuner | None:
     """Return what runs the trials; None if there is none to run."""
     if n_samples < 1:
         return None
-    plan, remote = study.plan, study.run.mirror
-    directory = new_session_dir(study.run)
+    plan, remote = session.plan, session.run.mirror
+    directory = new_session_dir(session.run)
     trainable = with_parameters(
-        train_trial,
-        data=study.data,
-        objective=study.objectives[0],
+        trainable,
+        data=session.data,
+        objective=session.objectives[0],
         n_threads=resources.n_threads,
         collapse=Collapse(plan.min_active_units, after=plan.grace_period),
         remote=RemoteCheckpoints(remote.filesystem, remote.remote_path(directory)) if remote else None,
     )
     trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
     return Tuner(
-        trial_actor(trainable, study.run.path.name),
+        trial_actor(trainable, session.run.path.name),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

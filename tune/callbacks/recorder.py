@@ -42,11 +42,11 @@ class Recorder(Callback):
         objectives: Sequence[Objective],
         *,
         max_epochs: int,
-        losses: FailureTracker | None = None,
+        failures: FailureTracker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run = run
-        self.losses = losses or FailureTracker()
+        self.failures = failures or FailureTracker()
         self.objectives = tuple(objectives)
         self.objective = self.objectives[0]
         self.max_epochs = max_epochs
@@ -119,7 +119,7 @@ class Recorder(Callback):
         self._change(self._row(trial), status=PENDING)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if self.losses.is_unschedulable(trial.config["trial_id"]):
+        if self.failures.is_unschedulable(trial.config["trial_id"]):
             self._end(trial, cut_short(INTERRUPTED))
             return
         self._end(trial, ended(trial.last_result, self.max_epochs))
@@ -133,17 +133,19 @@ class Recorder(Callback):
             raise error
         # Tune retries a trial whose worker dies, but not before it has begun, in a worker that is reused.
         early = trial.run_metadata.num_failures <= trial.max_failures
-        if early and self.losses.count(trial_id) <= MAX_FAILURES:
+        if early and self.failures.count(trial_id) <= MAX_FAILURES:
             logger.warning("%s lost its worker before it began; it goes on later", trial_id)
             self._end(trial, cut_short(INTERRUPTED))
             return
         if isinstance(error, CheckpointUnreachable):
             logger.warning("%s: %s; it goes on later", trial_id, error)
-            self.losses.forget(trial_id)
+            self.failures.forget(trial_id)
             self._end(trial, cut_short(INTERRUPTED))
             return
         self._change(
-            row, error=self.losses.failure_message(trial_id), node=self.losses.host(trial_id) or row["node"]
+            row,
+            error=self.failures.failure_message(trial_id),
+            node=self.failures.host(trial_id) or row["node"],
         )
         logger.warning("%s failed: %s", trial_id, row["error"])
         self._end(trial, failed(error))

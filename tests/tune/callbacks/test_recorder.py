@@ -171,7 +171,7 @@ def no_nodes(monkeypatch):
 
 def fail(recorder, trial):
     """What Tune calls at the end of a trial that it does not retry."""
-    recorder.losses.record(trial)
+    recorder.failures.record(trial)
     recorder.on_trial_error(0, [trial], trial)
 
 
@@ -217,7 +217,7 @@ def test_a_trial_whose_checkpoint_cannot_be_written_goes_on_later(recorder, tmp_
     trial.run_metadata.num_failures = 3
     recorder.on_trial_start(0, [trial], trial)
     fail(recorder, trial)
-    assert recorder.losses.count("0000-fc-4d") == 0, "the next attempt is as good as the first"
+    assert recorder.failures.count("0000-fc-4d") == 0, "the next attempt is as good as the first"
     (row,) = recorder.trials.values()
     assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
     assert "cannot reach the checkpoints: SLOW_DOWN; it goes on later" in caplog.text
@@ -257,7 +257,7 @@ def test_a_trial_that_tune_gives_up_too_early_goes_on_later_but_not_for_ever(rec
 
 
 def test_a_trial_that_waits_for_a_node_that_is_gone_goes_on_later(recorder, monkeypatch):
-    monkeypatch.setattr(recorder.losses, "is_unschedulable", lambda trial_id: True)
+    monkeypatch.setattr(recorder.failures, "is_unschedulable", lambda trial_id: True)
     trial = make_trial()
     recorder.on_step_end(0, [trial])
     recorder.on_trial_complete(0, [trial], trial)
