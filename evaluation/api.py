@@ -72,17 +72,17 @@ def evaluate_run(
     """
     options = options or Options()
     study = run.read_study()
-    trial_ids = choose_finalists(run, study["mode"], finalists) if options.wants_vaes else []
-    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study["mode"])
-    described = study["dataset"]
-    dataset = load_dataset(described["path"], data_dir or _path(described.get("data_dir")))
-    if dataset.fingerprint != described["fingerprint"]:
+    trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
+    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study.mode)
+    described = study.dataset
+    dataset = load_dataset(described.path, data_dir or _path(described.data_dir))
+    if dataset.fingerprint != described.fingerprint:
         raise UsageError(
-            f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
-            f"{dataset.fingerprint}, was {described['fingerprint']}; give the right one's --data-dir"
+            f"the dataset '{described.path}' is not the one that was searched: its fingerprint is "
+            f"{dataset.fingerprint}, was {described.fingerprint}; give the right one's --data-dir"
         )
     vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
-    _evaluate(run, study["name"], dataset, vaes, replica_embedders(run, vaes), options, compute, console)
+    _evaluate(run, study.name, dataset, vaes, replica_embedders(run, vaes), options, compute, console)
 
 
 def evaluate_checkpoints(

@@ -133,7 +133,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
 
 def check(run: RunDirectory) -> None:
     """Check the tables, the journal and the checkpoints of a finished study against each other."""
-    assert run.read_study()["status"] == "completed"
+    assert run.read_study().status == "completed"
     trials = sorted(read_table(run.trials_file).to_pylist(), key=lambda row: row["number"])
     epochs = read_table(run.epochs_file).to_pylist()
     assert len(trials) == N_TRIALS
@@ -170,7 +170,7 @@ def check(run: RunDirectory) -> None:
 def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]]) -> None:
     """Train one trial again without a break: its losses must be those of the table, bit for bit."""
     torch.set_num_threads(1)  # as the trials had
-    data = TrialData.from_dataset(load_dataset("digits"), seed=run.read_study()["seed"])
+    data = TrialData.from_dataset(load_dataset("digits"), seed=run.read_study().seed)
     config = load_model(run.path / row["checkpoint"]).config
     losses: list[float] = []
 

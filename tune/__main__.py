@@ -21,9 +21,10 @@ from tune.search_loop import run_search
 from tune.space.display import SHOWN_PARAMS
 from tune.status import print_status, watch_status
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import FAILED, INTERRUPTED, TIME_BUDGET
-from tune.study.study import FINISHED, Study, create_study, open_study
+from tune.study.study import Study, create_study, open_study
 from tune.study.time_budget import TimeBudget
 from vae.command_line import EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
@@ -48,15 +49,15 @@ def resume(arguments: argparse.Namespace) -> int:
     """Continue a study that was interrupted or killed, exactly where it was."""
     console, run = make_console(), RunDirectory.open(arguments.run)
     record = run.read_study()
-    if record["status"] == FINISHED:
+    if record.status is StudyStatus.COMPLETED:
         console.print(
-            f"{record['name']} is finished: {record['arguments']['trials']} trials, nothing to resume; "
+            f"{record.name} is finished: {record.arguments['trials']} trials, nothing to resume; "
             f"`python -m tune extend {arguments.run} --trials N` adds more"
         )
         return 0
-    if record["status"] == TIME_BUDGET and arguments.time_budget is None:
+    if record.status is StudyStatus.TIME_BUDGET and arguments.time_budget is None:
         console.print(
-            f"{record['name']} has used its time budget, nothing was changed; give resume a --time-budget "
+            f"{record.name} has used its time budget, nothing was changed; give resume a --time-budget "
             "of its own, such as 30m, to go on"
         )
         return 0
@@ -71,8 +72,8 @@ def extend(arguments: argparse.Namespace) -> int:
     """Add trials or epochs to a finished study."""
     run = RunDirectory.open(arguments.run)
     record = run.read_study()
-    planned = record["arguments"]
-    if record["status"] != FINISHED:
+    planned = record.arguments
+    if record.status is not StudyStatus.COMPLETED:
         raise UsageError(f"{arguments.run} is not finished; `python -m tune resume {arguments.run}` goes on")
     if not arguments.trials and arguments.max_epochs is None:
         raise UsageError("there is nothing to extend; give --trials, --max-epochs or both")
@@ -107,15 +108,15 @@ def status(arguments: argparse.Namespace) -> int:
 def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
     """Run what is left of a study: trials, fresh seeds for the finalists, evaluation."""
     console, plan, interruption = make_console(), study.plan, Interruption()
-    name, dashboard_wanted = study.record["name"], not arguments.no_dashboard
+    name, dashboard_wanted = study.record.name, not arguments.no_dashboard
     with ray_session(arguments.address, dashboard=dashboard_wanted, job=name) as dashboard:
         console.print(
-            f"[bold]{study.record['name']}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
-            f"{study.record['dataset']['name']}, by {' and '.join(o.name for o in study.objectives)}"
+            f"[bold]{study.record.name}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
+            f"{study.record.dataset.name}, by {' and '.join(o.name for o in study.objectives)}"
         )
         if dashboard:
             console.print(f"dashboard {dashboard}")
-        study.record["timings"]["start_s"] = time.perf_counter() - STARTED
+        study.record.timings["start_s"] = time.perf_counter() - STARTED
         choose_gpu_share(study, console)
         budget = _time_budget(study)
         _search(study, console, interruption, budget)
@@ -129,7 +130,7 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
         if interruption.reason == INTERRUPTED or study.best is None or not plan.evaluate:
             _report(study)
         if interruption.reason == INTERRUPTED:
-            study.end("interrupted")
+            study.end(StudyStatus.INTERRUPTED)
             console.print(
                 f"interrupted; what was done is in {study.run.location}, "
                 f"`python -m tune resume {study.run.location}` goes on"
@@ -137,7 +138,7 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
             return EXIT_INTERRUPTED
         if study.best is not None and plan.evaluate:
             _evaluate(study, console, budget)
-        study.end(TIME_BUDGET if interruption.reason == TIME_BUDGET else FINISHED)
+        study.end(StudyStatus.TIME_BUDGET if interruption.reason == TIME_BUDGET else StudyStatus.COMPLETED)
         if study.best is None:
             console.print(
                 f"no trial trained its full budget{_why(study)}; see "
@@ -185,7 +186,7 @@ def _evaluation_seconds(study: Study) -> float:
     ]
     return estimate_seconds(
         n_train=len(data.train_images) + len(data.validation_images),
-        n_test=study.record["dataset"]["n_test"],
+        n_test=study.record.dataset.n_test,
         n_pixels=data.train_images[0].size,
         n_finalists=plan.finalists,
         n_seeds=plan.finalist_seeds,
@@ -195,12 +196,12 @@ def _evaluation_seconds(study: Study) -> float:
     )
 
 
-def _budget_left(run: RunDirectory, record: dict[str, Any]) -> float | None:
+def _budget_left(run: RunDirectory, record: StudyRecord) -> float | None:
     """Return what a killed study had left of its time budget; its files tell until when it lived."""
-    whole: float | None = record["arguments"]["time_budget_s"]
+    whole: float | None = record.arguments["time_budget_s"]
     if whole is None:
         return None
-    started = datetime.fromisoformat(record["sessions"][-1]["started_at"]).timestamp()
+    started = datetime.fromisoformat(record.sessions[-1]["started_at"]).timestamp()
     files = [run.study_file, run.trials_file, run.journal_file]
     last = max(file.stat().st_mtime for file in files if file.exists())
     return max(whole - (last - started), 1.0)
@@ -233,10 +234,10 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
             console.print(
                 f"{given_up} of {n_runs} trainings with fresh seeds did not end within the time budget"
             )
-        study.record["timings"]["finalist_seeds_s"] = time.perf_counter() - begun
+        study.record.timings["finalist_seeds_s"] = time.perf_counter() - begun
         plan, begun = study.plan, time.perf_counter()
     evaluate_run(study.run, finalists=plan.finalists, console=console)
-    study.record["timings"]["evaluation_s"] = time.perf_counter() - begun
+    study.record.timings["evaluation_s"] = time.perf_counter() - begun
     study.save()
     print_summary(study.run, console)
 
@@ -249,7 +250,7 @@ def _report(study: Study) -> None:
 
 
 def _print_best(study: Study, console: Console) -> None:
-    timings, best = study.record["timings"], study.best
+    timings, best = study.record.timings, study.best
     console.print(
         f"searched {timings['search_s']:.0f} s, "
         f"{timings['occupancy']:.0%} of the workers' time was training and validation"

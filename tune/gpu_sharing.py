@@ -47,7 +47,7 @@ def choose_gpu_share(study: Study, console: Console) -> None:
         The head does not answer.
     """
     plan, nodes = study.plan, cluster_nodes()
-    if plan.gpus_per_trial is not None or "profile" in study.record or not nodes.gpus:
+    if plan.gpus_per_trial is not None or study.record.profile or not nodes.gpus:
         return
     resources = trial_resources(plan.cpus_per_trial, None, plan.max_concurrent, plan.trials)
     images = study.data.train(torch.device("cpu"))

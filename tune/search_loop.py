@@ -129,7 +129,7 @@ def run_search(
         occupancy.look()
         session.trials = list(recorder.trials.values())
         train_seconds = sum(row["train_seconds"] for row in session.trials)
-        timings = session.record["timings"]
+        timings = session.record.timings
         timings["search_s"] = timings.get("search_s", 0.0) + occupancy.seconds
         timings["train_s"] = train_seconds
         timings["occupancy"] = occupancy.share(train_seconds - trained_before)

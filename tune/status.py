@@ -13,6 +13,7 @@ from tune.algorithms.objective import MODES, Objective
 from tune.callbacks.progress import PRINT_EVERY_S, status_counts, trial_table
 from tune.storage.lock import is_held
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyStatus
 from tune.storage.tables import read_table
 from tune.storage.trial_status import RUNNING
 
@@ -70,7 +71,7 @@ class _Status:
         if run.mirror:
             run.mirror.fetch(run.path, again=True)
         study = run.read_study()
-        name = study["objective"][0]
+        name = study.objectives[0]
         objective = Objective(name, MODES[name])
         rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
         rows.sort(
@@ -83,11 +84,11 @@ class _Status:
         counts = ", ".join(
             f"{count} {status.replace('_', ' ')}" for status, count in status_counts(rows).items()
         )
-        state, goes_on = study["status"], study["status"] == "running"
+        state, goes_on = str(study.status), study.status is StudyStatus.RUNNING
         if goes_on and not is_held(run):
             state, goes_on = f"killed (`python -m tune resume {run.location}` goes on)", False
-        summary = f"{study['name']}: {state}, {counts or 'no trials yet'} of {study['arguments']['trials']}"
-        return cls(summary, goes_on, rows, objective, study["max_epochs"])
+        summary = f"{study.name}: {state}, {counts or 'no trials yet'} of {study.arguments['trials']}"
+        return cls(summary, goes_on, rows, objective, study.max_epochs)
 
     def table(self, rows: list[dict[str, Any]], width: int) -> RenderableType:
         best = self.objective.best(self.rows)

@@ -72,11 +72,11 @@ def finalist_rows(results: Results) -> list[Finalist]:
 
 def validation_setting(results: Results) -> Setting | None:
     """Return the test cell with as many references as the search's validation had."""
-    n_references = (results.study or {}).get("knn_references")
+    n_references = results.study.knn_references if results.study else None
     tested = results.knn.query("protocol == 'test'")
     if n_references is None or tested.empty:
         return None
-    closest = tested.loc[(tested["n_train"] - n_references).abs().idxmin(), "samples_per_class"]
+    closest = tested["samples_per_class"].iloc[(tested["n_train"] - n_references).abs().argmin()]
     return Setting(
         None if pd.isna(closest) else int(closest), ALL_IMAGES_K10.n_neighbors, ALL_IMAGES_K10.weights
     )

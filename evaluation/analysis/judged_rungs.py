@@ -31,12 +31,14 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     A trial is judged by the objective at the rung's own epoch, against those that came before it. What it had
     to reach is on record for the stopped ones alone; the others reached it.
     """
-    study = results.study or {}
-    arguments, metric = study.get("arguments", {}), results.objectives[0]
+    study, metric = results.study, results.objectives[0]
+    if study is None:
+        return []
+    arguments = study.arguments
     if arguments.get("scheduler") not in ("asha", "hyperband") or metric not in results.epochs:
         return []
     factor = float(arguments["reduction_factor"])
-    graces = rung_epochs(study["max_epochs"], arguments["grace_period"], factor)
+    graces = rung_epochs(study.max_epochs, arguments["grace_period"], factor)
     if arguments["scheduler"] == "asha":
         graces = graces[:1]
     trials = results.trials.assign(bracket=results.trials["number"] % len(graces))
@@ -48,7 +50,7 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     sign = -1 if results.mode == "min" else 1
     found = []
     for bracket, grace in enumerate(graces):
-        for epoch in rung_epochs(study["max_epochs"], grace, factor):
+        for epoch in rung_epochs(study.max_epochs, grace, factor):
             here = values.query("bracket == @bracket and epoch == @epoch and last >= @epoch")
             if here.empty:
                 continue

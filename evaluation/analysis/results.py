@@ -14,6 +14,7 @@ from evaluation.scores.confidence import PairedDifference, paired_difference
 from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500, KNN_ACCURACY, Setting
 from evaluation.scores.structure import STRUCTURE, Score
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyRecord
 from tune.storage.tables import EPOCHS, FINALIST_SEEDS, TRIALS, read_frame
 from tune.study.ranking import rank_finalists
 
@@ -40,7 +41,7 @@ class Comparison:
 class Results:
     """The tables of a run directory, empty where a file is not there, and its two records, None likewise."""
 
-    study: dict[str, Any] | None
+    study: StudyRecord | None
     evaluation: dict[str, Any] | None
     trials: pd.DataFrame
     epochs: pd.DataFrame
@@ -70,14 +71,12 @@ class Results:
     @property
     def name(self) -> str:
         """The study's name."""
-        record = self.study or {"name": (self.evaluation or {}).get("study", "")}
-        return str(record["name"])
+        return self.study.name if self.study else str((self.evaluation or {}).get("study", ""))
 
     @property
     def objectives(self) -> list[str]:
         """The metrics that were searched for; the first ranks the trials."""
-        names: list[str] = (self.study or {}).get("objective", ["val_knn_accuracy"])
-        return names
+        return self.study.objectives if self.study else ["val_knn_accuracy"]
 
     @property
     def mode(self) -> str:
@@ -87,8 +86,7 @@ class Results:
     @property
     def modes(self) -> list[str]:
         """The better direction of each objective."""
-        study = self.study or {}
-        return [str(mode) for mode in study.get("modes", [study.get("mode", "max")])]
+        return self.study.modes if self.study else ["max"]
 
     @cached_property
     def ranked_trials(self) -> pd.DataFrame:

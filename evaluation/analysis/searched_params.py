@@ -87,7 +87,7 @@ class SearchedParam:
 def searched(results: Results) -> list[SearchedParam]:
     """Return the hyperparameters that were searched and have at least two values, in the space's order."""
     found = []
-    for name, record in (results.study or {}).get("space", {}).items():
+    for name, record in (results.study.space if results.study else {}).items():
         if CONFIG_PREFIX + name not in results.trials:  # where to start, which is no hyperparameter
             continue
         several = isinstance(record, list) and all(isinstance(entry, dict) for entry in record)

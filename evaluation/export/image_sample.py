@@ -1,6 +1,6 @@
 """Some of the test images of an evaluation, with what is known of each, for tools that show them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _images(
 ) -> NDArray[np.uint8] | None:
     described = (results.evaluation or {})["dataset"]
     if results.study is not None:
-        described = described | results.study["dataset"]
+        described = described | asdict(results.study.dataset)
     elif name is None and "checkpoints" not in (results.evaluation or {}):
         return None  # an embedding that came without images
     where = data_dir or (Path(found) if (found := described.get("data_dir")) else None)

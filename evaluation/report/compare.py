@@ -108,7 +108,6 @@ def _best(results: Results, method: str) -> Comparison | None:
 
 
 def _fingerprint(results: Results) -> str:
-    for record in (results.evaluation, results.study):
-        if record and "dataset" in record:
-            return str(record["dataset"]["fingerprint"])
-    return "unknown"
+    if results.evaluation and "dataset" in results.evaluation:
+        return str(results.evaluation["dataset"]["fingerprint"])
+    return (results.study and results.study.dataset.fingerprint) or "unknown"

@@ -1,6 +1,5 @@
 """The digits dataset, quick embeddings of it, and finalists with fresh seeds."""
 
-import json
 import shutil
 
 import pytest
@@ -69,8 +68,8 @@ def write_fresh_seeds(run: RunDirectory, objectives: dict[str, list[float | None
 def add_objective(run: RunDirectory, ssim: dict[str, float], front: set[str]) -> None:
     """Make a study one of two objectives: the SSIM of trials at every epoch, and who is on the front."""
     study = run.read_study()
-    study |= {"objective": ["val_knn_accuracy", "val_ssim"], "modes": ["max", "max"]}
-    run.study_file.write_text(json.dumps(study))
+    study.objectives, study.modes = ["val_knn_accuracy", "val_ssim"], ["max", "max"]
+    study.write(run.study_file)
     trials, epochs = (read_table(path) for path in (run.trials_file, run.epochs_file))
     rows = [row | {"pareto": row["trial_id"] in front} for row in trials.to_pylist()]
     write_table(rows, TRIALS, run.trials_file)

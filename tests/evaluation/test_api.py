@@ -1,4 +1,3 @@
-import json
 import logging
 import shutil
 
@@ -141,8 +140,8 @@ def _without_first(embedder):
 
 def test_another_dataset_than_the_one_searched_is_refused(study):
     record = study.read_study()
-    record["dataset"]["fingerprint"] = "other"
-    study.study_file.write_text(json.dumps(record))
+    record.dataset.fingerprint = "other"
+    record.write(study.study_file)
     with pytest.raises(
         UsageError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
     ):

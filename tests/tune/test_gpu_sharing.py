@@ -13,6 +13,7 @@ from tune.cluster.nodes import Nodes
 from tune.cluster.resources import TrialResources, _fit
 from tune.gpu_sharing import choose_gpu_share, share_of, trials_per_gpu
 from tune.space.file import parse_space
+from tune.storage.study_record import StudyRecord
 from tune.trials.data import TrialData
 from vae.data import load_dataset
 from vae.training.gpu_usage import GpuUsage
@@ -62,8 +63,8 @@ def study(data):
         time_budget_s=None,
         space=parse_space(SMALL_SPACE),
     )
-    study = SimpleNamespace(plan=plan, data=data, record={})
-    study.save = lambda **changes: study.record.update(changes)
+    study = SimpleNamespace(plan=plan, data=data, record=StudyRecord(name="run"))
+    study.save = lambda profile: setattr(study.record, "profile", profile)
     return study
 
 
@@ -91,7 +92,7 @@ def test_what_was_measured_is_said_and_recorded(study, on_gpus):
         "largest model of the space: conv-8d, width 0.25, batch 256: 1.3 of 16 GB, GPU busy 22%: "
         "4 trials share a GPU\n"
     )
-    profile = study.record["profile"]
+    profile = study.record.profile
     assert (profile["trials_per_gpu"], profile["gpus_per_trial"]) == (4, 0.25)
     assert (profile["memory_bytes"], profile["busy"]) == (int(1.3 * GB), 0.22)
     assert profile["config"]["architecture"] == "conv"
@@ -105,13 +106,13 @@ def test_there_are_no_more_trials_than_cpus(study, on_gpus):
 def test_a_model_that_does_not_fit_has_a_gpu_for_itself(study, on_gpus):
     on_gpus(gpu_sharing.OUT_OF_MEMORY)
     assert "does not fit onto a GPU, so some trials may fail: each trial has its own GPU" in say(study)
-    assert study.record["profile"]["gpus_per_trial"] == 1.0
+    assert study.record.profile["gpus_per_trial"] == 1.0
 
 
 def test_what_cannot_be_measured_is_said_and_leaves_the_usual_share(study, on_gpus):
     on_gpus("because")
     assert "not measured (because); 4 trials share a GPU" in say(study)
-    assert "profile" not in study.record
+    assert not study.record.profile
 
 
 @pytest.mark.parametrize("known", ["recorded", "asked for", "no GPUs"])
@@ -119,7 +120,7 @@ def test_nothing_is_measured_without_need(study, on_gpus, monkeypatch, known):
     on_gpus(GpuUsage(GB, 16 * GB, 0.5))
     monkeypatch.setattr(gpu_sharing, "_measure_on_a_gpu", lambda *arguments: pytest.fail("measured"))
     if known == "recorded":
-        study.record["profile"] = {"gpus_per_trial": 0.5}
+        study.record.profile = {"gpus_per_trial": 0.5}
     elif known == "asked for":
         study.plan.gpus_per_trial = 0.0
     else:

@@ -99,7 +99,7 @@ def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
         assert after[trial_id]["config_max_epochs"] == 8
         assert load_model(run.path / after[trial_id]["checkpoint"]).epoch == after[trial_id]["best_epoch"]
     study = run.read_study()
-    assert (study["max_epochs"], study["arguments"]["trials"], len(study["sessions"])) == (8, 7, 2)
+    assert (study.max_epochs, study.arguments["trials"], len(study.sessions)) == (8, 7, 2)
 
 
 def test_an_extension_that_adds_nothing_is_refused(finished):

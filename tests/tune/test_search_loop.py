@@ -159,7 +159,7 @@ def test_each_checkpoint_is_the_best_epochs_model_and_loads_alone(search):
 
 
 def test_study_json_tells_where_the_result_comes_from(search):
-    study = search[2].read_study()
+    study = json.loads(search[2].study_file.read_text())
     assert (study["name"], study["status"], study["seed"]) == ("run", "completed", 3)
     assert (study["objective"], study["mode"], study["max_epochs"]) == (
         ["val_knn_accuracy"],

@@ -1,19 +1,19 @@
 """`tune status`: what the files say, once and until the study ends."""
 
 import io
-import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from tune.status import print_status, watch_status
 from tune.storage.lock import driver_lock
+from tune.storage.study_record import StudyStatus
 from tune.storage.tables import TRIALS, read_table, write_table
 
 
 def change(run, state, **row):
-    study = run.read_study() | {"status": state}
-    run.study_file.write_text(json.dumps(study))
+    replace(run.read_study(), status=StudyStatus(state)).write(run.study_file)
     rows = read_table(run.trials_file).to_pylist()
     rows[0] |= row
     write_table(rows, TRIALS, run.trials_file)

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
 
 from tune.callbacks.recorder import Recorder
 from tune.cluster.dashboard_job import update_job
+from tune.storage.study_record import StudyRecord
 from tune.storage.trial_status import PENDING, RUNNING
 
 UPDATE_EVERY_S = 3.0
@@ -28,7 +29,7 @@ class DashboardCallback(Callback):
     def __init__(
         self,
         recorder: Recorder,
-        record: Mapping[str, Any],
+        record: StudyRecord,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,14 +56,14 @@ class DashboardCallback(Callback):
             update_job(message, metadata)
 
 
-def job_metadata(recorder: Recorder, record: Mapping[str, Any]) -> dict[str, str]:
+def job_metadata(recorder: Recorder, record: StudyRecord) -> dict[str, str]:
     """Return what the dashboard shows of a study; Ray wants text."""
     rows, best = recorder.trials.values(), recorder.best()
     ended = sum(row["status"] not in (PENDING, RUNNING) for row in rows)
     return {
-        "study": record["name"],
-        "dataset": record["dataset"]["name"],
+        "study": record.name,
+        "dataset": record.dataset.name,
         "objective": " and ".join(objective.name for objective in recorder.objectives),
-        "trials": f"{ended} of {record['arguments']['trials']}",
+        "trials": f"{ended} of {record.arguments['trials']}",
         "best": "none yet" if best is None else f"{best['objective']:.4f} by {best['trial_id']}",
     }

@@ -79,7 +79,7 @@ def is_held(run: RunDirectory) -> bool:
 
 def _holder(run: RunDirectory) -> str:
     try:
-        session: dict[str, Any] = run.read_study()["sessions"][-1]
+        session: dict[str, Any] = run.read_study().sessions[-1]
         return f" (process {session['pid']} on {session['host']}, since {session['started_at']})"
     except (StorageError, LookupError):
         return ""

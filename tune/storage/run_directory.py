@@ -7,6 +7,7 @@ from typing import Any
 
 from tune.storage.filesystems import is_uri
 from tune.storage.mirror import Mirror
+from tune.storage.study_record import StudyRecord
 from vae.errors import StorageError, UsageError
 
 
@@ -167,15 +168,15 @@ class RunDirectory:
     def seed_checkpoint_dir(self, trial_id: str, seed: int) -> Path:
         return self.checkpoint_dir(trial_id) / "seeds" / str(seed)
 
-    def read_study(self) -> dict[str, Any]:
+    def read_study(self) -> StudyRecord:
         """Return what ``study.json`` says.
 
         Raises
         ------
         StorageError
-            The file is absent, unreadable or not JSON.
+            The file is absent, unreadable or not that of a study.
         """
-        return _read_json(self.study_file)
+        return StudyRecord.read(self.study_file)
 
     def read_evaluation(self) -> dict[str, Any]:
         """Return what ``evaluation.json`` says about the last evaluation: its arguments, time and gaps.

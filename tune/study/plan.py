@@ -1,6 +1,5 @@
 """What a search is asked for, checked as far as that is possible without data or cluster."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +9,7 @@ from tune.algorithms.stopping_rules import StoppingRule, make_rule
 from tune.space.domains import Space
 from tune.space.file import parse_space
 from tune.storage.filesystems import parse_location
+from tune.storage.study_record import StudyRecord
 from vae.errors import StorageError
 
 
@@ -65,7 +65,7 @@ class Plan:
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: StudyRecord) -> Self:
         """Return the plan that `study.json` records.
 
         Raises
@@ -73,11 +73,11 @@ class Plan:
         StorageError
             It was written by another version, which asked for other things.
         """
-        values = dict(record["arguments"])
+        values = dict(record.arguments)
         try:
             for name in ("data_dir", "storage", "warm_start"):
                 values[name] = None if values[name] is None else parse_location(values[name])
-            values["objectives"] = tuple(record["objective"])
-            return cls(**values, space=parse_space(record["space"]))
+            values["objectives"] = tuple(record.objectives)
+            return cls(**values, space=parse_space(record.space))
         except (KeyError, TypeError) as error:
             raise StorageError(f"study.json was written by another version: {error}") from error

@@ -1,6 +1,5 @@
 """One study from plan to result: checks at the door, the run directory and its record, `study.json`."""
 
-import json
 import os
 import shutil
 import socket
@@ -16,17 +15,14 @@ from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resourc
 from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import DatasetRecord, StudyRecord, StudyStatus
 from tune.storage.trial_status import COMPLETED, INTERRUPTED
 from tune.study.plan import Plan
 from tune.study.provenance import code_version, hardware, versions
 from tune.study.warm_start import warm_start
 from tune.trials.data import TrialData
-from vae.atomic import write_text
 from vae.data import Dataset, load_dataset
 from vae.errors import StorageError, UsageError
-
-FINISHED = "completed"
-"""The status of a study of which nothing is left to do."""
 
 
 @dataclass(slots=True)
@@ -37,20 +33,21 @@ class Study:
     run: RunDirectory
     objectives: tuple[Objective, ...]
     data: TrialData
-    record: dict[str, Any]
+    record: StudyRecord
     started: bool = False
     trials: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the `trials` table, once the search has ended."""
 
     def save(self, **changes: Any) -> None:
-        """Update the record and write `study.json` so that a reader never sees half of it."""
-        self.record |= changes
-        write_text(json.dumps(self.record, indent=2) + "\n", self.run.study_file)
+        """Update the record and write `study.json`."""
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+        self.record.write(self.run.study_file)
         self.run.push()
 
-    def end(self, status: str) -> None:
+    def end(self, status: StudyStatus) -> None:
         """Say how this session ended."""
-        self.record["sessions"][-1] |= {"finished_at": _now(), "status": status}
+        self.record.sessions[-1] |= {"finished_at": _now(), "status": status}
         self.run.push(logs=True)
         self.save(status=status, finished_at=_now())
 
@@ -61,7 +58,7 @@ class Study:
             self.plan.gpus_per_trial,
             self.plan.max_concurrent,
             n_runs,
-            gpu_share=self.record.get("profile", {}).get("gpus_per_trial", GPUS_PER_TRIAL),
+            gpu_share=self.record.profile.get("gpus_per_trial", GPUS_PER_TRIAL),
         )
 
     @property
@@ -140,22 +137,22 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
             run.mirror.fetch(run.path, again=True)
         record = run.read_study()
         plan = replace(Plan.from_record(record), **changes)
-        described = record["dataset"]
+        described = record.dataset
         if changes.get("data_dir"):
-            described["data_dir"] = str(changes["data_dir"].expanduser().absolute())
-        data_dir = None if described["data_dir"] is None else Path(described["data_dir"])
-        dataset = load_dataset(described["path"], data_dir)
-        if dataset.fingerprint != described["fingerprint"]:
+            described.data_dir = str(changes["data_dir"].expanduser().absolute())
+        data_dir = None if described.data_dir is None else Path(described.data_dir)
+        dataset = load_dataset(described.path, data_dir)
+        if dataset.fingerprint != described.fingerprint:
             raise UsageError(
-                f"the dataset '{described['path']}' is not the one that was searched: its fingerprint is "
-                f"{dataset.fingerprint}, was {described['fingerprint']}"
+                f"the dataset '{described.path}' is not the one that was searched: its fingerprint is "
+                f"{dataset.fingerprint}, was {described.fingerprint}"
             )
         objectives = choose_objectives(
             plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
         study = Study(plan, run, objectives, data, record, started=True)
-        record |= {"arguments": plan.arguments(), "max_epochs": plan.max_epochs, "finalists": plan.finalists}
+        record.arguments = plan.arguments()
         with _at_work(study):
             yield study
 
@@ -163,24 +160,24 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
 @contextmanager
 def _at_work(study: Study) -> Iterator[None]:
     """Keep the record of this session, also if it ends badly."""
-    study.record.setdefault("sessions", []).append(
+    study.record.sessions.append(
         {
             "started_at": _now(),
             "finished_at": None,
-            "status": "running",
+            "status": StudyStatus.RUNNING,
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "code": code_version(),
         }
     )
-    study.save(status="running", finished_at=None)
+    study.save(status=StudyStatus.RUNNING, finished_at=None)
     try:
         yield
     except KeyboardInterrupt:
-        study.end("interrupted")
+        study.end(StudyStatus.INTERRUPTED)
         raise
     except BaseException:
-        study.end("failed")
+        study.end(StudyStatus.FAILED)
         raise
 
 
@@ -212,36 +209,29 @@ def _remove(directories: list[Path]) -> None:
 
 def _record(
     plan: Plan, name: str, objectives: Sequence[Objective], dataset: Dataset, data: TrialData
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "status": "running",
-        "created_at": _now(),
-        "finished_at": None,
-        "arguments": plan.arguments(),
-        "dataset": {
-            "name": dataset.name,
+) -> StudyRecord:
+    return StudyRecord(
+        name=name,
+        created_at=_now(),
+        arguments=plan.arguments(),
+        dataset=DatasetRecord(
+            name=dataset.name,
             # What `load_dataset` takes, wherever the evaluation is called from.
-            "path": str(Path(plan.dataset).expanduser().absolute())
+            path=str(Path(plan.dataset).expanduser().absolute())
             if Path(plan.dataset).exists()
             else plan.dataset,
-            "data_dir": None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
-            "fingerprint": dataset.fingerprint,
-            "n_test": len(dataset.test),
-        },
-        "seed": plan.seed,
-        "objective": [objective.name for objective in objectives],
-        "mode": objectives[0].mode,
-        "modes": [objective.mode for objective in objectives],
-        "max_epochs": plan.max_epochs,
-        "space": plan.space.source,
-        "finalists": plan.finalists,
-        "knn_references": len(data.reference_index),
-        "code": code_version(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "timings": {},
-    }
+            data_dir=None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
+            fingerprint=dataset.fingerprint,
+            n_test=len(dataset.test),
+        ),
+        objectives=[objective.name for objective in objectives],
+        modes=[objective.mode for objective in objectives],
+        space=plan.space.source,
+        knn_references=len(data.reference_index),
+        code=code_version(),
+        versions=versions(),
+        hardware=hardware(),
+    )
 
 
 def _now() -> str:

@@ -31,7 +31,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
     StorageError
         Its tables cannot be read.
     """
-    name = other.read_study()["objective"][0]
+    name = other.read_study().objectives[0]
     sign = Objective(name, MODES[name]).sign
     rows = [
         row

@@ -1,6 +1,6 @@
 """What is said about the finalists of a study; their fresh seeds are those of `write_fresh_seeds`."""
 
-import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +13,7 @@ from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 
 def verdict_of(run, objectives, **study):
     write_fresh_seeds(run, objectives)
-    record = run.read_study() | study
-    run.study_file.write_text(json.dumps(record))
+    replace(run.read_study(), **study).write(run.study_file)
     return verdict(Results.read(run))
 
 
@@ -80,7 +79,7 @@ def test_finalists_whose_seeds_lie_apart_are_told_apart(evaluated):
 
 def test_where_smaller_is_better_the_lead_is_positive_too(evaluated):
     objectives = {BEST: [0.30, 0.31, 0.32], SECOND: [0.10, 0.11, 0.12]}
-    text = verdict_of(evaluated, objectives, objective=["val_mse"], mode="min")
+    text = verdict_of(evaluated, objectives, **{"objectives": ["val_mse"], "modes": ["min"]})
     assert (
         "0000-fc-4d leads 0001-conv-10d by +0.2 of validation mean squared error, 95 % interval +0.1" in text
     )

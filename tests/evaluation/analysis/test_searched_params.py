@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import pytest
@@ -76,6 +75,6 @@ def test_without_a_study_nothing_was_searched(run):
 def test_a_value_that_the_space_has_no_more_is_still_a_choice(tmp_path):
     run = write_search(tmp_path / "run")
     study = run.read_study()
-    study["space"]["architecture"] = {"choice": ["fc", "conv"]}
-    run.study_file.write_text(json.dumps(study))
+    study.space["architecture"] = {"choice": ["fc", "conv"]}
+    study.write(run.study_file)
     assert searched(Results.read(run))[0].choices == ["fc", "conv", "unet"]

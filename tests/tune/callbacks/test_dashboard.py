@@ -205,7 +205,7 @@ def test_sigterm_leaves_everything_written(seen):
     assert seen.code == 130, seen.errors
     assert "Traceback" not in seen.errors
     assert f"what was done is in {run.path}" in seen.output
-    assert run.read_study()["status"] == "interrupted"
+    assert run.read_study().status == "interrupted"
     trials = {row["number"]: row for row in read_table(run.trials_file).to_pylist()}
     epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
     assert sorted(set(epochs)) == sorted(epochs)

@@ -58,4 +58,4 @@ def test_nodes_are_started_for_trials_and_run_them(cluster, tmp_path):
     assert [row["status"] for row in trials] == ["completed"] * 4
     results = [json.loads(line) for file in run.ray_dir.rglob("result.json") for line in file.open()]
     assert len({result["pid"] for result in results}) == 2  # each node has room for one
-    assert run.read_study()["resources"] == {"cpus": 1.0, "gpus": 0.25, "slots": 2}
+    assert run.read_study().resources == {"cpus": 1.0, "gpus": 0.25, "slots": 2}

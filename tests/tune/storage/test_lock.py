@@ -28,7 +28,7 @@ with driver_lock(RunDirectory(Path(sys.argv[1]))):
 @pytest.fixture
 def run(tmp_path):
     session = {"pid": 4711, "host": "node-a", "started_at": "2026-01-02T03:04:05+00:00"}
-    (tmp_path / "study.json").write_text(json.dumps({"sessions": [session]}))
+    (tmp_path / "study.json").write_text(json.dumps({"name": "run", "sessions": [session]}))
     return RunDirectory(tmp_path)
 
 

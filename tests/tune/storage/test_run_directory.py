@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyRecord
 from vae.errors import StorageError, UsageError
 
 
@@ -38,4 +39,4 @@ def test_an_id_that_leads_elsewhere_names_no_checkpoint(tmp_path, trial_id):
 def test_the_study_is_what_the_file_says(tmp_path):
     run = RunDirectory(tmp_path)
     run.study_file.write_text(json.dumps({"name": "a"}))
-    assert RunDirectory.open(tmp_path).read_study() == {"name": "a"}
+    assert RunDirectory.open(tmp_path).read_study() == StudyRecord(name="a")

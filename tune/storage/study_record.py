@@ -1,0 +1,159 @@
+"""What `study.json` says about a study: the one place that knows its keys, also those of older files."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from types import UnionType
+from typing import Any, Self, get_origin
+
+from vae.atomic import write_text
+from vae.errors import StorageError
+
+
+class StudyStatus(StrEnum):
+    """What a study is doing, or how its last session ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    """Nothing remains to be done."""
+    INTERRUPTED = "interrupted"
+    TIME_BUDGET = "time_budget"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, kw_only=True)
+class DatasetRecord:
+    """The images of a study: what `vae.data.load_dataset` takes to find them, and what they must be."""
+
+    name: str = ""
+    path: str = ""
+    data_dir: str | None = None
+    fingerprint: str = ""
+    n_test: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class StudyRecord:
+    """Everything that `study.json` keeps; a default is what an older file means that lacks the key.
+
+    ``arguments`` are those of the `tune.study.plan.Plan`, ``space`` is the search space as its YAML file has
+    it, ``profile`` what was measured to share a GPU, ``sessions`` one entry for each driver that has worked
+    on the study.
+    """
+
+    name: str
+    status: StudyStatus = StudyStatus.RUNNING
+    created_at: str | None = None
+    finished_at: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    dataset: DatasetRecord = field(default_factory=DatasetRecord)
+    objectives: list[str] = field(default_factory=lambda: ["val_knn_accuracy"])
+    modes: list[str] = field(default_factory=lambda: ["max"])
+    """The better direction of each objective: min or max."""
+    space: dict[str, Any] = field(default_factory=dict)
+    knn_references: int | None = None
+    code: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, Any] = field(default_factory=dict)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    resources: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    other: dict[str, Any] = field(default_factory=dict)
+    """Keys that another version wrote, kept as they are."""
+
+    @property
+    def seed(self) -> int:
+        return int(self.arguments.get("seed", 0))
+
+    @property
+    def max_epochs(self) -> int:
+        """The full budget of a trial; of a file that does not say it, a StorageError."""
+        try:
+            return int(self.arguments["max_epochs"])
+        except KeyError as error:
+            raise StorageError(
+                f"study.json of {self.name} does not say {error}; it was written by another version"
+            ) from error
+
+    @property
+    def finalists(self) -> int:
+        return int(self.arguments.get("finalists", 3))
+
+    @property
+    def mode(self) -> str:
+        """The better direction of the first objective."""
+        return self.modes[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the file holds: also what older readers look for beside ``arguments``."""
+        content = asdict(self)
+        content |= content.pop("other") | {"objective": content.pop("objectives"), "mode": self.mode}
+        content |= {name: self.arguments[name] for name in _ARGUMENTS if name in self.arguments}
+        return {k: v for k, v in content.items() if k not in _OPTIONAL or v}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Return the record of a file's content.
+
+        Raises
+        ------
+        ValueError
+            It does not describe a study; the message says why.
+        """
+        if not isinstance(content, dict):
+            raise ValueError("it holds no JSON object")
+        content = dict(content)
+        if "name" not in content:
+            raise ValueError("it does not name a study")
+        beside = {name: content.pop(name) for name in _ARGUMENTS if name in content}
+        mode = content.pop("mode", "max")
+        content.setdefault("modes", [mode])
+        if "objective" in content:
+            content["objectives"] = content.pop("objective")
+        known = {f.name: f.type for f in fields(cls) if f.name != "other"}
+        values = {name: _checked(name, content.pop(name), known[name]) for name in known if name in content}
+        values["arguments"] = beside | values.get("arguments", {})
+        if not (values["modes"] and values.get("objectives", True)):
+            raise ValueError("it names no objective")
+        return cls(**values, other=content)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read `study.json`.
+
+        Raises
+        ------
+        StorageError
+            The file is absent, unreadable or not that of a study.
+        """
+        try:
+            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise StorageError(f"cannot read {file}: it does not exist") from error
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot read {file}: {error}") from error
+
+    def write(self, file: Path) -> None:
+        """Write `study.json` so that a reader never sees half of it."""
+        write_text(json.dumps(self.to_json(), indent=2) + "\n", file)
+
+
+_ARGUMENTS = ("seed", "max_epochs", "finalists")
+"""Arguments that the file has a second time beside the others."""
+_OPTIONAL = ("sessions", "resources", "profile")
+"""What the file lacks until there is something to say."""
+
+
+def _checked(name: str, value: Any, expected: Any) -> Any:
+    """Return a value as its field has it; a ValueError if it cannot be that."""
+    if expected is StudyStatus:
+        return StudyStatus(value)
+    if expected is DatasetRecord and isinstance(value, dict):
+        known = {f.name: f.type for f in fields(DatasetRecord)}
+        return DatasetRecord(**{n: _checked(n, v, known[n]) for n, v in value.items() if n in known})
+    kind = expected if isinstance(expected, UnionType) else get_origin(expected) or expected
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r}")
+    return value
