@@ -24,7 +24,7 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import FAILED, INTERRUPTED, TIME_BUDGET
-from tune.study.study import Study, create_study, open_study
+from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
 from vae.command_line import EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
@@ -105,7 +105,7 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
+def _carry_out(study: StudySession, arguments: argparse.Namespace) -> int:
     """Run what is left of a study: trials, fresh seeds for the finalists, evaluation."""
     console, plan, interruption = make_console(), study.plan, Interruption()
     name, dashboard_wanted = study.record.name, not arguments.no_dashboard
@@ -150,7 +150,9 @@ def _carry_out(study: Study, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _search(study: Study, console: Console, interruption: Interruption, budget: TimeBudget | None) -> None:
+def _search(
+    study: StudySession, console: Console, interruption: Interruption, budget: TimeBudget | None
+) -> None:
     """Search, and again for the trials that were lost on the way, as long as that takes them further."""
     losses = FailureTracker()
     run_search(study, console, interruption, budget, losses)
@@ -161,7 +163,7 @@ def _search(study: Study, console: Console, interruption: Interruption, budget: 
         in_vain = 0 if (study.n_lost, study.n_epochs) != before else in_vain + 1
 
 
-def _time_budget(study: Study) -> TimeBudget | None:
+def _time_budget(study: StudySession) -> TimeBudget | None:
     plan = study.plan
     if plan.time_budget_s is None:
         return None
@@ -176,7 +178,7 @@ def _time_budget(study: Study) -> TimeBudget | None:
     return budget
 
 
-def _evaluation_seconds(study: Study) -> float:
+def _evaluation_seconds(study: StudySession) -> float:
     """Return what the evaluation will take at most, on the connected cluster."""
     from evaluation.pipeline.cost import estimate_seconds
 
@@ -207,7 +209,7 @@ def _budget_left(run: RunDirectory, record: StudyRecord) -> float | None:
     return max(whole - (last - started), 1.0)
 
 
-def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None:
+def _evaluate(study: StudySession, console: Console, budget: TimeBudget | None) -> None:
     # Seconds of imports that only this needs.
     from evaluation.api import evaluate_run
     from evaluation.report.summary import print_summary
@@ -242,14 +244,14 @@ def _evaluate(study: Study, console: Console, budget: TimeBudget | None) -> None
     print_summary(study.run, console)
 
 
-def _report(study: Study) -> None:
+def _report(study: StudySession) -> None:
     """Write the report of a search that is not evaluated."""
     from evaluation.report.write import write_report
 
     write_report(study.run)
 
 
-def _print_best(study: Study, console: Console) -> None:
+def _print_best(study: StudySession, console: Console) -> None:
     timings, best = study.record.timings, study.best
     console.print(
         f"searched {timings['search_s']:.0f} s, "
@@ -261,7 +263,7 @@ def _print_best(study: Study, console: Console) -> None:
         console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
 
 
-def _why(study: Study) -> str:
+def _why(study: StudySession) -> str:
     """Say what most of the trials that failed died of."""
     failed = [row["error"] or row["stop_reason"] for row in study.trials if row["status"] == FAILED]
     if not failed:

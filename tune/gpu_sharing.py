@@ -13,7 +13,7 @@ from tune.algorithms.searcher import trial_name
 from tune.cluster.nodes import Nodes, cluster_nodes
 from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
 from tune.space.largest_model import largest_config
-from tune.study.study import Study
+from tune.study.session import StudySession
 from tune.trials.data import TrialData
 from tune.trials.trainable import ValidationKnn, reset_process, trial_device
 from vae.config import Config
@@ -34,7 +34,7 @@ OUT_OF_MEMORY = "it is out of memory"
 NO_CUDA = "torch can use none of the GPUs that Ray counts"
 
 
-def choose_gpu_share(study: Study, console: Console) -> None:
+def choose_gpu_share(study: StudySession, console: Console) -> None:
     """Find out how many trials share a GPU, unless that was asked for, is known or there are none.
 
     `study.json` keeps what was measured. If nothing can be, for whatever reason, the usual share remains.

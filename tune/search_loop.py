@@ -27,7 +27,7 @@ from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
 from tune.restore import Resumption, restore_rule
 from tune.storage.trial_status import INTERRUPTED
-from tune.study.study import Study
+from tune.study.session import StudySession
 from tune.study.time_budget import TimeBudget
 from tune.trials.actor import trial_actor
 from tune.trials.checkpoints import new_session_dir
@@ -36,7 +36,7 @@ from tune.trials.trainable import Collapse, train_trial
 
 
 def run_search(
-    session: Study,
+    session: StudySession,
     console: Console,
     shutdown: Interruption,
     budget: TimeBudget | None = None,
@@ -151,7 +151,7 @@ def run_search(
                     raise
 
 
-def _open_journal(session: Study, scheduler: EarlyStopping) -> optuna.Study:
+def _open_journal(session: StudySession, scheduler: EarlyStopping) -> optuna.Study:
     plan, file, name = session.plan, session.run.journal_file, session.run.path.name
     if not file.exists():
         start = plan.space.start_points()[: plan.trials]
@@ -173,7 +173,7 @@ def _open_journal(session: Study, scheduler: EarlyStopping) -> optuna.Study:
 
 
 def _tuner(
-    session: Study,
+    session: StudySession,
     resources: TrialResources,
     searcher: OptunaSearcher,
     scheduler: EarlyStopping,

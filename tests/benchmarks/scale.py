@@ -24,7 +24,7 @@ from tune.callbacks.shutdown import Interruption
 from tune.cluster.session import ray_session
 from tune.search_loop import run_search
 from tune.storage.tables import read_table
-from tune.study.study import create_study
+from tune.study.session import create_study
 
 N_NODES = 4
 EVERY = 100

@@ -4,18 +4,36 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-PENDING = "pending"
-RUNNING = "running"
-COMPLETED = "completed"
-STOPPED_EARLY = "stopped_early"
-FAILED = "failed"
-NAN, COLLAPSED, OUT_OF_MEMORY, ERROR = "nan", "collapsed", "oom", "error"
-RUNG, INTERRUPTED, TIME_BUDGET = "rung", "interrupted", "time_budget"
-
 TIME_ATTR = "epoch"
 STOP_REASON = "stop_reason"
 
-_REASONS = {"oom": "out of memory"}
+
+class TrialStatus(StrEnum):
+    """The column ``status``."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED_EARLY = "stopped_early"
+    FAILED = "failed"
+
+
+class StopReason(StrEnum):
+    """The column ``stop_reason`` of a trial that failed, was stopped early or was interrupted."""
+
+    NAN = "nan"
+    COLLAPSED = "collapsed"
+    OUT_OF_MEMORY = "oom"
+    ERROR = "error"
+    RUNG = "rung"
+    INTERRUPTED = "interrupted"
+    TIME_BUDGET = "time_budget"
+
+
+PENDING, RUNNING, COMPLETED, STOPPED_EARLY, FAILED = TrialStatus
+NAN, COLLAPSED, OUT_OF_MEMORY, ERROR, RUNG, INTERRUPTED, TIME_BUDGET = StopReason
+
+_REASONS = {StopReason.OUT_OF_MEMORY: "out of memory"}
 
 
 class TrialCategory(StrEnum):

@@ -1,4 +1,4 @@
-"""One study from plan to result: checks at the door, the run directory and its record, `study.json`."""
+"""The study that a driver works on: its plan checked against the data, its run directory, lock and record."""
 
 import os
 import shutil
@@ -26,8 +26,8 @@ from vae.errors import StorageError, UsageError
 
 
 @dataclass(slots=True)
-class Study:
-    """A study at work: its data, its directory and its record, which `save` writes."""
+class StudySession:
+    """What a driver holds while it works on a study; `save` writes its record."""
 
     plan: Plan
     run: RunDirectory
@@ -78,7 +78,7 @@ class Study:
 
 
 @contextmanager
-def create_study(plan: Plan) -> Iterator[Study]:
+def create_study(plan: Plan) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
 
     Raises
@@ -101,7 +101,7 @@ def create_study(plan: Plan) -> Iterator[Study]:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     run, made = _new_directory(plan.storage, name)
-    study = Study(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
+    study = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
         with driver_lock(run), _removed_unless_started(study), _at_work(study):
             yield study
@@ -112,7 +112,7 @@ def create_study(plan: Plan) -> Iterator[Study]:
 
 
 @contextmanager
-def _removed_unless_started(study: Study) -> Iterator[None]:
+def _removed_unless_started(study: StudySession) -> Iterator[None]:
     """Leave nothing of a study without trials under a URI, as long as it is certain that it is ours."""
     try:
         yield
@@ -122,8 +122,8 @@ def _removed_unless_started(study: Study) -> Iterator[None]:
 
 
 @contextmanager
-def open_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
-    """Take up a study that was begun before, with the plan of its record but for ``changes``.
+def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
+    """Open an existing study for further work, with the plan of its record but for ``changes``.
 
     Raises
     ------
@@ -151,14 +151,14 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[Study]:
             plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
-        study = Study(plan, run, objectives, data, record, started=True)
+        study = StudySession(plan, run, objectives, data, record, started=True)
         record.arguments = plan.arguments()
         with _at_work(study):
             yield study
 
 
 @contextmanager
-def _at_work(study: Study) -> Iterator[None]:
+def _at_work(study: StudySession) -> Iterator[None]:
     """Keep the record of this session, also if it ends badly."""
     study.record.sessions.append(
         {
