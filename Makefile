@@ -13,11 +13,11 @@ ARGS ?=
 SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 	$(if $(MAX_EPOCHS),--max-epochs $(MAX_EPOCHS)) $(ARGS)
 
-# Ray starts many Python processes: without byte-code on disk, each of them compiles torch again
+# Ray starts many Python processes: without byte-code on disk, each of them would compile torch again
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format lock bench bench-evaluation bench-scale ablation soak \
+.PHONY: help install data search headline test check format docs lock bench bench-evaluation bench-scale ablation soak \
 	cluster-test clean
 
 help:  ## Show this list
@@ -51,6 +51,10 @@ format: $(INSTALLED)  ## Format the code and fix what lint can fix
 	$(PYTHON) -m ruff check --fix-only --quiet .
 	$(PYTHON) -m ruff format .
 
+docs: $(INSTALLED)  ## Build the pages of docs/ as a site in site/; needs no network
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --extra dev \
 		pyproject.toml -o requirements.lock
@@ -74,13 +78,13 @@ cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `r
 	$(PYTHON) -m tests.cluster
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip installs only uv, with the hashes of the lock; uv installs the rest, four times faster than pip
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-		{ echo "error: $(BASE_PYTHON) must be Python 3.11 or 3.12; say make install BASE_PYTHON=python3.11" >&2; exit 2; }
+		{ echo "error: $(BASE_PYTHON) must be Python 3.11 or 3.12; use make install BASE_PYTHON=python3.11" >&2; exit 2; }
 	$(BASE_PYTHON) -m venv .venv
 	sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
 	$(PYTHON) -m pip install --quiet --require-hashes --no-deps -r .venv/uv.lock

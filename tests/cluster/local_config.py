@@ -8,7 +8,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CLUSTER_FILE = ROOT / "cluster.yaml"
 CLOUD_ONLY = ("docker", "head_node_type", "available_node_types")
-"""What the README tells to take out of `cluster.yaml`; `provider` and `auth` are replaced."""
+"""What docs/cluster.md removes from `cluster.yaml`; `provider` and `auth` are replaced."""
 
 
 def cloud_config() -> dict[str, Any]:

@@ -45,7 +45,7 @@ GONE = ("raylet", "gcs_server")
 
 
 class Cluster:
-    """The hosts as a user of the README has them: by commands on the client."""
+    """The hosts as a reader of docs/cluster.md uses them: by commands on the client."""
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
@@ -69,13 +69,13 @@ class Cluster:
         print(f"{time.monotonic() - BEGUN:5.0f} s  {what}", flush=True)
 
     def start(self, step: str) -> subprocess.Popen[str]:
-        """Start a command of the README, with the names of this test."""
+        """Start a command of the page, with the names of this test."""
         command = step.replace("s3://BUCKET/vae-search", f"{SHARED}/runs").replace("NAME", NAME)
         command = command.replace(".venv/bin/", "")  # on the PATH
         return self.hosts.run(command, RAY_UP_enable_autoscaler_v2="0")
 
     def do(self, step: str) -> str:
-        """Run a command of the README to its end and return what it prints."""
+        """Run a command of the page to its end and return what it prints."""
         process = self.start(step)
         out, _ = process.communicate(timeout=STEP_S)
         assert process.returncode == 0, "\n".join([step, *out.splitlines()[-LOG_LINES:]])
@@ -122,7 +122,7 @@ class Cluster:
 
 
 def play(cluster: Cluster) -> None:
-    """Go through the README's section, with an accident."""
+    """Go through docs/cluster.md, with an accident."""
     head, kept, lost = cluster.hosts.machines
     cluster.do(steps.MAKE_TOKEN)
     cluster.do(steps.UP)

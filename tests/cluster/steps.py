@@ -1,4 +1,4 @@
-"""The commands of the README's section "On a cluster" that the cluster test runs."""
+"""The commands of docs/cluster.md that the cluster test runs."""
 
 SUBMIT = (
     '.venv/bin/ray exec cluster.yaml "ray job submit --no-wait --submission-id NAME -- '

@@ -1,4 +1,4 @@
-"""`cluster.yaml` and the README's variants of it pass the check of `ray up`, and say what they must."""
+"""`cluster.yaml` and its variants in docs/cluster.md pass the check of `ray up`, and say what they must."""
 
 import copy
 import re
@@ -19,7 +19,7 @@ from tests.cluster.local_config import (
 )
 from tests.test_lock import locked
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "cluster.md").read_text()
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def check(config):
     validate_config(prepare_config(copy.deepcopy(config)))
 
 
-def readme_variant(provider):
-    """Return the README's YAML block for a provider."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def variant_of_the_page(provider):
+    """Return the page's YAML block for a provider."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
     found = [yaml.safe_load(block) for block in blocks]
     return next(block for block in found if block.get("provider", {}).get("type") == provider)
 
@@ -131,8 +131,8 @@ def test_ports_are_guarded(config):
 
 
 def test_the_cluster_test_runs_its_steps(config):
-    """What is really brought up differs in what the README names, and in the logical GPUs."""
-    local = with_worker_options(on_premises(config, readme_variant("local")), "--num-gpus=1")
+    """What is really brought up differs in what the page names, and in the logical GPUs."""
+    local = with_worker_options(on_premises(config, variant_of_the_page("local")), "--num-gpus=1")
     same = set(config) - set(CLOUD_ONLY) - {"provider", "auth", "worker_start_ray_commands"}
     assert {"setup_commands", "head_start_ray_commands", "file_mounts"} <= same
     assert {name: local[name] for name in same} == {name: config[name] for name in same}
@@ -142,14 +142,14 @@ def test_the_cluster_test_runs_its_steps(config):
     ]
 
 
-def test_the_readme_for_ones_own_machines_is_accepted(config):
-    check(on_premises(config, readme_variant("local")))
+def test_the_variant_for_ones_own_machines_is_accepted(config):
+    check(on_premises(config, variant_of_the_page("local")))
     for name in CLOUD_ONLY:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in PAGE
 
 
-def test_the_readme_for_gcp_is_accepted(config):
-    gcp = config | readme_variant("gcp")
+def test_the_variant_for_gcp_is_accepted(config):
+    gcp = config | variant_of_the_page("gcp")
     check(gcp)
     head = gcp["available_node_types"][gcp["head_node_type"]]
     assert head["resources"] == {"CPU": 0}
@@ -158,5 +158,5 @@ def test_the_readme_for_gcp_is_accepted(config):
 
 
 @pytest.mark.parametrize("step", [name for name in vars(steps) if name.isupper()])
-def test_the_steps_of_the_cluster_test_are_those_of_the_readme(step):
-    assert getattr(steps, step) in README
+def test_the_steps_of_the_cluster_test_are_those_of_the_page(step):
+    assert getattr(steps, step) in PAGE

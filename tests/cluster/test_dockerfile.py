@@ -43,8 +43,8 @@ def test_what_is_large_or_private_is_not_sent_to_the_engine():
     assert not copied & set(ignored)
 
 
-def test_the_readme_tells_how_to_use_it():
-    readme = (ROOT / "README.md").read_text()
-    assert "docker build -t vae-search ." in readme
+def test_the_page_says_how_to_use_it():
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    assert "docker build -t vae-search ." in page
     [directory] = steps("WORKDIR")
-    assert f'-v "$PWD/runs:{directory}/runs"' in readme
+    assert f'-v "$PWD/runs:{directory}/runs"' in page

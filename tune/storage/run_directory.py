@@ -13,7 +13,7 @@ from vae.errors import StorageError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """One study on disk; see the README for what each file holds.
+    """One study on disk; docs/results.md says what each file holds.
 
     Of one under a URI, ``path`` is this command's own directory for it, which `fetch` fills and `push` sends.
     """
