@@ -163,7 +163,7 @@ def _parser() -> Parser:
         type=_names,
         metavar="NAME,…",
         help="what to compare: "
-        + "; ".join(f"{name}, {method.what}" for name, method in METHODS.items())
+        + "; ".join(f"{name}, {method.description}" for name, method in METHODS.items())
         + f" (default: {','.join(name for name, method in METHODS.items() if method.default)})",
     )
     parser.add_argument(

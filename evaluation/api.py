@@ -129,7 +129,7 @@ def _evaluate(
         finalists=[vae.trial_id for vae in vaes],
         training_seeds={vae.trial_id: vae.training_seed for vae in vaes},
         trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
-        checkpoints={vae.trial_id: run.location_of(vae.checkpoint) for vae in vaes},
+        checkpoints={vae.trial_id: run.location_of(vae.checkpoint.directory) for vae in vaes},
     )
     write_report(run, dataset)
     run.push()

@@ -280,7 +280,7 @@ class Results:
         """One row of each method that is not a VAE alone, at the winner's dimension or close to it."""
         if self.winner_row is None:
             return []
-        methods = [method for method in METHODS if method not in ("vae", "vae_umap")]
+        methods = [name for name, method in METHODS.items() if method.is_baseline]
         return [row for method in methods if (row := self.closest(method)) is not None]
 
     def closest(self, method: str) -> Comparison | None:

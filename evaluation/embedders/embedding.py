@@ -1,15 +1,14 @@
-"""What an embedding is, what it is made from, and what a method of making one has to offer."""
+"""What an embedding is, and the images that it is made from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from vae.data import Dataset
-from vae.inference import to_unit
+if TYPE_CHECKING:
+    from vae.data import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ class Embedding:
     """Points float32 (n, dim) of both splits, row for row those of the dataset."""
 
     key: EmbeddingKey
-    train: NDArray[np.float32]
-    test: NDArray[np.float32]
+    train: NDArray[np.float32] = field(repr=False)
+    test: NDArray[np.float32] = field(repr=False)
 
     @property
     def finite(self) -> bool:
@@ -62,7 +61,7 @@ class Images:
     test_labels: NDArray[np.int64] | None
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset) -> "Images":
+    def from_dataset(cls, dataset: "Dataset") -> "Images":
         labels = [
             None if part.labels is None else part.labels.numpy() for part in (dataset.train, dataset.test)
         ]
@@ -78,15 +77,24 @@ class Images:
 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    # Not at the top of the file: torch takes seconds, and the command line names the methods without it.
+    import torch
+
+    from vae.inference import to_unit
+
     flat: NDArray[np.float32] = to_unit(torch.tensor(images)).flatten(1).numpy()
     return flat
 
 
 class Embedder(Protocol):
-    """One piece of work that gives one or several embeddings, one after the other."""
+    """One piece of work that gives one or several embeddings, one after the other.
+
+    Its ``repr`` names all that its results depend on, as that of a dataclass does: embeddings that are
+    already there are found by it.
+    """
 
     relative_cost: ClassVar[int]
-    """Where it stands in the queue: the dearest work starts first."""
+    """Its place in the queue: the most expensive work starts first."""
     on_gpu: ClassVar[bool]
     """Whether it is faster on a GPU."""
 

@@ -4,12 +4,14 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.method import Method, PlanRequest
 from evaluation.embedders.vae import Vae
+from vae.errors import UsageError
 
 _SEPARATOR = "+"
 _LONGEST_ID = 150
@@ -17,7 +19,7 @@ _LONGEST_ID = 150
 
 
 @dataclass(frozen=True, slots=True)
-class Ensemble:
+class Ensemble(Method):
     """Concatenated posterior means of several VAEs, each divided by one number of its own.
 
     That number is the root-mean-square distance between two training images in the member's latent space,
@@ -33,16 +35,33 @@ class Ensemble:
     """
 
     members: tuple[Vae, ...]
+    name: ClassVar[str] = "ensemble"
+    title: ClassVar[str] = "ensemble"
+    description: ClassVar[str] = "posterior means of two or more finalists, scaled and side by side"
+    colour: ClassVar[str] = "#c0359a"
+    default: ClassVar[bool] = True
+    needs_vaes: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         assert len(self.members) > 1, "an ensemble needs at least 2 VAEs"
 
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        if len(request.vaes) > 1:
+            return [cls(request.vaes)]
+        if not request.explicit:
+            return []
+        raise UsageError(
+            f"an ensemble needs at least 2 VAEs, got {len(request.vaes)}; evaluate more, or leave it out of "
+            "--methods"
+        )
+
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
         dim = sum(member.latent_dim for member in self.members)
-        return (EmbeddingKey("ensemble", dim, ensemble_id([member.trial_id for member in self.members])),)
+        return (EmbeddingKey(self.name, dim, ensemble_id([member.trial_id for member in self.members])),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         trains, tests = [], []

@@ -2,22 +2,31 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.method import Method, PlanRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(Method):
     """Pixels in [0, 1], untouched: what an embedding has to keep up with at a fraction of the dimensions."""
 
     n_pixels: int
+    name: ClassVar[str] = "raw"
+    title: ClassVar[str] = "raw pixels"
+    description: ClassVar[str] = "the pixels themselves"
+    colour: ClassVar[str] = "#6b7280"
+    default: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 3
-    on_gpu: ClassVar[bool] = False
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        return [cls(request.n_pixels)]
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return (EmbeddingKey("raw", self.n_pixels),)
+        return (EmbeddingKey(self.name, self.n_pixels),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         yield Embedding(self.keys[0], *images.pixels())

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.method import Method, PlanRequest
 from evaluation.embedders.pca import Pca
+from vae.errors import UsageError
 
 MAX_DIM = 2
 """Its fast method, interpolation on a grid, is for one and two dimensions; t-SNE is made for pictures."""
@@ -18,7 +20,7 @@ N_COMPONENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Tsne:
+class Tsne(Method):
     """t-SNE of 50 principal components with openTSNE's defaults, whose `transform` places the test images.
 
     Each test image is placed among the training images alone, however many come with it.
@@ -31,15 +33,28 @@ class Tsne:
 
     dims: tuple[int, ...] = (MAX_DIM,)
     seed: int = 0
+    name: ClassVar[str] = "tsne"
+    title: ClassVar[str] = "t-SNE"
+    description: ClassVar[str] = "t-SNE of 50 principal components"
+    colour: ClassVar[str] = "#b8486b"
+    is_picture: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 5
-    on_gpu: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         assert max(self.dims) <= MAX_DIM, "t-SNE is for one and two dimensions"
 
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        dims = request.dims_up_to(MAX_DIM)
+        if not dims:
+            raise UsageError(
+                f"tsne needs dims of 1 to {MAX_DIM}, got {min(request.dims or ())}; leave it out of --methods"
+            )
+        return [cls(dims, seed=request.seed)]
+
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey("tsne", dim) for dim in sorted(self.dims))
+        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         # Not at the top of the file: it takes seconds.

@@ -2,21 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.method import Method, PlanRequest
 from evaluation.embedders.pca import Pca
 from evaluation.embedders.vae import Vae
+from vae.errors import UsageError
 
 N_NEIGHBORS = 15
 """UMAP's own default."""
+PICTURE_DIMS = (2,)
+"""Of UMAP on top of a VAE, whose own embedding has as many dimensions as it needs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Umap:
+class Umap(Method):
     """UMAP of the pixels with the library's defaults; every dimension shares one neighbour graph.
 
     References
@@ -26,19 +30,28 @@ class Umap:
 
     dims: tuple[int, ...]
     seed: int = 0
+    name: ClassVar[str] = "umap"
+    title: ClassVar[str] = "UMAP"
+    description: ClassVar[str] = "UMAP of the pixels, library defaults"
+    colour: ClassVar[str] = "#1a9a8a"
+    default: ClassVar[bool] = True
+    is_picture: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 4
-    on_gpu: ClassVar[bool] = False
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey("umap", dim) for dim in sorted(self.dims))
+        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         yield from _reduce(*images.pixels(), self.keys, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
-class PcaUmap:
+class PcaUmap(Method):
     """UMAP of the first principal components, which keep the shape of the data and leave noise behind.
 
     There are ``n_components`` of them, more if a larger dimension is asked for, fewer if the data has fewer.
@@ -47,12 +60,20 @@ class PcaUmap:
     dims: tuple[int, ...]
     seed: int = 0
     n_components: int = 50
+    name: ClassVar[str] = "pca_umap"
+    title: ClassVar[str] = "PCA + UMAP"
+    description: ClassVar[str] = "UMAP of 50 principal components"
+    colour: ClassVar[str] = "#7a9a1f"
+    is_picture: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 4
-    on_gpu: ClassVar[bool] = False
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey("pca_umap", dim) for dim in sorted(self.dims))
+        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         n, n_pixels = len(images.train), images.train[0].size
@@ -62,20 +83,39 @@ class PcaUmap:
 
 
 @dataclass(frozen=True, slots=True)
-class VaeUmap:
+class VaeUmap(Method):
     """UMAP of one VAE's posterior means: a picture of a latent space that has too many dimensions for one."""
 
     vae: Vae
     dims: tuple[int, ...]
     seed: int = 0
+    name: ClassVar[str] = "vae_umap"
+    title: ClassVar[str] = "VAE + UMAP"
+    description: ClassVar[str] = "UMAP of the best finalist's posterior means"
+    colour: ClassVar[str] = "#2f8fd0"
+    needs_vaes: ClassVar[bool] = True
+    is_baseline: ClassVar[bool] = False
+    is_picture: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 4
-    on_gpu: ClassVar[bool] = False  # encoding is the least of it
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        if not request.vaes:
+            return []
+        best = request.vaes[0]
+        dims = request.dims_up_to(best.latent_dim - 1, PICTURE_DIMS)
+        if not dims:
+            raise UsageError(
+                f"vae_umap needs dims below the {best.latent_dim} of the best finalist, {best.trial_id}, "
+                f"got {min(request.dims or PICTURE_DIMS)}; leave it out of --methods"
+            )
+        return [cls(best, dims, seed=request.seed)]
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
         vae = self.vae
         return tuple(
-            EmbeddingKey("vae_umap", dim, vae.trial_id, vae.training_seed) for dim in sorted(self.dims)
+            EmbeddingKey(self.name, dim, vae.trial_id, vae.training_seed) for dim in sorted(self.dims)
         )
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:

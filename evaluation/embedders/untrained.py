@@ -2,29 +2,43 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
+from evaluation.embedders.method import Method, PlanRequest
 from evaluation.embedders.vae import Vae, latent_means
-from vae.checkpoint import read_config
-from vae.models import build_model
 
 
 @dataclass(frozen=True, slots=True)
-class Untrained:
+class Untrained(Method):
     """Posterior means of ``vae`` with the weights that its training began with."""
 
     vae: Vae
+    name: ClassVar[str] = "untrained"
+    title: ClassVar[str] = "untrained VAE"
+    description: ClassVar[str] = "the best finalist's encoder before its training"
+    colour: ClassVar[str] = "#9aa0b8"
+    default: ClassVar[bool] = True
+    needs_vaes: ClassVar[bool] = True
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        return [cls(vae) for vae in request.vaes[:1]]
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
         vae = self.vae
-        return (EmbeddingKey("untrained", vae.latent_dim, vae.trial_id, vae.training_seed),)
+        return (EmbeddingKey(self.name, vae.latent_dim, vae.trial_id, vae.training_seed),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
-        saved = read_config(self.vae.checkpoint)
+        # Not at the top of the file: torch takes seconds.
+        from vae.checkpoint import read_config
+        from vae.models import build_model
+
+        with self.vae.checkpoint.on_disk() as directory:
+            saved = read_config(directory)
         config = saved.config
         model = build_model(
             config.model, saved.image_shape, seed=config.training.seed, n_classes=saved.n_classes

@@ -2,46 +2,64 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
+from evaluation.embedders.checkpoint import Checkpoint
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
-from vae.checkpoint import load_model
+from evaluation.embedders.method import Method, PlanRequest
 from vae.errors import UsageError
-from vae.inference import embed
-from vae.models import VAE
+
+if TYPE_CHECKING:
+    from vae.models import VAE
 
 
 @dataclass(frozen=True, slots=True)
-class Vae:
-    """Posterior means of a trained VAE, from its checkpoint alone; a conditional one is told no label."""
+class Vae(Method):
+    """Posterior means of a trained VAE, from its checkpoint alone; a conditional one is given no label."""
 
     trial_id: str
-    checkpoint: Path
+    checkpoint: Checkpoint
     latent_dim: int
     training_seed: int | None = None
     conditional: bool = False
+    name: ClassVar[str] = "vae"
+    title: ClassVar[str] = "VAE"
+    description: ClassVar[str] = "posterior means of the finalists"
+    colour: ClassVar[str] = "#4f46e5"
+    default: ClassVar[bool] = True
+    needs_vaes: ClassVar[bool] = True
+    is_baseline: ClassVar[bool] = False
     relative_cost: ClassVar[int] = 2
     on_gpu: ClassVar[bool] = True
 
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list["Vae"]:
+        return [*request.vaes, *request.replicas]
+
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        return (EmbeddingKey("vae", self.latent_dim, self.trial_id, self.training_seed),)
+        return (EmbeddingKey(self.name, self.latent_dim, self.trial_id, self.training_seed),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
-        loaded = load_model(self.checkpoint, device)
+        # Not at the top of the file: torch takes seconds.
+        from vae.checkpoint import load_model
+
+        with self.checkpoint.on_disk() as directory:
+            loaded = load_model(directory, device)
         if loaded.image_shape != images.train.shape[1:]:
             raise UsageError(
-                f"the checkpoint {self.checkpoint} takes images of shape {loaded.image_shape} (C, H, W), "
-                f"the dataset has {images.train.shape[1:]}"
+                f"the checkpoint {self.checkpoint.directory} takes images of shape {loaded.image_shape} "
+                f"(C, H, W), the dataset has {images.train.shape[1:]}"
             )
         yield latent_means(self.keys[0], loaded.model, images, device)
 
 
-def latent_means(key: EmbeddingKey, model: VAE, images: Images, device: str) -> Embedding:
+def latent_means(key: EmbeddingKey, model: "VAE", images: Images, device: str) -> Embedding:
     """Return the posterior means of both splits; the model lies on that device."""
+    import torch
+
+    from vae.inference import embed
+
     train, test = (
         embed(model, torch.tensor(part).to(device)).cpu().numpy() for part in (images.train, images.test)
     )

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from evaluation.analysis.results import Results
-from evaluation.embedders import EmbeddingKey, label
-from evaluation.figures.style import METHOD_COLOURS, MUTED, WINNER, label_line_ends
+from evaluation.embedders import METHODS, EmbeddingKey, label
+from evaluation.figures.style import MUTED, WINNER, label_line_ends
 from evaluation.scores.protocols import ALL_IMAGES_K10
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
@@ -73,7 +73,7 @@ def _lines(results: Results) -> dict[EmbeddingKey, Line]:
         siblings = [other for other in results.keys if other.method == key.method]
         # The name of a trial tells its dimension.
         name = label(key) if key.method == "vae" else f"{label(key)} {key.dim}-d"
-        colour = METHOD_COLOURS.get(key.method, MUTED)
+        colour = METHODS[key.method].colour if key.method in METHODS else MUTED
         dashes = DASHES[siblings.index(key) % len(DASHES)]
         lines[key] = Line(name, colour, dashes, results.is_winner(key))
     return lines

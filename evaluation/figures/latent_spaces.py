@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from evaluation.analysis.results import Results
-from evaluation.embedders import Embedding, EmbeddingKey, label
+from evaluation.embedders import METHODS, Embedding, EmbeddingKey, label
 from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.figures.finalist_models import best_key
 from evaluation.figures.style import INK, MUTED, WINNER, class_colours
@@ -52,9 +52,11 @@ def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:
     StorageError
         An embedding is damaged.
     """
-    keys = [EmbeddingKey(method, 2) for method in ("pca", "umap", "pca_umap", "tsne", "pacmap")]
+    pictures = [(name, method.needs_vaes) for name, method in METHODS.items() if method.is_picture]
+    keys = [EmbeddingKey(name, 2) for name, of_vae in pictures if not of_vae]
     if key := best_key(run, results):
-        keys += [key, EmbeddingKey("vae_umap", 2, key.trial_id, key.training_seed)]
+        made_of_it = [name for name, of_vae in pictures if of_vae]
+        keys += [key, *(EmbeddingKey(name, 2, key.trial_id, key.training_seed) for name in made_of_it)]
     return [
         panel(label(key), read_embedding(run.embeddings_dir, key), winner=results.is_winner(key))
         for key in keys

@@ -1,4 +1,4 @@
-"""How our figures look: fonts, grid, and the colours of classes and methods."""
+"""How our figures look: fonts, grid, and the colours of classes and trials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from evaluation.embedders import Vae
 from tune.storage.trial_status import TrialCategory
 
 DOTS_PER_INCH = 200
@@ -16,19 +17,7 @@ DOTS_PER_INCH = 200
 INK = "#1f2430"
 MUTED = "#8a8f9c"
 FAINT = "#c9ccd4"
-METHOD_COLOURS = {
-    "raw": "#6b7280",
-    "pca": "#d9822b",
-    "umap": "#1a9a8a",
-    "pca_umap": "#7a9a1f",
-    "tsne": "#b8486b",
-    "pacmap": "#2f7d4f",
-    "untrained": "#9aa0b8",
-    "vae": "#4f46e5",
-    "vae_umap": "#2f8fd0",
-    "ensemble": "#c0359a",
-}
-WINNER = METHOD_COLOURS["vae"]
+WINNER = Vae.colour
 CATEGORY_COLOURS = {
     TrialCategory.COMPLETED: "#1a9a8a",
     TrialCategory.STOPPED: MUTED,

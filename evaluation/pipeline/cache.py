@@ -15,14 +15,13 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedders import Embedder, EmbeddingKey, Images
 from evaluation.embedders.files import embedding_file, write_embedding
 from evaluation.pipeline.serial import Embedded, Event, Scored
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
@@ -30,12 +29,11 @@ from evaluation.scores.protocols import KnnGrid, Round
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
-from vae.checkpoint import CONFIG_FILE, MODEL_FILE
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the entries; one more for each change of what the same embedder and grid give."""
 KEPT_DAYS = 30.0
 """How long an entry stays that no evaluation has used."""
@@ -181,29 +179,12 @@ def _prune(root: Path) -> None:
 
 def signature(embedder: Embedder, fingerprint: str, grid: KnnGrid) -> str:
     """Return a hash of all that the results of an embedder depend on."""
-    described = {
-        "format": FORMAT,
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "dataset": fingerprint,
-        "grid": _described(grid),
-        "embedder": _described(embedder),
-    }
-    text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _described(value: Any) -> Any:
-    if isinstance(value, Embedding):  # its points are the dataset
-        return str(value.key)
-    if is_dataclass(value):
-        members = {field.name: _described(getattr(value, field.name)) for field in fields(value)}
-        return {"class": type(value).__name__, **members}
-    if isinstance(value, Path):  # a checkpoint, wherever it lies
-        digest = hashlib.sha256()
-        for name in (CONFIG_FILE, MODEL_FILE):
-            file = value / name
-            digest.update(file.read_bytes() if file.is_file() else b"missing")
-        return digest.hexdigest()
-    if isinstance(value, list | tuple):
-        return [_described(member) for member in value]
-    return value
+    described = [
+        FORMAT,
+        {name: version(name) for name in LIBRARIES},
+        fingerprint,
+        repr(grid),
+        repr(embedder),
+        [str(key) for key in embedder.keys],
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]

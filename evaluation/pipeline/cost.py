@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from evaluation.pipeline.plan import DEFAULT_DIMS
+from evaluation.embedders.method import DEFAULT_DIMS
 from evaluation.scores.protocols import KnnGrid, Round, score_round
 from evaluation.scores.structure import MAX_IMAGES
 

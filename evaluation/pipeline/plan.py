@@ -5,31 +5,13 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from evaluation.embedders import (
-    METHODS,
-    Embedder,
-    Ensemble,
-    Pacmap,
-    Pca,
-    PcaUmap,
-    Raw,
-    Tsne,
-    Umap,
-    Untrained,
-    Vae,
-    VaeUmap,
-)
-from evaluation.embedders.tsne import MAX_DIM as TSNE_MAX_DIM
+from evaluation.embedders import METHODS, Checkpoint, Embedder, PlanRequest, Vae
 from evaluation.scores.protocols import KnnGrid
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
 from vae.checkpoint import read_config, read_metrics
 from vae.data import Dataset
 from vae.errors import UsageError
-
-DEFAULT_DIMS = (2, 10)
-PICTURE_DIMS = (2,)
-"""Of UMAP on top of a VAE, whose own embedding has as many dimensions as it needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +58,7 @@ class Options:
     @property
     def wants_vaes(self) -> bool:
         """Whether there is a method that needs the finalists."""
-        return any(self.wants(method) for method in ("untrained", "vae", "vae_umap", "ensemble"))
+        return any(self.wants(name) for name, method in METHODS.items() if method.needs_vaes)
 
 
 def best_first(checkpoints: Sequence[Path]) -> list[Path]:
@@ -104,7 +86,7 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
             f"'{dataset.name}' have {dataset.train.image_shape}; name the dataset that it was trained on"
         )
     model, seed = saved.config.model, saved.config.training.seed
-    return Vae(trial_id, checkpoint, model.latent_dim, seed, model.conditional)
+    return Vae(trial_id, Checkpoint(checkpoint), model.latent_dim, seed, model.conditional)
 
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
@@ -112,7 +94,9 @@ def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
     originals = {vae.trial_id: vae for vae in finalists}
     return [
         replace(
-            originals[row["trial_id"]], checkpoint=run.path / row["checkpoint"], training_seed=row["seed"]
+            originals[row["trial_id"]],
+            checkpoint=Checkpoint(run.path / row["checkpoint"]),
+            training_seed=row["seed"],
         )
         for row in read_frame(run.finalist_seeds_file, FINALIST_SEEDS).to_dict("records")
         if row["trial_id"] in originals and row["status"] == "completed"
@@ -141,60 +125,17 @@ def plan_embedders(
         A dimension was asked for that the data does not have, a method that takes more VAEs or dimensions
         than there are, or nothing is left to do.
     """
-    n_pixels = dataset.train.images[0].numel()
-    largest = min(n_pixels, len(dataset.train))
-    if options.dims and max(options.dims) > largest:
-        raise UsageError(
-            f"dims must be <= {largest}, as {len(dataset.train)} images of {n_pixels} pixels allow, "
-            f"got {max(options.dims)}"
-        )
-    dims = {dim for dim in options.dims or DEFAULT_DIMS if dim <= largest}
-    own = set() if options.dims else {vae.latent_dim for vae in vaes if vae.latent_dim <= largest}
-    embedders: list[Embedder] = []
-    if options.wants("raw"):
-        embedders.append(Raw(n_pixels))
-    if options.wants("pca"):
-        embedders.append(Pca(tuple(sorted(dims | own))))
-    if options.wants("umap"):
-        embedders.append(Umap(tuple(sorted(dims)), seed=options.seed))
-    if options.wants("pca_umap"):
-        embedders.append(PcaUmap(tuple(sorted(dims)), seed=options.seed))
-    if options.wants("tsne"):
-        embedders.append(Tsne(_tsne_dims(options), seed=options.seed))
-    if options.wants("pacmap"):
-        embedders.append(Pacmap(tuple(sorted(dims)), seed=options.seed))
-    if options.wants("untrained") and vaes:
-        embedders.append(Untrained(vaes[0]))
-    if options.wants("vae"):
-        embedders.extend([*vaes, *replicas])
-    if options.wants("vae_umap") and vaes:
-        embedders.append(_vae_umap(vaes[0], options))
-    if options.wants("ensemble") and len(vaes) > 1:
-        embedders.append(Ensemble(tuple(vaes)))
-    elif options.methods and "ensemble" in options.methods:
-        raise UsageError(
-            f"an ensemble needs at least 2 VAEs, got {len(vaes)}; evaluate more, or leave it out of --methods"
-        )
+    request = PlanRequest(
+        n_pixels=dataset.train.images[0].numel(),
+        n_train=len(dataset.train),
+        vaes=tuple(vaes),
+        replicas=tuple(replicas),
+        dims=tuple(options.dims) if options.dims else None,
+        seed=options.seed,
+        explicit=options.methods is not None,
+    )
+    wanted = [method for name, method in METHODS.items() if options.wants(name)]
+    embedders: list[Embedder] = [embedder for method in wanted for embedder in method.plan(request)]
     if not embedders:
         raise UsageError("there is nothing to evaluate: give at least one method")
     return embedders
-
-
-def _tsne_dims(options: Options) -> tuple[int, ...]:
-    dims = sorted({dim for dim in options.dims or DEFAULT_DIMS if dim <= TSNE_MAX_DIM})
-    if not dims:
-        raise UsageError(
-            f"tsne needs dims of 1 to {TSNE_MAX_DIM}, got {min(options.dims or ())}; "
-            "leave it out of --methods"
-        )
-    return tuple(dims)
-
-
-def _vae_umap(vae: Vae, options: Options) -> VaeUmap:
-    dims = sorted({dim for dim in options.dims or PICTURE_DIMS if dim < vae.latent_dim})
-    if not dims:
-        raise UsageError(
-            f"vae_umap needs dims below the {vae.latent_dim} of the best finalist, {vae.trial_id}, "
-            f"got {min(options.dims or PICTURE_DIMS)}; leave it out of --methods"
-        )
-    return VaeUmap(vae, tuple(dims), seed=options.seed)

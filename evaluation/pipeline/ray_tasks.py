@@ -1,10 +1,8 @@
 """The evaluation as Ray tasks: one per embedder, one per embedding and round."""
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,7 +10,6 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
-from evaluation.pipeline.checkpoint_transfer import Packed, pack, unpack
 from evaluation.pipeline.serial import (
     Embedded,
     Event,
@@ -68,7 +65,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
     embed_task, score_task = ray.remote(_embed), ray.remote(_score).options(**resources, num_gpus=gpus)
 
     images_ref = ray.put(images)
-    # The dearest first: the last task to start should be a short one.
+    # The most expensive first: the last task to start should be a short one.
     queue = sorted(embedders, key=lambda embedder: -embedder.relative_cost)
     embedding: dict[Any, list[EmbeddingKey]] = {}
     for embedder in queue:
@@ -78,7 +75,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
             num_returns="streaming",
             runtime_env=threads,
         )
-        embedding[task.remote(embedder, pack(embedder), images_ref)] = list(embedder.keys)
+        embedding[task.remote(embedder, images_ref)] = list(embedder.keys)
     scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
     while embedding or scoring:
         pending: list[Any] = [*embedding, *scoring]
@@ -122,9 +119,9 @@ def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
 
 
-def _embed(embedder: Embedder, checkpoints: Packed, images: Images) -> Iterator[Embedding]:
-    with _own_cores_only(), tempfile.TemporaryDirectory() as directory:
-        yield from unpack(embedder, checkpoints, Path(directory)).embeddings(images, _device())
+def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
+    with _own_cores_only():
+        yield from embedder.embeddings(images, _device())
 
 
 def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:

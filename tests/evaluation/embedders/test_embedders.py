@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from evaluation.embedders import (
     METHODS,
+    Checkpoint,
     EmbeddingKey,
     Ensemble,
     Images,
@@ -52,7 +53,7 @@ def write_vae(directory, trial_id, *, latent_dim=3, seed=1, factor=1.0):
         last.weight *= factor
         last.bias *= factor
     save_model(directory, model, config)
-    return Vae(trial_id, directory, latent_dim)
+    return Vae(trial_id, Checkpoint(directory), latent_dim)
 
 
 EMBEDDERS = {
@@ -208,10 +209,3 @@ def test_the_name_of_any_ensemble_fits_a_folder_and_tells_its_size(n, name):
     assert n_members(ensemble_id(ids)) == n
     assert len(f"name={EmbeddingKey('ensemble', 9, ensemble_id(ids)).name}".encode()) < 200
     assert ensemble_id(ids) != ensemble_id([*ids[:-1], "another"])
-
-
-def test_methods_and_trials_have_names_for_readers():
-    assert label(EmbeddingKey("raw", 64)) == "raw pixels"
-    assert label(EmbeddingKey("pca_umap", 2)) == "PCA + UMAP"
-    assert label(EmbeddingKey("vae_umap", 2, "0001-fc", 3)) == "VAE + UMAP 0001-fc"
-    assert label(EmbeddingKey("of a later version", 2)) == "of a later version"

@@ -196,7 +196,7 @@ def test_the_signature_tells_apart_whatever_gives_other_results(study, digits):
         signature(second, "a", grid),
     ]
     assert len(set(different)) == len(different)
-    (second.checkpoint / "model.safetensors").write_bytes(b"other weights")
+    (second.checkpoint.directory / "model.safetensors").write_bytes(b"other weights")
     assert signature(second, "a", grid) not in different
 
 

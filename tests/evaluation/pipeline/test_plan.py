@@ -1,7 +1,19 @@
 import pandas as pd
 import pytest
 
-from evaluation.embedders import Ensemble, Pacmap, Pca, PcaUmap, Raw, Tsne, Umap, Untrained, Vae, VaeUmap
+from evaluation.embedders import (
+    Checkpoint,
+    Ensemble,
+    Pacmap,
+    Pca,
+    PcaUmap,
+    Raw,
+    Tsne,
+    Umap,
+    Untrained,
+    Vae,
+    VaeUmap,
+)
 from evaluation.pipeline.plan import Options, plan_embedders, replica_embedders, vae_embedder
 from tests.evaluation.conftest import BEST, SECOND, add_objective, write_fresh_seeds
 from tune.storage.tables import TRIALS, read_table, write_table
@@ -35,7 +47,7 @@ def test_no_finalists_at_all_are_refused(study):
 
 
 def test_pca_is_asked_for_the_dimensions_of_the_vaes_too(few_digits, tmp_path):
-    vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
+    vaes = [Vae("a", Checkpoint(tmp_path), 32), Vae("b", Checkpoint(tmp_path), 4)]
     raw, pca, umap, *rest = plan_embedders(few_digits, vaes, Options(seed=7))
     assert (raw, pca, umap) == (Raw(64), Pca((2, 4, 10, 32)), Umap((2, 10), seed=7))
     assert rest == [Untrained(vaes[0]), *vaes, Ensemble(tuple(vaes))]
@@ -95,25 +107,30 @@ def test_finalists_are_ranked_by_the_mean_of_their_fresh_seeds_and_those_without
 
 def test_fresh_seeds_of_finalists_alone_are_embedded(study):
     write_fresh_seeds(study, {BEST: [0.8, None], SECOND: [0.7]})
-    vae = Vae(BEST, study.checkpoint_dir(BEST), 10, 0)
-    assert replica_embedders(study, [vae]) == [Vae(BEST, study.seed_checkpoint_dir(BEST, 1), 10, 1)]
+    vae = Vae(BEST, Checkpoint(study.checkpoint_dir(BEST)), 10, 0)
+    assert replica_embedders(study, [vae]) == [
+        Vae(BEST, Checkpoint(study.seed_checkpoint_dir(BEST, 1)), 10, 1)
+    ]
 
 
 def test_one_vae_is_no_ensemble_unless_one_is_asked_for_which_is_refused(few_digits, tmp_path):
-    vae = Vae("a", tmp_path, 4)
+    vae = Vae("a", Checkpoint(tmp_path), 4)
     assert plan_embedders(few_digits, [vae], Options())[-1] == vae
     with pytest.raises(UsageError, match="an ensemble needs at least 2 VAEs, got 1"):
         plan_embedders(few_digits, [vae], Options(methods=["vae", "ensemble"]))
 
 
 def test_fresh_seeds_are_embedded_but_are_no_members_of_the_ensemble(few_digits, tmp_path):
-    vaes, replicas = [Vae("a", tmp_path, 4), Vae("b", tmp_path, 5)], [Vae("a", tmp_path, 4, 1)]
+    vaes, replicas = (
+        [Vae("a", Checkpoint(tmp_path), 4), Vae("b", Checkpoint(tmp_path), 5)],
+        [Vae("a", Checkpoint(tmp_path), 4, 1)],
+    )
     embedders = plan_embedders(few_digits, vaes, Options(methods=["vae", "ensemble"]), replicas)
     assert embedders == [*vaes, *replicas, Ensemble(tuple(vaes))]
 
 
 def test_the_dear_methods_wait_to_be_asked_for(few_digits, tmp_path):
-    vaes = [Vae("a", tmp_path, 32), Vae("b", tmp_path, 4)]
+    vaes = [Vae("a", Checkpoint(tmp_path), 32), Vae("b", Checkpoint(tmp_path), 4)]
     kinds = (PcaUmap, VaeUmap, Tsne, Pacmap)
     assert not any(isinstance(embedder, kinds) for embedder in plan_embedders(few_digits, vaes, Options()))
     methods = ["pca_umap", "vae_umap", "tsne", "pacmap"]
@@ -132,11 +149,11 @@ def test_t_sne_is_for_few_dimensions(few_digits):
 
 
 def test_umap_of_a_vae_takes_only_dimensions_below_its_own(few_digits, tmp_path):
-    vae = Vae("a", tmp_path, 4)
+    vae = Vae("a", Checkpoint(tmp_path), 4)
     options = Options(methods=["vae_umap"], dims=[2, 3, 4, 10])
     assert plan_embedders(few_digits, [vae], options) == [VaeUmap(vae, (2, 3))]
     with pytest.raises(UsageError, match="vae_umap needs dims below the 2 of the best finalist, b, got 2"):
-        plan_embedders(few_digits, [Vae("b", tmp_path, 2)], Options(methods=["vae_umap"]))
+        plan_embedders(few_digits, [Vae("b", Checkpoint(tmp_path), 2)], Options(methods=["vae_umap"]))
 
 
 @pytest.mark.parametrize("method", ["untrained", "vae", "vae_umap", "ensemble"])
