@@ -27,7 +27,7 @@ ALLOWED = {
     "tune.cluster": "tune.storage vae",
     "tune.trials": "tune.algorithms tune.cluster tune.storage vae vae.data vae.metrics vae.models "
     "vae.training",
-    "tune.callbacks": "tune.algorithms tune.cluster tune.space tune.storage tune.trials vae",
+    "tune.callbacks": "tune.algorithms tune.cluster tune.space tune.storage tune.study tune.trials vae",
     "tune.study": "tune.algorithms tune.cluster tune.space tune.storage tune.trials vae vae.data",
     # The evaluation.
     "evaluation": "evaluation.embedders evaluation.export evaluation.pipeline "

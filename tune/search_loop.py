@@ -1,4 +1,4 @@
-"""The search of a study: take up what an earlier driver has left, then Tune's loop over what is to come."""
+"""The search of a study: restore what an earlier driver did not finish, then Tune's loop over all trials."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -21,13 +21,14 @@ from tune.callbacks.latest_checkpoint import KeepLatestCheckpoint
 from tune.callbacks.progress import Progress
 from tune.callbacks.prometheus import PrometheusCallback
 from tune.callbacks.recorder import Recorder
-from tune.callbacks.shutdown import Interruption
+from tune.callbacks.shutdown import Interruption, TimeLimit
 from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
-from tune.restore import Resumption, restore_rule
+from tune.restore import restore_rule, restore_trials
 from tune.storage.trial_status import INTERRUPTED
 from tune.study.session import StudySession
+from tune.study.study_tables import StudyTables
 from tune.study.time_budget import TimeBudget
 from tune.trials.actor import trial_actor
 from tune.trials.checkpoints import new_session_dir
@@ -67,87 +68,70 @@ def run_search(
         What trains a trial, called like `train_trial`, which is the default.
     """
     failures = failures or FailureTracker()
-    plan, run, objective = session.plan, session.run, session.objectives[0]
+    plan, run, objectives = session.plan, session.run, session.objectives
     resources = session.resources(plan.trials)
     check_shared(run)
-    scheduler = EarlyStopping(plan.make_rule(), objective, max_epochs=plan.max_epochs)
-    scheduler.on_failure, scheduler.given_up = failures.record, failures.unschedulable
-    recorder = Recorder(run, session.objectives, max_epochs=plan.max_epochs, failures=failures)
+    scheduler = EarlyStopping(plan.make_rule(), objectives[0], max_epochs=plan.max_epochs, failures=failures)
+    tables = StudyTables(run, objectives, max_epochs=plan.max_epochs)
     optuna_study = _open_journal(session, scheduler)
-    unfinished = Resumption(
-        run=run,
-        study=optuna_study,
-        space=plan.space,
-        objectives=session.objectives,
-        scheduler=scheduler,
-        recorder=recorder,
-        max_epochs=plan.max_epochs,
-        seed=plan.seed,
-    ).take_up()
+    unfinished = restore_trials(optuna_study, plan, scheduler, tables)
     searcher = OptunaSearcher(
-        optuna_study,
-        plan.space,
-        session.objectives,
-        sampler=plan.sampler,
-        max_epochs=plan.max_epochs,
-        seed=plan.seed,
-        unfinished=unfinished,
-        cutoff_of=scheduler.cutoff_of,
+        optuna_study, plan, objectives, unfinished=unfinished, cutoff_of=scheduler.cutoff_of
     )
-    recorder.settle, recorder.cutoff_of = searcher.settle, scheduler.cutoff_of
-    occupancy = Utilization(resources)
-    if budget is not None:
-        shutdown.time_left = lambda: budget.left_for_trials(recorder.trials.values(), occupancy.slots)
-    progress = Progress(recorder, n_trials=plan.trials, console=console)
-    job = DashboardCallback(recorder, session.record)
-    n_begun = len(journal.proposed_trials(optuna_study))
+    recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
+    utilization = Utilization(resources)
+    progress = Progress(tables, n_trials=plan.trials, console=console)
+    dashboard = DashboardCallback(tables, session.record)
+    n_proposed = len(journal.proposed_trials(optuna_study))
     tuner = _tuner(
         session,
         resources,
         searcher,
         scheduler,
         [
-            *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint(), shutdown, occupancy),
-            *(failures, recorder, progress, job, PrometheusCallback(recorder), *callbacks),
+            *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint()),
+            *(() if budget is None else (TimeLimit(shutdown, budget, tables, utilization),)),
+            *(shutdown, utilization, failures, recorder, progress, dashboard, PrometheusCallback(tables)),
+            *callbacks,
         ],
         trainable=trainable or train_trial,
-        n_samples=len(unfinished) + plan.trials - n_begun,
+        n_samples=len(unfinished) + plan.trials - n_proposed,
     )
-    if n_begun:
+    if n_proposed:
         console.print(
-            f"{n_begun - len(unfinished)} trials had ended, {len(unfinished)} go on, "
-            f"{plan.trials - n_begun} are to come"
+            f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} go on, "
+            f"{plan.trials - n_proposed} are to come"
         )
-    if occupancy.slots < resources.slots:
+    if utilization.slots < resources.slots:
         console.print(
-            f"the nodes have room for {occupancy.slots} of the trials; the autoscaler starts more of them, "
+            f"the nodes have room for {utilization.slots} of the trials; the autoscaler starts more of them, "
             f"for up to {resources.slots}"
         )
-    trained_before = sum(row["train_seconds"] for row in recorder.trials.values())
+    trained_before = sum(row["train_seconds"] for row in tables.trials.values())
 
     def save() -> None:
-        occupancy.look()
-        session.trials = list(recorder.trials.values())
+        utilization.update()
+        session.trials = list(tables.trials.values())
         train_seconds = sum(row["train_seconds"] for row in session.trials)
         timings = session.record.timings
-        timings["search_s"] = timings.get("search_s", 0.0) + occupancy.seconds
+        timings["search_s"] = timings.get("search_s", 0.0) + utilization.seconds
         timings["train_s"] = train_seconds
-        timings["occupancy"] = occupancy.share(train_seconds - trained_before)
+        timings["occupancy"] = utilization.share(train_seconds - trained_before)
         session.save(resources=asdict(resources))
 
     session.started = True
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
         at_end.callback(save)
-        at_end.callback(job.update)
-        at_end.callback(lambda: recorder.finish(shutdown.reason or INTERRUPTED))
+        at_end.callback(dashboard.update)
+        at_end.callback(lambda: tables.finish(shutdown.reason or INTERRUPTED))
         at_end.callback(searcher.close)
         if tuner is not None:
             with shutdown.catching_signals(), progress:
                 try:
                     tuner.fit()
                 except Exception:
-                    if recorder.failure:
-                        raise recorder.failure from None
+                    if recorder.error:
+                        raise recorder.error from None
                     raise
 
 

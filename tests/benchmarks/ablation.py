@@ -94,13 +94,14 @@ class Table:
         return statistics.mean(sum(curve.seconds) for curve in self.curves.values())
 
 
-# These five are all that this file knows of how a searcher or a scheduler is made, and ours is ended.
+# These are all that this file knows of how a searcher or a scheduler is made, and ours is ended.
 
 
 def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearcher:
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     space = parse_space({name: {"choice": list(values)} for name, values in table.choices.items()})
-    return OptunaSearcher(study, space, [KNN], sampler=sampler, max_epochs=table.max_epochs, seed=seed)
+    plan = SimpleNamespace(space=space, sampler=sampler, max_epochs=table.max_epochs, seed=seed)
+    return OptunaSearcher(study, plan, [KNN])
 
 
 def our_scheduler(table: Table, grace_period: int) -> EarlyStopping:
@@ -127,7 +128,7 @@ def stock_scheduler(table: Table, grace_period: int) -> ASHAScheduler:
     )
 
 
-def settle_running(searcher: Any) -> None:
+def close_searcher(searcher: Any) -> None:
     if isinstance(searcher, OptunaSearcher):  # Ray's has nothing of the kind
         searcher.close()
 
@@ -199,7 +200,7 @@ def simulate(
                 start(now)
         else:
             heapq.heappush(epoch_ends, (now + trial.curve.seconds[epoch], number))
-    settle_running(searcher)
+    close_searcher(searcher)
     return trials
 
 

@@ -6,7 +6,6 @@ searcher, scheduler, tables and journal are those of `python -m tune search`.
 
 import argparse
 import tempfile
-import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 
 import psutil
 from ray.cluster_utils import Cluster
+from ray.tune import Callback
 from rich.console import Console
 
 import tune.search_loop
 from tests.benchmarks.cheap_trial import cheap_trial
 from tune.arguments import make_parser, plan_from_arguments
-from tune.callbacks.recorder import Recorder
 from tune.callbacks.shutdown import Interruption
 from tune.cluster.session import ray_session
 from tune.search_loop import run_search
@@ -30,21 +29,18 @@ N_NODES = 4
 EVERY = 100
 
 
-class Watch:
-    """What the driver has used whenever another hundred trials have ended."""
+class Watch(Callback):
+    """Notes what the driver has used whenever another hundred trials have ended."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self) -> None:
+        self.n_ended = 0
         self.marks: list[tuple[int, float, float, float]] = [(0, time.perf_counter(), time.process_time(), 0)]
-        self.done = threading.Event()
 
-    def run(self) -> None:
-        while not self.done.wait(0.2):
-            rows = list(self.recorder.trials.values())
-            ended = sum(row["finished_at"] is not None for row in rows)
-            if ended >= self.marks[-1][0] + EVERY:
-                memory = psutil.Process().memory_info().rss / 2**20
-                self.marks.append((ended, time.perf_counter(), time.process_time(), memory))
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.n_ended += 1
+        if self.n_ended % EVERY == 0:
+            memory = psutil.Process().memory_info().rss / 2**20
+            self.marks.append((self.n_ended, time.perf_counter(), time.process_time(), memory))
 
 
 def main() -> None:
@@ -58,14 +54,6 @@ def main() -> None:
         cluster.add_node(num_cpus=arguments.slots // N_NODES)
     # The trials get no data: a cheap one has no use for it.
     tune.search_loop.with_parameters = lambda trainable, **given: cheap_trial
-    watches: list[Watch] = []
-
-    def watched(*given: Any, **options: Any) -> Recorder:
-        watches.append(Watch(Recorder(*given, **options)))
-        threading.Thread(target=watches[0].run, daemon=True).start()
-        return watches[0].recorder
-
-    tune.search_loop.Recorder = watched  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as storage:
         words = [
             "search",
@@ -81,11 +69,10 @@ def main() -> None:
         words += ["--grace-period", "2", "--trials", str(arguments.trials), "--cpus-per-trial", "1"]
         plan = plan_from_arguments(make_parser().parse_args(words))
         with ray_session(cluster.address), create_study(plan) as study:
-            run_search(study, Console(), Interruption())
-            watches[0].done.set()
-            marks = watches[0].marks
+            watch = Watch()
+            run_search(study, Console(), Interruption(), callbacks=[watch])
             print(f"{'trials':>7} {'s / trial':>10} {'driver CPU s / trial':>21} {'driver MiB':>11}")
-            for (before, wall, cpu, _), (ended, now, used, memory) in pairwise(marks):
+            for (before, wall, cpu, _), (ended, now, used, memory) in pairwise(watch.marks):
                 n = ended - before
                 print(f"{ended:7} {(now - wall) / n:10.3f} {(used - cpu) / n:21.3f} {memory:11.0f}")
             statuses = read_table(study.run.trials_file)["status"].value_counts().to_pylist()

@@ -1,4 +1,4 @@
-"""Stand-ins for Ray's trials, a small space, and the journal as any reader opens it."""
+"""Stand-ins for Ray's trials and for a plan, a small space, and the journal as any reader opens it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from ray.tune import PlacementGroupFactory
 from tune.algorithms.objective import Objective
 from tune.space.domains import Space
 from tune.space.file import parse_space
+from tune.storage.tables import EPOCHS
 
 KNN = Objective("val_knn_accuracy", "max")
 
@@ -23,6 +24,27 @@ SMALL_SPACE = {
     "learning_rate": {"float": [1e-3, 1e-2], "log": True},
     "batch_size": 256,
 }
+
+
+PARAMS = {"architecture": "fc", "latent_dim": 4, "max_epochs": 3, "seed": 5}
+
+
+@dataclass
+class SmallPlan:
+    """What searcher and restoration use of `tune.study.plan.Plan`."""
+
+    space: Space = field(default_factory=lambda: parse_space(SMALL_SPACE))
+    sampler: str = "random"
+    max_epochs: int = 4
+    seed: int = 0
+
+
+def epoch_result(epoch: int, value: float, **more: Any) -> dict[str, Any]:
+    """Return what a trial reports after an epoch; ``value`` is its KNN accuracy."""
+    other = {name: 1.0 for name in EPOCHS.names if name not in ("study", "trial_id")}
+    panel = {"val_ssim": value / 2, "val_mse": 0.1, "val_psnr": 10.0, "val_kl": 1.0, "active_units": 3}
+    about = {"epoch": epoch, KNN.name: value, "hostname": "node-a", "n_parameters": 7}
+    return other | panel | about | more
 
 
 @dataclass

@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
+from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
 from tune.algorithms import journal
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.algorithms.stopping_rules import Asha
-from tune.callbacks.recorder import Recorder
-from tune.restore import Resumption
+from tune.restore import restore_trials
 from tune.space.file import parse_space
 from tune.storage.run_directory import RunDirectory
+from tune.study.study_tables import StudyTables
 from vae.errors import StorageError
 
 MAX_EPOCHS = 4
@@ -21,48 +21,31 @@ def make_scheduler():
     return EarlyStopping(rule, KNN, max_epochs=MAX_EPOCHS)
 
 
-def take_up(run):
-    """As a new driver does it; returns the rows of its tables and the trials that go on."""
+def restore(run):
+    """As a new driver does it; returns the rows of its tables and the trials to be continued."""
     study = journal.open_study(run.journal_file, run.path.name)
-    recorder = Recorder(run, [KNN], max_epochs=MAX_EPOCHS)
-    unfinished = Resumption(
-        run=run,
-        study=study,
-        space=parse_space(SMALL_SPACE),
-        objectives=[KNN],
-        scheduler=make_scheduler(),
-        recorder=recorder,
-        max_epochs=MAX_EPOCHS,
-        seed=0,
-    ).take_up()
-    return list(recorder.trials.values()), unfinished
+    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    unfinished = restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), make_scheduler(), tables)
+    return list(tables.trials.values()), unfinished
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_path, monkeypatch, told):
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_path, monkeypatch, has_ended):
     run = RunDirectory(tmp_path)
     study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
     scheduler = make_scheduler()
-    searcher = OptunaSearcher(
-        study,
-        parse_space(SMALL_SPACE),
-        [KNN],
-        sampler="random",
-        max_epochs=MAX_EPOCHS,
-        seed=0,
-        cutoff_of=scheduler.cutoff_of,
-    )
+    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=scheduler.cutoff_of)
     names = [searcher.suggest(f"ray-{n}")["trial_id"] for n in range(2)]
     for number, (name, value) in enumerate(zip(names, [0.9, 0.4], strict=True)):
         stopped = scheduler.judge(name, number, 2, value)
         assert stopped == (number == 1)
     searcher.on_trial_result("ray-0", {"epoch": 2, KNN.name: 0.9})
-    if not told:  # the kill comes between the last value and the end
-        monkeypatch.setattr(searcher, "settle", lambda *_: None)
+    if not has_ended:  # the kill comes between the last value and the end
+        monkeypatch.setattr(searcher, "tell", lambda *_: None)
     searcher.on_trial_complete("ray-1", {"epoch": 2, KNN.name: 0.4})
 
-    rows, unfinished = take_up(run)
-    assert [left.trial_id for left in unfinished] == names[:1]
+    rows, unfinished = restore(run)
+    assert [trial.trial_id for trial in unfinished] == names[:1]
     assert (rows[1]["status"], rows[1]["stop_reason"]) == ("stopped_early", "rung")
     assert (rows[1]["rung"], rows[1]["cutoff"]) == (2, 0.9)
     assert open_journal(tmp_path).trials[1].state.name == "PRUNED"
@@ -75,5 +58,5 @@ def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):
     parse_space(SMALL_SPACE).sample(trial := study.ask())
     trial.set_user_attr(journal.TRIAL_ID, "../elsewhere")
     with pytest.raises(StorageError, match=r"must be the name of a directory, got '../elsewhere'"):
-        take_up(run)
+        restore(run)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

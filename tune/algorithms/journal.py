@@ -1,7 +1,7 @@
-"""The Optuna study of a search in its journal file: what is told there, and how it is read back.
+"""The Optuna study of a search in its journal file: what is written there, and how it is read back.
 
-Each proposal, each epoch's objective and each end is on disk before the search goes on, so the journal is the
-memory of a search: a killed one is continued from it. A trial that waits to be continued is WAITING.
+Each proposal, each epoch's objective and each end is on disk before the search continues, so the journal is
+the memory of a search: a killed one is continued from it. A trial that waits to be continued is WAITING.
 
 Of a study under a URI it is sent there before a trial starts, and with the tables; epochs that it lacks there
 come back from the trials' own checkpoints, see `tune.restore`.
@@ -61,7 +61,7 @@ def create_study(
 
 
 def open_study(journal: Path, name: str) -> optuna.Study:
-    """Open the study that another process has left, perhaps by dying; its own driver must be gone.
+    """Open the study of an earlier process, which may have been killed; that must be gone.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def open_study(journal: Path, name: str) -> optuna.Study:
 
 
 def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that were proposed, by number; starting points not yet reached are left out."""
+    """Return the trials that were proposed, by number; without starting points not yet reached."""
     trials = study.get_trials(deepcopy=False)
     return [
         trial
@@ -120,7 +120,7 @@ def record_epoch(study: optuna.Study, trial_id: int, epoch: int, values: Sequenc
 def write_intended_state(
     study: optuna.Study, trial_id: int, outcome: Outcome, cutoff: tuple[int, float] | None = None
 ) -> None:
-    """Say how a trial ends before its last value is stored, so that a kill in between changes nothing.
+    """Store how a trial ends before its last value is stored, so that a kill in between changes nothing.
 
     Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
     """
@@ -130,19 +130,19 @@ def write_intended_state(
 
 
 def tell(study: optuna.Study, trial_id: int, outcome: Outcome, objectives: Sequence[Objective]) -> None:
-    """Tell how a trial ended: COMPLETE with its best epoch by the first objective, PRUNED, or FAIL."""
+    """Tell Optuna how a trial ended: COMPLETE with its best epoch by the first objective, PRUNED, or FAIL."""
     write_intended_state(study, trial_id, outcome)
     trial = study._storage.get_trial(trial_id)
     state = outcome.optuna_state
     values = None
     if state == TrialState.COMPLETE:
-        told = curve(trial)
-        if not told:
+        epochs = curve(trial)
+        if not epochs:
             raise ValueError(
                 f"trial {trial.number} ran its full budget without one finite {objectives[0].name}"
             )
-        best = max(sorted(told), key=lambda epoch: objectives[0].sign * told[epoch][0])
-        values = list(told[best])
+        best = max(sorted(epochs), key=lambda epoch: objectives[0].sign * epochs[epoch][0])
+        values = list(epochs[best])
     study.tell(trial.number, values, state=state)
 
 
@@ -157,18 +157,18 @@ def intended_state(trial: FrozenTrial) -> Outcome | None:
 
 
 def set_waiting(study: optuna.Study, trial_id: int) -> None:
-    """Leave a trial to be continued: nothing runs any more, and nothing is decided."""
+    """Mark a trial as one to be continued: it no longer runs, and has not ended."""
     study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
 
 def set_running(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Take a trial up again."""
+    """Mark a trial as running again."""
     if trial.state != TrialState.RUNNING:
         study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
 
 
 def max_epochs_of(study: optuna.Study) -> int:
-    """Return the full budget in epochs for which the study's trials were told COMPLETE."""
+    """Return the full budget in epochs, at which the study's trials are COMPLETE."""
     return int(study.user_attrs[_MAX_EPOCHS])
 
 
@@ -176,12 +176,12 @@ def extend_max_epochs(
     journal: Path,
     study: optuna.Study,
     max_epochs: int,
-    goes_on: Callable[[FrozenTrial], bool],
+    reopens: Callable[[FrozenTrial], bool],
 ) -> optuna.Study:
     """Write the journal anew for a larger budget, in one step.
 
     A trial that was COMPLETE is not any more: it waits to be continued, and so does each other one for which
-    ``goes_on`` holds. Optuna cannot reopen a trial, so all are copied, under the same numbers.
+    ``reopens`` holds. Optuna cannot reopen a trial, so all are copied, under the same numbers.
     """
     with replaced_file(journal) as temporary:
         copy = optuna.create_study(
@@ -191,7 +191,7 @@ def extend_max_epochs(
             copy.set_user_attr(name, value)
         copy.set_user_attr(_MAX_EPOCHS, max_epochs)
         for trial in study.get_trials():
-            if trial.state == TrialState.COMPLETE or (trial.state.is_finished() and goes_on(trial)):
+            if trial.state == TrialState.COMPLETE or (trial.state.is_finished() and reopens(trial)):
                 attrs = trial.user_attrs
                 trial = optuna.trial.create_trial(
                     state=TrialState.WAITING,

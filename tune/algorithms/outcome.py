@@ -1,8 +1,8 @@
-"""How a trial stands or ended, in the words of the `trials` table; Optuna is told the same."""
+"""How a trial ended, in the words of the `trials` table and of Optuna."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import optuna
 
@@ -27,8 +27,29 @@ class Outcome:
     status: str
     stop_reason: str | None = None
 
+    @classmethod
+    def from_result(cls, last_result: Mapping[str, Any], max_epochs: int) -> Self:
+        """Return the outcome of a trial that ended without an exception."""
+        reason = last_result.get(STOP_REASON)
+        if reason is not None:
+            return cls(FAILED, reason)
+        if last_result.get(TIME_ATTR, 0) >= max_epochs:
+            return cls(COMPLETED)
+        return cls(STOPPED_EARLY, RUNG)
+
+    @classmethod
+    def from_error(cls, error: Exception | None) -> Self:
+        """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
+        out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
+        return cls(FAILED, OUT_OF_MEMORY if out_of_memory else ERROR)
+
+    @classmethod
+    def interrupted(cls, reason: str) -> Self:
+        """Return the outcome of a trial that the end of the search cut short: interrupted or time_budget."""
+        return cls(STOPPED_EARLY, reason)
+
     @property
-    def goes_on(self) -> bool:
+    def resumable(self) -> bool:
         """Whether the trial itself had not ended: it can be continued."""
         return self.stop_reason in (INTERRUPTED, TIME_BUDGET)
 
@@ -40,24 +61,3 @@ class Outcome:
         if self.stop_reason == RUNG:
             return optuna.trial.TrialState.PRUNED
         return optuna.trial.TrialState.FAIL
-
-
-def ended(last_result: Mapping[str, Any], max_epochs: int) -> Outcome:
-    """Return the outcome of a trial that ended without an exception."""
-    reason = last_result.get(STOP_REASON)
-    if reason is not None:
-        return Outcome(FAILED, reason)
-    if last_result.get(TIME_ATTR, 0) >= max_epochs:
-        return Outcome(COMPLETED)
-    return Outcome(STOPPED_EARLY, RUNG)
-
-
-def failed(error: Exception | None) -> Outcome:
-    """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
-    out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
-    return Outcome(FAILED, OUT_OF_MEMORY if out_of_memory else ERROR)
-
-
-def cut_short(reason: str) -> Outcome:
-    """Return the outcome of a trial that the end of the search took: interrupted or time_budget."""
-    return Outcome(STOPPED_EARLY, reason)

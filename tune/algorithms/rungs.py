@@ -1,4 +1,4 @@
-"""The rungs at which ASHA and Hyperband judge: at which epochs they are, and what it takes to go on."""
+"""The rungs at which ASHA and Hyperband judge: their epochs, and what a trial must reach to continue."""
 
 import math
 from collections.abc import Iterable

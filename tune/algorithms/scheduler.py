@@ -5,8 +5,8 @@ Ray's own schedulers let NaN pass, ignore a missing time attribute and forget th
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -18,13 +18,39 @@ from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 logger = logging.getLogger(__name__)
 
 
-class EarlyStopping(FIFOScheduler):
-    """Carries a stopping rule into Tune; ``rule`` None stops no trial before its full budget.
+class Failures(Protocol):
+    """What the scheduler needs of `tune.callbacks.failures.FailureTracker`."""
 
-    Of all that Tune calls, its scheduler alone hears of a failed trial before that is queued again.
+    def record(self, trial: Trial) -> None:
+        """Count the failure of a trial."""
+
+    def unschedulable(self) -> Iterable[Trial]:
+        """Return the waiting trials that are to be ended."""
+
+
+class EarlyStopping(FIFOScheduler):
+    """Applies a stopping rule to Tune's trials.
+
+    Parameters
+    ----------
+    rule
+        Which trials are stopped early; None: none.
+    objective
+        What it judges by.
+    max_epochs
+        The full budget of a trial.
+    failures
+        Of all that Tune calls, its scheduler alone learns of a failure before the trial is queued again.
     """
 
-    def __init__(self, rule: StoppingRule | None, objective: Objective, *, max_epochs: int) -> None:
+    def __init__(
+        self,
+        rule: StoppingRule | None,
+        objective: Objective,
+        *,
+        max_epochs: int,
+        failures: Failures | None = None,
+    ) -> None:
         super().__init__()
         self.rule = rule
         self.objective = objective
@@ -32,15 +58,14 @@ class EarlyStopping(FIFOScheduler):
         self.max_epochs = max_epochs
         self.decisions: dict[str, list[Decision]] = {}
         """Trial id -> its decisions, in order; larger values are better."""
-        self.on_failure: Callable[[Trial], None] = lambda trial: None
-        self.given_up: Callable[[], Iterable[Trial]] = tuple
-        """Which trials that wait are to be ended."""
+        self._failures = failures
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self.on_failure(trial)
+        if self._failures is not None:
+            self._failures.record(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        for trial in self.given_up():
+        for trial in self._failures.unschedulable() if self._failures else ():
             tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
 
@@ -66,7 +91,7 @@ class EarlyStopping(FIFOScheduler):
             logging.INFO if decision.stopped else logging.DEBUG,
             "%s %s at epoch %d: %s %.4g, cutoff %.4g of %d trials",
             trial_id,
-            "stopped" if decision.stopped else "goes on",
+            "stopped" if decision.stopped else "continues",
             decision.rung,
             self._metric,
             sign * decision.value,

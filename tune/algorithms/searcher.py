@@ -1,6 +1,6 @@
-"""The bridge between Ray Tune and Optuna: Optuna proposes, and is told the truth about every trial.
+"""The bridge between Ray Tune and Optuna: Optuna proposes, and learns how every trial really ended.
 
-Ray's own `OptunaSearch` tells COMPLETE for a trial that was stopped early, and leaves a diverged one RUNNING.
+Ray's own `OptunaSearch` reports a trial that was stopped early as COMPLETE, and a diverged one stays RUNNING.
 Here a full-budget trial is COMPLETE with its best epoch's objective, one that was stopped early PRUNED, a
 diverged or failed one FAIL; each epoch's objective is an intermediate value, and nothing is RUNNING once the
 search has ended.
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import optuna
 from optuna.trial import TrialState
@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from tune.algorithms import journal
 from tune.algorithms.objective import Objective
-from tune.algorithms.outcome import Outcome, ended
+from tune.algorithms.outcome import Outcome
 from tune.algorithms.samplers import make_sampler, proposal_seed, trial_seed
 from tune.space.domains import Space
 from tune.storage.trial_status import OUT_OF_MEMORY, TIME_ATTR
@@ -40,80 +40,99 @@ def trial_name(number: int, params: Mapping[str, Any]) -> str:
     return "-".join(parts)
 
 
+class SearchPlan(Protocol):
+    """What the searcher needs of `tune.study.plan.Plan`."""
+
+    @property
+    def space(self) -> Space: ...
+    @property
+    def sampler(self) -> str: ...
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A trial that an earlier driver has left, and the checkpoint from which it goes on, if there is one."""
+    """A trial that an earlier driver did not finish, and the checkpoint from which it is continued."""
 
     number: int
     trial_id: str
     optuna_id: int
     params: dict[str, Any]
     checkpoint: str | None
-    """Where it lies, see `tune.trials.checkpoints.TrialCheckpoint`."""
+    """Where it is, see `tune.trials.checkpoints.TrialCheckpoint`; None: it starts over."""
 
 
 class OptunaSearcher(Searcher):
     """Propose trials from a space, and report each epoch and each end back to an Optuna study.
 
     A trial's Ray config is ``{"trial_id", "number", "params", "resume_from"}``; ``params`` are those of
-    `vae.config.Config`. Trials that an earlier driver has left come first.
+    `vae.config.Config`.
+
+    Parameters
+    ----------
+    study
+        Where trials are proposed and reported.
+    plan
+        Space, sampler, full budget and seed.
+    objectives
+        Of the study.
+    unfinished
+        Trials that an earlier driver did not finish; they come first.
+    cutoff_of
+        The rung of a trial's last decision and the cutoff there: `EarlyStopping.cutoff_of`.
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        space: Space,
+        plan: SearchPlan,
         objectives: Sequence[Objective],
         *,
-        sampler: str,
-        max_epochs: int,
-        seed: int,
         unfinished: Sequence[Unfinished] = (),
         cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None,
     ) -> None:
         super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
         self.study = study
-        self.space = space
+        self.plan = plan
         self.objectives = tuple(objectives)
-        self.sampler = sampler
-        self.max_epochs = max_epochs
-        self.seed = seed
-        self.cutoff_of = cutoff_of
+        self._cutoff_of = cutoff_of
         self._unfinished = list(unfinished)
         self._live: dict[str, int] = {}  # Ray's trial id -> Optuna's
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next configuration; called by Ray with its own trial id."""
         if self._unfinished:
-            left = self._unfinished.pop(0)
-            self._live[trial_id] = left.optuna_id
-            return _ray_config(left.number, left.trial_id, left.params, left.checkpoint)
+            trial = self._unfinished.pop(0)
+            self._live[trial_id] = trial.optuna_id
+            return _ray_config(trial.number, trial.trial_id, trial.params, trial.checkpoint)
         too_large = self._out_of_memory()
         for _ in range(MAX_REDRAWS):
-            trial = self._ask()
-            params = self.space.sample(trial)
+            proposed = self._ask()
+            params = self.plan.space.sample(proposed)
             if params in too_large:
-                self.study.tell(trial, state=TrialState.FAIL)
+                self.study.tell(proposed, state=TrialState.FAIL)
                 continue
-            name = trial_name(trial.number, params)
-            trial.set_user_attr(journal.TRIAL_ID, name)
-            self._live[trial_id] = trial._trial_id
-            params = trial_params(params, trial.number, max_epochs=self.max_epochs, seed=self.seed)
-            return _ray_config(trial.number, name, params, None)
+            name = trial_name(proposed.number, params)
+            proposed.set_user_attr(journal.TRIAL_ID, name)
+            self._live[trial_id] = proposed._trial_id
+            return _ray_config(proposed.number, name, trial_params(params, proposed.number, self.plan), None)
         logger.warning("ending: all that is proposed any more are configurations that ran out of memory")
         finished: Any = Searcher.FINISHED  # a string, which Ray tells from a configuration
         return cast("None", finished)
 
     def _ask(self) -> optuna.Trial:
-        # A sampler has no memory beyond the study: a resumed search goes on as if it had never stopped.
-        n_begun = sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
-        self.study.sampler = make_sampler(self.sampler, proposal_seed(self.seed, n_begun))
+        # A sampler has no memory beyond the study: a resumed search proposes what an unbroken one would.
+        n_proposed = sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+        self.study.sampler = make_sampler(self.plan.sampler, proposal_seed(self.plan.seed, n_proposed))
         return self.study.ask()
 
     def _out_of_memory(self) -> list[dict[str, Any]]:
         failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         return [
-            self.space.sample(trial)
+            self.plan.space.sample(trial)
             for trial in failed
             if trial.user_attrs.get(journal.STOP_REASON) == OUT_OF_MEMORY
         ]
@@ -127,26 +146,26 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell how a trial ended; ``result`` is its last. Of an error, `settle` is told more."""
+        """Tell Optuna how a trial ended; ``result`` is its last. Of an error the recorder knows more."""
         if trial_id not in self._live or error or not result:
             return
-        outcome, optuna_id = ended(result, self.max_epochs), self._live[trial_id]
+        outcome, optuna_id = Outcome.from_result(result, self.plan.max_epochs), self._live[trial_id]
         name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
-        journal.write_intended_state(self.study, optuna_id, outcome, self.cutoff_of(name))
+        journal.write_intended_state(self.study, optuna_id, outcome, self._cutoff_of(name))
         self.on_trial_result(trial_id, result)
-        self.settle(trial_id, outcome)
+        self.tell(trial_id, outcome)
 
-    def settle(self, trial_id: str, outcome: Outcome) -> None:
-        """Tell the outcome of a trial, given by Ray's id, unless it has been told."""
+    def tell(self, trial_id: str, outcome: Outcome) -> None:
+        """Tell Optuna the outcome of a trial, given by Ray's id, unless Optuna knows it."""
         if trial_id in self._live:
             journal.tell(self.study, self._live.pop(trial_id), outcome, self.objectives)
 
     def close(self) -> None:
-        """Leave what the end of the search took WAITING, to be continued; nothing stays RUNNING.
+        """Mark the trials that have not ended as WAITING, to be continued; nothing stays RUNNING.
 
-        Starting points that were not reached are WAITING too, to be proposed first if the search goes on.
+        Starting points that were not reached are WAITING too, to be proposed first if the search is resumed.
         """
-        for optuna_id in [*self._live.values(), *(left.optuna_id for left in self._unfinished)]:
+        for optuna_id in [*self._live.values(), *(trial.optuna_id for trial in self._unfinished)]:
             journal.set_waiting(self.study, optuna_id)
         self._live.clear()
         self._unfinished.clear()
@@ -175,6 +194,6 @@ def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: 
     }
 
 
-def trial_params(params: Mapping[str, Any], number: int, *, max_epochs: int, seed: int) -> dict[str, Any]:
+def trial_params(params: Mapping[str, Any], number: int, plan: SearchPlan) -> dict[str, Any]:
     """Complete sampled params by what belongs to the study: the budget and the seed of training."""
-    return {**params, "max_epochs": max_epochs, "seed": trial_seed(seed, number)}
+    return {**params, "max_epochs": plan.max_epochs, "seed": trial_seed(plan.seed, number)}

@@ -1,8 +1,8 @@
 """Workers and nodes that trials lose: when that fails a trial, and where it is tried again.
 
-On spot machines a trial may lose its worker any number of times, as long as it gets on in between. What ends
-it as failed is `MAX_FAILURES` + 1 failures without one new epoch. Ray would put each attempt on the node that
-is free, which is the one where trials die at once: so the next one goes elsewhere, if there is an elsewhere.
+On spot machines a trial may lose its worker any number of times, as long as it trains new epochs in between.
+It has failed after `MAX_FAILURES` + 1 failures without one new epoch. Ray would put each attempt on the node
+that is free, which is the one where trials die immediately: the next attempt avoids it, if there is another.
 """
 
 import logging
@@ -13,10 +13,11 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.util.placement_group import NODE_ID_LABEL_KEY
 
+from tune.callbacks.driver_callback import DriverCallback
 from tune.cluster.ray_private import actors
 from tune.storage.trial_status import TIME_ATTR
 from tune.trials.errors import cause_of, in_one_line, raised
@@ -34,33 +35,30 @@ class Failure:
     node_id: str | None
     host: str | None
     died: bool
-    at_once: bool
-    """Before this worker had trained an epoch."""
+    before_first_epoch: bool
+    """Whether this worker had not yet trained an epoch."""
     message: str
 
 
-class FailureTracker(Callback):
+class FailureTracker(DriverCallback):
     """A Tune callback that counts the failures of each trial since its last new epoch.
 
-    It outlives a run of Tune: the scheduler tells it of each failure, and the next run goes on counting.
+    It outlives a run of Tune, so the next run continues its counts. The scheduler reports each failure.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        super().__init__(clock=clock)
         self._looked_at = clock()
         self._failures: dict[str, list[Failure]] = {}
         self._epochs: dict[str, int] = {}
-        self._at_work: set[str] = set()  # whose present worker has trained an epoch
+        self._progressed: set[str] = set()  # whose present worker has trained an epoch
         self._waiting: dict[str, Trial] = {}  # for a node other than those where it failed
-        self._stranded: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks with the experiment; nothing reads that
+        self._unschedulable: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         trial_id = trial.config["trial_id"]
-        self._at_work.discard(trial_id)
-        self._stranded.discard(trial_id)
+        self._progressed.discard(trial_id)
+        self._unschedulable.discard(trial_id)
         self._waiting.pop(trial_id, None)
         trial.run_metadata.num_failures = self.count(trial_id)
 
@@ -68,24 +66,24 @@ class FailureTracker(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         trial_id = trial.config["trial_id"]
-        self._at_work.add(trial_id)
+        self._progressed.add(trial_id)
         if result[TIME_ATTR] > self._epochs.get(trial_id, 0):  # not one that it has trained again
             self._epochs[trial_id] = result[TIME_ATTR]
             self.forget(trial_id)
             trial.run_metadata.num_failures = 0
 
     def record(self, trial: Trial) -> None:
-        """Take in a failure, before the trial is queued again."""
+        """Count a failure, before the trial is queued again."""
         trial_id, error = trial.config["trial_id"], raised(trial)
         node_id = _node_of(error)
         failure = Failure(
             node_id=node_id,
             host={node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}.get(node_id),
             died=isinstance(error, RayActorError),
-            at_once=trial_id not in self._at_work,
+            before_first_epoch=trial_id not in self._progressed,
             message=in_one_line(cause_of(error)),
         )
-        self._at_work.discard(trial_id)
+        self._progressed.discard(trial_id)
         self._waiting.pop(trial_id, None)
         self._failures.setdefault(trial_id, []).append(failure)
         if trial.status == Trial.ERROR:  # as long as it is in none of Tune's queues
@@ -96,7 +94,7 @@ class FailureTracker(Callback):
         return len(self._failures.get(trial_id, ()))
 
     def forget(self, trial_id: str) -> None:
-        """Count anew."""
+        """Reset the count of a trial."""
         self._failures.pop(trial_id, None)
 
     def host(self, trial_id: str) -> str | None:
@@ -104,32 +102,35 @@ class FailureTracker(Callback):
         return self._failures[trial_id][-1].host
 
     def failure_message(self, trial_id: str) -> str:
-        """Say in one line how often a trial has failed in a row, where, and how at last."""
+        """Return in one line how often a trial has failed in a row, where, and with which error at last."""
         failures = self._failures[trial_id]
         if len(failures) == 1:
             return failures[0].message
-        what = "its worker died" if all(failure.died for failure in failures) else "it failed"
+        description = "its worker died" if all(failure.died for failure in failures) else "it failed"
         hosts = list(dict.fromkeys(failure.host for failure in failures if failure.host))
         where = f" on {' and '.join(hosts)}" if hosts else ""
-        return f"{what} {len(failures)} times in a row{where}, last: {failures[-1].message}"
+        return f"{description} {len(failures)} times in a row{where}, last: {failures[-1].message}"
 
     def unschedulable(self) -> list[Trial]:
-        """Return the trials that wait for another node than the ones left; they start over without a wish."""
+        """Return the waiting trials for which no node is left but those where they failed; they are ended.
+
+        The next run of Tune starts them on any node.
+        """
         if not self._waiting or self._clock() - self._looked_at < LOOK_EVERY_S:
             return []
         self._looked_at = self._clock()
         found = [trial for trial in self._waiting.values() if not _others(trial, self._avoided(trial))]
         for trial in found:
-            self._stranded.add(trial.config["trial_id"])
+            self._unschedulable.add(trial.config["trial_id"])
             del self._waiting[trial.config["trial_id"]]
         return found
 
     def is_unschedulable(self, trial_id: str) -> bool:
-        return trial_id in self._stranded
+        return trial_id in self._unschedulable
 
     def _avoided(self, trial: Trial) -> set[str]:
         failures = self._failures.get(trial.config["trial_id"], ())
-        return {failure.node_id for failure in failures if failure.at_once and failure.node_id}
+        return {failure.node_id for failure in failures if failure.before_first_epoch and failure.node_id}
 
     def _avoid_failed_nodes(self, trial: Trial) -> None:
         request, selector = _request(trial), {}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from ray.tune import Callback
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.logging import RichHandler
@@ -17,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tune.algorithms.objective import Objective
-from tune.callbacks.recorder import Recorder
+from tune.callbacks.driver_callback import DriverCallback
 from tune.space.display import SHOWN_PARAMS
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY
+from tune.study.study_tables import StudyTables
 
 DRAW_EVERY_S = 0.5
 PRINT_EVERY_S = 5.0
@@ -66,28 +66,27 @@ class Pace:
         return f"{self.epochs_per_s:.2g} epochs/s · {_clock(self.elapsed_s)}{left}"
 
 
-class Progress(Callback):
-    """Draws what the recorder knows; use as a context manager around the search."""
+class Progress(DriverCallback):
+    """Shows the trials so far; use as a context manager around the search."""
 
     def __init__(
         self,
-        recorder: Recorder,
+        tables: StudyTables,
         *,
         n_trials: int,
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.recorder = recorder
+        super().__init__(clock=clock)
+        self.tables = tables
         self.n_trials = n_trials
         self.console = console
-        self._clock = clock
-        self._started = clock()
-        self._drawn_at = self._started
+        self._started = self._updated_at = clock()
         self._live: Live | None = None
         self._handlers: list[logging.Handler] = []
 
     def __enter__(self) -> Self:
-        self._started = self._drawn_at = self._clock()
+        self._started = self._updated_at = self._clock()
         if self.console.is_terminal:
             self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
@@ -110,25 +109,22 @@ class Progress(Callback):
             logging.getLogger().handlers[:] = self._handlers
         self.console.print(self._line())
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        now = self._clock()
-        if now - self._drawn_at < (PRINT_EVERY_S if self._live is None else DRAW_EVERY_S):
-            return
-        self._drawn_at = now
+    @property
+    def every_s(self) -> float:
+        return PRINT_EVERY_S if self._live is None else DRAW_EVERY_S
+
+    def update(self) -> None:
+        """Draw the table anew, or print a line."""
         if self._live is None:
             self.console.print(self._line())
         else:
             self._live.update(self._view(), refresh=True)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks with the experiment; a terminal does not travel.
-        return self.__dict__ | {"console": None, "_live": None, "_handlers": []}
-
     def _pace(self) -> Pace:
         return Pace.of(
-            self.recorder.trials.values(),
+            self.tables.trials.values(),
             n_trials=self.n_trials,
-            max_epochs=self.recorder.max_epochs,
+            max_epochs=self.tables.max_epochs,
             elapsed_s=self._clock() - self._started,
         )
 
@@ -140,7 +136,7 @@ class Progress(Callback):
         return counts, ended
 
     def _line(self) -> str:
-        rows, best = list(self.recorder.trials.values()), self.recorder.best()
+        rows, best = list(self.tables.trials.values()), self.tables.best()
         counts, ended = self._counts(rows)
         parts = [f"{ended}/{self.n_trials} trials ({_count_text(counts)})", str(self._pace())]
         if best is not None:
@@ -148,7 +144,7 @@ class Progress(Callback):
         return " · ".join(parts)
 
     def _view(self) -> RenderableType:
-        rows, best = list(self.recorder.trials.values()), self.recorder.best()
+        rows, best = list(self.tables.trials.values()), self.tables.best()
         counts, ended = self._counts(rows)
         head = Table.grid(padding=(0, 2))
         head.add_row(
@@ -160,8 +156,8 @@ class Progress(Callback):
         shown = running if best is None or best in running else [best, *running]
         table = trial_table(
             shown,
-            self.recorder.objective,
-            max_epochs=self.recorder.max_epochs,
+            self.tables.objective,
+            max_epochs=self.tables.max_epochs,
             best=best,
             width=self.console.width,
         )

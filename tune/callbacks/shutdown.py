@@ -3,38 +3,34 @@
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from ray.tune import Callback
-
+from tune.callbacks.driver_callback import DriverCallback
+from tune.callbacks.utilization import Utilization
 from tune.storage.trial_status import INTERRUPTED, TIME_BUDGET
+from tune.study.study_tables import StudyTables
+from tune.study.time_budget import TimeBudget
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Interruption(Callback):
+class Interruption(DriverCallback):
     """A Tune callback that ends Tune's loop, with its last snapshot, as soon as there is a reason to.
 
     Tune ends in that way on SIGUSR1 only: its stoppers mark running trials as finished, so that none could be
     resumed, its SIGINT handler stays behind and swallows a Ctrl-C in the evaluation, SIGTERM loses it all.
     """
 
-    time_left: Callable[[], float] | None = None
-    """Seconds that are left for the trials; None: no limit."""
-    reason: str | None = None
-    _sent: bool = field(default=False, init=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"time_left": None}  # Tune pickles its callbacks with the experiment
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason: str | None = None
+        """Why the search ends; None as long as it does not."""
+        self._sent = False
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self.reason is None and self.time_left is not None and self.time_left() <= 0:
-            self.reason = TIME_BUDGET
         if self.reason is not None and not self._sent:
             self._sent = True
             logger.warning(
@@ -44,7 +40,7 @@ class Interruption(Callback):
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Make the first SIGINT or SIGTERM the reason; a second works as usual, and so do all afterwards."""
+        """Make the first SIGINT or SIGTERM the reason; a second one has its usual effect."""
         usual = {
             number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
         }
@@ -65,3 +61,31 @@ class Interruption(Callback):
         finally:
             for number, handler in usual.items():
                 signal.signal(number, handler)
+
+
+class TimeLimit(DriverCallback):
+    """Ends the search when its time budget leaves no more time for trials.
+
+    Parameters
+    ----------
+    shutdown
+        What ends it; it comes after this callback.
+    budget
+        Of the study.
+    tables, utilization
+        What the trials have cost, and how many run at once: that says what the fresh seeds will take.
+    """
+
+    def __init__(
+        self, shutdown: Interruption, budget: TimeBudget, tables: StudyTables, utilization: Utilization
+    ) -> None:
+        super().__init__()
+        self.shutdown = shutdown
+        self.budget = budget
+        self.tables = tables
+        self.utilization = utilization
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        seconds = self.budget.left_for_trials(self.tables.trials.values(), self.utilization.slots)
+        if seconds <= 0 and self.shutdown.reason is None:
+            self.shutdown.reason = TIME_BUDGET

@@ -77,15 +77,25 @@ def test_a_trial_that_comes_back_is_not_judged_again_where_it_was_judged():
     assert len(asha.decisions["a"]) == 1
 
 
-def test_a_failure_is_told_before_the_trial_is_queued_again():
-    told = []
-    scheduler = EarlyStopping(None, KNN, max_epochs=9)
-    scheduler.on_failure = told.append
+class Failures:
+    """Stands in for `FailureTracker`."""
+
+    def __init__(self):
+        self.recorded, self.waiting = [], []
+        self.record = self.recorded.append
+
+    def unschedulable(self):
+        return self.waiting
+
+
+def test_a_failure_is_recorded_before_the_trial_is_queued_again():
+    failures = Failures()
+    scheduler = EarlyStopping(None, KNN, max_epochs=9, failures=failures)
     scheduler.on_trial_error(None, FakeTrial("ray-0"))
-    assert [trial.trial_id for trial in told] == ["ray-0"]
+    assert [trial.trial_id for trial in failures.recorded] == ["ray-0"]
 
 
-def test_trials_that_wait_in_vain_are_ended():
+def test_trials_that_no_node_can_take_are_ended():
     class Controller:
         def __init__(self):
             self.ended = []
@@ -94,10 +104,10 @@ def test_trials_that_wait_in_vain_are_ended():
         def get_trials(self):
             return []
 
-    controller, waiting = Controller(), FakeTrial("ray-0")
-    scheduler = EarlyStopping(None, KNN, max_epochs=9)
+    controller, failures = Controller(), Failures()
+    scheduler = EarlyStopping(None, KNN, max_epochs=9, failures=failures)
     assert scheduler.choose_trial_to_run(controller) is None
     assert controller.ended == []
-    scheduler.given_up = lambda: [waiting]
+    failures.waiting = [FakeTrial("ray-0")]
     scheduler.choose_trial_to_run(controller)
-    assert controller.ended == [waiting]
+    assert controller.ended == failures.waiting

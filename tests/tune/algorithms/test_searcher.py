@@ -1,11 +1,11 @@
-"""What Optuna is told about every fate of a trial, with the real Optuna and its journal."""
+"""What Optuna learns about every way in which a trial can end, with the real Optuna and its journal."""
 
 import math
 
 import optuna
 import pytest
 
-from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
+from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
 from tune.algorithms import journal
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
@@ -19,7 +19,7 @@ COMPLETE, PRUNED, FAIL, RUNNING, WAITING = (
 MAX_EPOCHS = 4
 
 
-def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, seed=0, unfinished=()):
+def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, seed=0, **options):
     objectives, space = objectives or (KNN,), space or parse_space(SMALL_SPACE)
     file = run / "optuna.journal"
     if file.exists():
@@ -27,15 +27,7 @@ def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, s
     else:
         start = space.start_points()[:n_trials]
         study = journal.create_study(file, run.name, objectives, max_epochs=MAX_EPOCHS, start=start)
-    return OptunaSearcher(
-        study,
-        space,
-        objectives,
-        sampler=sampler,
-        max_epochs=MAX_EPOCHS,
-        seed=seed,
-        unfinished=unfinished,
-    )
+    return OptunaSearcher(study, SmallPlan(space, sampler, MAX_EPOCHS, seed), objectives, **options)
 
 
 @pytest.fixture
@@ -70,9 +62,9 @@ def test_the_best_epoch_of_a_minimised_objective_is_the_smallest(tmp_path):
     assert open_journal(tmp_path).direction == optuna.study.StudyDirection.MINIMIZE
 
 
-def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(searcher, tmp_path):
+def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(tmp_path):
+    searcher = make_searcher(tmp_path, cutoff_of=lambda trial_id: (2, 0.45))
     searcher.suggest("ray-a")
-    searcher.cutoff_of = {told(tmp_path).user_attrs["trial_id"]: (2, 0.45)}.get
     searcher.on_trial_result("ray-a", result(1, 0.5))
     searcher.on_trial_complete("ray-a", result(2, 0.4))
     trial = told(tmp_path)
@@ -101,7 +93,7 @@ def test_divergence_in_the_last_epoch_is_no_completion(searcher, tmp_path):
 def test_an_error_is_told_fail_with_the_reason_that_the_recorder_finds(searcher, tmp_path, reason):
     searcher.suggest("ray-a")
     searcher.on_trial_complete("ray-a", error=True)
-    searcher.settle("ray-a", Outcome("failed", reason))
+    searcher.tell("ray-a", Outcome("failed", reason))
     assert (told(tmp_path).state, told(tmp_path).user_attrs["stop_reason"]) == (FAIL, reason)
 
 

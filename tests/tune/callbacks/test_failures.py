@@ -49,7 +49,7 @@ def clock():
 
 
 @pytest.fixture
-def losses(nodes, clock):
+def failures(nodes, clock):
     return FailureTracker(clock=clock)
 
 
@@ -58,7 +58,7 @@ def trial(tmp_path):
     return FakeTrial("ray-0", {"trial_id": "0000-fc-4d"}, pickled_error_file=str(tmp_path / "error.pkl"))
 
 
-def fail(losses, trial, node, error=None):
+def fail(failures, trial, node, error=None):
     """What Tune and Ray do when the worker on a node dies or raises."""
     error = error or ActorUnavailableError("it is gone. Some common causes include: many", None)
     error.actor_id = error._actor_id = node * 32
@@ -67,18 +67,18 @@ def fail(losses, trial, node, error=None):
     trial.run_metadata.num_failures += 1
     recovers = trial.run_metadata.num_failures <= trial.max_failures
     trial.status = "ERROR" if recovers else "RUNNING"
-    losses.record(trial)
+    failures.record(trial)
     trial.status = "PENDING" if recovers else "ERROR"
     return recovers
 
 
-def start(losses, trial):
+def start(failures, trial):
     trial.status = "RUNNING"
-    losses.on_trial_start(0, [trial], trial)
+    failures.on_trial_start(0, [trial], trial)
 
 
-def report(losses, trial, epoch):
-    losses.on_trial_result(0, [trial], trial, {"epoch": epoch})
+def report(failures, trial, epoch):
+    failures.on_trial_result(0, [trial], trial, {"epoch": epoch})
 
 
 def avoided(trial):
@@ -86,97 +86,97 @@ def avoided(trial):
     return selectors[0][NODE_ID_LABEL_KEY] if selectors else None
 
 
-def test_a_new_epoch_makes_good_for_all_failures_before(losses, trial):
+def test_a_new_epoch_makes_good_for_all_failures_before(failures, trial):
     for epoch in range(1, 20):
-        start(losses, trial)
-        assert fail(losses, trial, "a")
-        start(losses, trial)
-        report(losses, trial, epoch)
-        assert losses.count("0000-fc-4d") == 0
-        assert fail(losses, trial, "b")
+        start(failures, trial)
+        assert fail(failures, trial, "a")
+        start(failures, trial)
+        report(failures, trial, epoch)
+        assert failures.count("0000-fc-4d") == 0
+        assert fail(failures, trial, "b")
 
 
-def test_an_epoch_that_is_trained_again_makes_good_for_nothing(losses, trial):
-    start(losses, trial)
-    report(losses, trial, 1)
+def test_an_epoch_that_is_trained_again_makes_good_for_nothing(failures, trial):
+    start(failures, trial)
+    report(failures, trial, 1)
     for recovers in (True, True, False):
-        assert fail(losses, trial, "a") is recovers
-        start(losses, trial)
-        report(losses, trial, 1)
+        assert fail(failures, trial, "a") is recovers
+        start(failures, trial)
+        report(failures, trial, 1)
 
 
-def test_the_count_goes_on_in_the_next_run_of_tune(losses, trial):
-    start(losses, trial)
-    fail(losses, trial, "a")
+def test_the_count_goes_on_in_the_next_run_of_tune(failures, trial):
+    start(failures, trial)
+    fail(failures, trial, "a")
     again = FakeTrial("ray-1", trial.config, pickled_error_file=trial.pickled_error_file)
-    start(losses, again)
-    assert fail(losses, again, "a")
-    assert not fail(losses, again, "a")
+    start(failures, again)
+    assert fail(failures, again, "a")
+    assert not fail(failures, again, "a")
 
 
-def test_the_end_says_how_often_where_and_how_at_last(losses, trial):
+def test_the_end_says_how_often_where_and_how_at_last(failures, trial):
     for node in "aba":
-        fail(losses, trial, node)
-    told = losses.failure_message("0000-fc-4d")
-    assert told.startswith(
+        fail(failures, trial, node)
+    message = failures.failure_message("0000-fc-4d")
+    assert message.startswith(
         "its worker died 3 times in a row on host-a-node and host-b-node, last: ActorUnavail"
     )
-    assert told.endswith("unavailable: it is gone.")
-    assert losses.host("0000-fc-4d") == "host-a-node"
+    assert message.endswith("unavailable: it is gone.")
+    assert failures.host("0000-fc-4d") == "host-a-node"
 
 
-def test_what_was_raised_is_told_as_such(losses, trial):
+def test_what_was_raised_is_told_as_such(failures, trial):
     for _ in range(3):
-        fail(losses, trial, "a", RayTaskError("step", "Traceback", ValueError("no such\nthing")))
+        fail(failures, trial, "a", RayTaskError("step", "Traceback", ValueError("no such\nthing")))
     assert (
-        losses.failure_message("0000-fc-4d")
+        failures.failure_message("0000-fc-4d")
         == "it failed 3 times in a row on host-a-node, last: ValueError: thing"
     )
 
 
-def test_a_trial_that_dies_at_once_is_tried_on_another_node(losses, trial, caplog):
-    start(losses, trial)
-    fail(losses, trial, "b")
+def test_a_trial_that_dies_at_once_is_tried_on_another_node(failures, trial, caplog):
+    start(failures, trial)
+    fail(failures, trial, "b")
     assert avoided(trial) == "!in(b-node)"
     assert "0000-fc-4d failed on host-b-node before its first epoch there" in caplog.text
-    start(losses, trial)
-    fail(losses, trial, "a")
+    start(failures, trial)
+    fail(failures, trial, "a")
     assert avoided(trial) == "!in(a-node,b-node)"
 
 
-def test_a_node_on_which_it_has_trained_is_not_avoided(losses, trial):
-    start(losses, trial)
-    report(losses, trial, 1)
-    fail(losses, trial, "b")
+def test_a_node_on_which_it_has_trained_is_not_avoided(failures, trial):
+    start(failures, trial)
+    report(failures, trial, 1)
+    fail(failures, trial, "b")
     assert avoided(trial) is None
 
 
-def test_without_another_node_it_is_tried_where_it_died(losses, trial, nodes):
+def test_without_another_node_it_is_tried_where_it_died(failures, trial, nodes):
     del nodes["b-node"], nodes["c-node"]
-    start(losses, trial)
-    fail(losses, trial, "a")
+    start(failures, trial)
+    fail(failures, trial, "a")
     assert avoided(trial) is None
     assert trial.placement_group_factory.bundles == [{"CPU": 1}]
 
 
-def test_a_trial_whose_other_nodes_are_gone_does_not_wait_for_ever(losses, trial, nodes, clock):
-    start(losses, trial)
-    fail(losses, trial, "a")
+def test_a_trial_whose_other_nodes_are_gone_does_not_wait_for_ever(failures, trial, nodes, clock):
+    start(failures, trial)
+    fail(failures, trial, "a")
     clock.now += LOOK_EVERY_S
-    assert losses.unschedulable() == []
+    assert failures.unschedulable() == []
     del nodes["b-node"], nodes["c-node"]
-    assert losses.unschedulable() == [], "it looks now and then"
+    assert failures.unschedulable() == [], "it looks now and then"
     clock.now += LOOK_EVERY_S
-    assert losses.unschedulable() == [trial]
-    assert losses.is_unschedulable("0000-fc-4d")
+    assert failures.unschedulable() == [trial]
+    assert failures.is_unschedulable("0000-fc-4d")
     clock.now += LOOK_EVERY_S
-    assert losses.unschedulable() == []
+    assert failures.unschedulable() == []
 
 
-def test_a_trial_that_has_begun_elsewhere_does_not_wait(losses, trial, nodes, clock):
-    start(losses, trial)
-    fail(losses, trial, "a")
-    start(losses, trial)
+def test_a_trial_that_has_begun_elsewhere_does_not_wait(failures, trial, nodes, clock):
+    start(failures, trial)
+    fail(failures, trial, "a")
+    start(failures, trial)
     del nodes["b-node"], nodes["c-node"]
     clock.now += LOOK_EVERY_S
-    assert losses.unschedulable() == []
+    assert failures.unschedulable() == []

@@ -6,10 +6,11 @@ import logging
 import pytest
 from rich.console import Console
 
-from tests.tune.conftest import KNN, FakeTrial
+from tests.tune.conftest import KNN, PARAMS, epoch_result
+from tune.algorithms.outcome import Outcome
 from tune.callbacks.progress import Pace, Progress, trial_table
-from tune.callbacks.recorder import Recorder
 from tune.storage.run_directory import RunDirectory
+from tune.study.study_tables import StudyTables
 
 
 def row(status, epochs):
@@ -40,23 +41,20 @@ def test_hours_are_shown_as_hours():
 
 
 @pytest.fixture
-def recorder(tmp_path):
-    recorder = Recorder(RunDirectory(tmp_path), [KNN], max_epochs=3)
+def tables(tmp_path):
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
     for number, value in enumerate([0.7, 0.9]):
-        params = {"architecture": "fc", "latent_dim": 4, "seed": 0}
-        trial = FakeTrial(
-            f"ray-{number}", {"trial_id": f"000{number}-fc-4d", "number": number, "params": params}
-        )
-        recorder.on_trial_start(0, [trial], trial)
-        trial.last_result = {"epoch": 1, "train_loss": 1.0, "val_knn_accuracy": value, "epoch_seconds": 1.0}
-        recorder.on_trial_result(0, [trial], trial, trial.last_result)
-    recorder.on_trial_complete(0, [trial], trial)
-    return recorder
+        trial_id = f"000{number}-fc-4d"
+        tables.open(trial_id, number, PARAMS)
+        tables.start(trial_id)
+        tables.record_epoch(trial_id, epoch_result(1, value))
+    tables.end(trial_id, Outcome("stopped_early", "rung"))
+    return tables
 
 
-def test_without_a_terminal_there_is_a_line_every_few_seconds(recorder):
+def test_without_a_terminal_there_is_a_line_every_few_seconds(tables):
     out, now = io.StringIO(), [0.0]
-    progress = Progress(recorder, n_trials=5, console=Console(file=out, soft_wrap=True), clock=lambda: now[0])
+    progress = Progress(tables, n_trials=5, console=Console(file=out, soft_wrap=True), clock=lambda: now[0])
     with progress:
         for now[0] in (1.0, 4.9, 5.0, 6.0, 10.0):
             progress.on_step_end(0, [])
@@ -68,11 +66,11 @@ def test_without_a_terminal_there_is_a_line_every_few_seconds(recorder):
     assert lines[0].endswith("best 0.9000 0001-fc-4d")
 
 
-def test_a_terminal_shows_the_running_trials_and_the_best(recorder):
+def test_a_terminal_shows_the_running_trials_and_the_best(tables):
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=150, legacy_windows=False)
     handlers = logging.getLogger().handlers[:]
-    with Progress(recorder, n_trials=5, console=console) as progress:
+    with Progress(tables, n_trials=5, console=console) as progress:
         progress._live.update(progress._view(), refresh=True)
         assert logging.getLogger().handlers != handlers
     assert logging.getLogger().handlers == handlers
@@ -83,9 +81,9 @@ def test_a_terminal_shows_the_running_trials_and_the_best(recorder):
 
 
 @pytest.mark.parametrize(("width", "shown"), [(150, True), (80, False)])
-def test_a_narrow_table_leaves_hyperparameters_out_rather_than_names(recorder, width, shown):
+def test_a_narrow_table_leaves_hyperparameters_out_rather_than_names(tables, width, shown):
     console = Console(file=io.StringIO(), width=width)
-    console.print(trial_table(recorder.trials.values(), KNN, max_epochs=3, best=recorder.best(), width=width))
+    console.print(trial_table(tables.trials.values(), KNN, max_epochs=3, best=tables.best(), width=width))
     text = console.file.getvalue()
     assert ("learning_rate" in text) == shown
     assert "0001-fc-4d" in text

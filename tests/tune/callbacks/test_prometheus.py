@@ -7,11 +7,12 @@ from importlib import resources
 import pytest
 from ray.util.metrics import Counter, Gauge
 
-from tests.tune.conftest import KNN, FakeTrial
+from tests.tune.conftest import KNN, PARAMS, FakeTrial, epoch_result
+from tune.algorithms.outcome import Outcome
 from tune.callbacks import prometheus
 from tune.callbacks.prometheus import PrometheusCallback
-from tune.callbacks.recorder import Recorder
 from tune.storage.run_directory import RunDirectory
+from tune.study.study_tables import StudyTables
 
 DASHBOARD = json.loads((resources.files("tune") / "grafana_dashboard.json").read_text(encoding="utf-8"))
 
@@ -31,35 +32,28 @@ def values(monkeypatch):
     return values
 
 
-def search(tmp_path, clock=lambda: 0.0):
-    recorder = Recorder(RunDirectory(tmp_path / "runs" / "tiny"), [KNN], max_epochs=3)
-    return recorder, PrometheusCallback(recorder, clock=clock)
+TRIAL_IDS = ["0000-fc-4d", "0001-fc-4d"]
 
 
-def report(recorder, exporter, trial, epoch, value):
-    result = {
-        "epoch": epoch,
-        "train_loss": 1.0,
-        "val_knn_accuracy": value,
-        "epoch_seconds": 1.0,
-        "images_per_second": 100.0 * epoch,
-        "checkpoint_bytes": 1000,
-    }
-    for callback in (recorder, exporter):
-        callback.on_trial_result(0, [trial], trial, result)
+def search(tmp_path, clock=lambda: 0.0, n_trials=1):
+    """Return the tables of a search whose trials run, and what exports them."""
+    tables = StudyTables(RunDirectory(tmp_path / "runs" / "tiny"), [KNN], max_epochs=3)
+    for number in range(n_trials):
+        tables.open(TRIAL_IDS[number], number, PARAMS)
+        tables.start(TRIAL_IDS[number])
+    return tables, PrometheusCallback(tables, clock=clock)
 
 
-def make_trial(number):
-    params = {"architecture": "fc", "latent_dim": 4, "seed": 0}
-    return FakeTrial(f"ray-{number}", {"trial_id": f"000{number}-fc-4d", "number": number, "params": params})
+def report(tables, exporter, epoch, value, trial_id=TRIAL_IDS[0]):
+    result = epoch_result(epoch, value, images_per_second=100.0 * epoch, checkpoint_bytes=1000)
+    tables.record_epoch(trial_id, result)
+    exporter.on_trial_result(0, [], FakeTrial("ray-0", {"trial_id": trial_id}), result)
 
 
 def test_each_epoch_of_a_trial_is_exported(tmp_path, values):
-    recorder, exporter = search(tmp_path)
-    trial = make_trial(0)
-    recorder.on_trial_start(0, [trial], trial)
-    report(recorder, exporter, trial, 1, 0.9)
-    report(recorder, exporter, trial, 2, 0.7)
+    tables, exporter = search(tmp_path)
+    report(tables, exporter, 1, 0.9)
+    report(tables, exporter, 2, 0.7)
     of_trial = ("tiny", "0000-fc-4d")
     assert values == {
         ("vae_epochs", "tiny"): 2,
@@ -73,54 +67,47 @@ def test_each_epoch_of_a_trial_is_exported(tmp_path, values):
 
 def test_the_study_is_exported_every_few_seconds_with_the_trials_that_run(tmp_path, values):
     now = [0.0]
-    recorder, exporter = search(tmp_path, clock=lambda: now[0])
-    trials = [make_trial(0), make_trial(1)]
-    for trial, value in zip(trials, (0.7, 0.9), strict=True):
-        recorder.on_trial_start(0, trials, trial)
-        report(recorder, exporter, trial, 1, value)
-    trials[1].last_result = {"epoch": 1}
-    recorder.on_trial_complete(0, trials, trials[1])
+    tables, exporter = search(tmp_path, clock=lambda: now[0], n_trials=2)
+    for trial_id, value in zip(TRIAL_IDS, (0.7, 0.9), strict=True):
+        report(tables, exporter, 1, value, trial_id)
+    tables.end(TRIAL_IDS[1], Outcome("stopped_early", "rung"))
     values.clear()
-    exporter.on_step_end(0, trials)
+    exporter.on_step_end(0, [])
     assert values["vae_best_objective", "tiny", "val_knn_accuracy"] == 0.9
     counts = {status: values["vae_trials", "tiny", status] for status in prometheus.STATUSES}
     assert {status: count for status, count in counts.items() if count} == {"running": 1, "stopped_early": 1}
     assert ("vae_trial_epoch", "tiny", "0000-fc-4d") in values
     assert ("vae_trial_epoch", "tiny", "0001-fc-4d") not in values
     values.clear()
-    now[0] = prometheus.SET_EVERY_S - 0.1
-    exporter.on_step_end(0, trials)
+    now[0] = PrometheusCallback.every_s - 0.1
+    exporter.on_step_end(0, [])
     assert not values
 
 
 def test_the_end_of_the_search_is_exported_at_once(tmp_path, values):
-    recorder, exporter = search(tmp_path)
-    trial = make_trial(0)
-    recorder.on_trial_start(0, [trial], trial)
-    exporter.on_step_end(0, [trial])
-    report(recorder, exporter, trial, 3, 0.9)
-    trial.last_result = {"epoch": 3}
-    recorder.on_trial_complete(0, [trial], trial)
-    exporter.on_step_end(0, [trial])
+    tables, exporter = search(tmp_path)
+    exporter.on_step_end(0, [])
+    report(tables, exporter, 3, 0.9)
+    tables.end(TRIAL_IDS[0], Outcome("completed"))
+    exporter.on_step_end(0, [])
     assert values["vae_trials", "tiny", "running"] == 1
-    exporter.on_experiment_end([trial])
+    exporter.on_experiment_end([])
     assert values["vae_trials", "tiny", "running"] == 0
     assert values["vae_trials", "tiny", "completed"] == 1
 
 
 def test_an_end_without_an_epoch_and_a_value_that_is_not_finite_are_left_out(tmp_path, values):
-    recorder, exporter = search(tmp_path)
-    trial = make_trial(0)
-    recorder.on_trial_start(0, [trial], trial)
+    tables, exporter = search(tmp_path)
+    trial = FakeTrial("ray-0", {"trial_id": TRIAL_IDS[0]})
     exporter.on_trial_result(0, [trial], trial, {"epoch": 0, "stop_reason": "oom"})
     assert not values
-    report(recorder, exporter, trial, 1, float("nan"))
+    report(tables, exporter, 1, float("nan"))
     assert not any("objective" in name for name, *_ in values)
 
 
 def exported() -> set[str]:
     """Return the names as Prometheus sees them."""
-    exporter = PrometheusCallback(Recorder(RunDirectory("tiny"), [KNN], max_epochs=1))
+    exporter = PrometheusCallback(StudyTables(RunDirectory("tiny"), [KNN], max_epochs=1))
     found = set()
     for metric in vars(exporter).values():
         if isinstance(metric, Gauge | Counter):

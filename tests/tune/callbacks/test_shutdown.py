@@ -6,7 +6,14 @@ import signal
 import pytest
 from ray.tune.tune import _setup_signal_catching
 
-from tune.callbacks.shutdown import Interruption
+from tests.tune.conftest import KNN
+from tune.callbacks.shutdown import Interruption, TimeLimit
+from tune.callbacks.utilization import Utilization
+from tune.cluster import resources
+from tune.cluster.resources import TrialResources
+from tune.storage.run_directory import RunDirectory
+from tune.study.study_tables import StudyTables
+from tune.study.time_budget import TimeBudget
 
 
 @pytest.fixture
@@ -44,7 +51,8 @@ def test_a_second_ctrl_c_works_as_usual(ended):
 
 
 def test_ctrl_c_leaves_at_once_while_tune_is_ending(ended):
-    interruption = Interruption(time_left=lambda: -1.0)
+    interruption = Interruption()
+    interruption.reason = "time_budget"
     with interruption.catching_signals():
         ending = _setup_signal_catching()
         interruption.on_step_begin(0, [])
@@ -61,9 +69,28 @@ def test_ctrl_c_works_as_usual_after_the_search(ended):
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_the_time_budget_ends_the_search(ended):
-    spent, ample = Interruption(time_left=lambda: -1.0), Interruption(time_left=lambda: 3600.0)
-    for interruption in (spent, ample):
-        interruption.on_step_begin(0, [])
-    assert (spent.reason, ample.reason) == ("time_budget", None)
+def test_the_time_budget_ends_the_search(ended, tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "alive_nodes", list)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    reasons = []
+    for seconds in (-1.0, 3600.0):
+        interruption = Interruption()
+        budget = TimeBudget(
+            seconds, started=0.0, evaluation_s=0.0, finalists=3, finalist_seeds=1, clock=lambda: 0.0
+        )
+        limit = TimeLimit(interruption, budget, tables, Utilization(TrialResources(1.0, 0.0, 2)))
+        for callback in (limit, interruption):
+            callback.on_step_begin(0, [])
+        reasons.append(interruption.reason)
+    assert reasons == ["time_budget", None]
     assert ended == [signal.SIGUSR1]
+
+
+def test_an_interrupted_search_stays_interrupted_when_its_time_is_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "alive_nodes", list)
+    interruption = Interruption()
+    interruption.reason = "interrupted"
+    budget = TimeBudget(-1.0, started=0.0, evaluation_s=0.0, finalists=3, finalist_seeds=1)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    TimeLimit(interruption, budget, tables, Utilization(TrialResources(1.0, 0.0, 2))).on_step_begin(0, [])
+    assert interruption.reason == "interrupted"

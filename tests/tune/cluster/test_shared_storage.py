@@ -4,10 +4,12 @@ import pytest
 import ray
 
 from tests.tune.conftest import KNN, FakeTrial
+from tune.callbacks.failures import FailureTracker
 from tune.callbacks.recorder import Recorder
 from tune.cluster import shared_storage
 from tune.cluster.shared_storage import NotShared, check_shared
 from tune.storage.run_directory import RunDirectory
+from tune.study.study_tables import StudyTables
 from tune.trials import trainable
 from vae.errors import ClusterError
 
@@ -84,7 +86,8 @@ def test_a_node_that_joins_later_and_does_not_see_it_ends_the_search(tmp_path, m
         pickled_error_file=str(tmp_path / "error.pkl"),
     )
     trial.run_metadata.num_failures = 3
-    recorder = Recorder(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    recorder = Recorder(tables, FailureTracker(), tell=lambda *_: None, cutoff_of=lambda _: None)
     with pytest.raises(NotShared):
         recorder.on_trial_error(0, [trial], trial)
-    assert isinstance(recorder.failure, NotShared)
+    assert isinstance(recorder.error, NotShared)

@@ -6,18 +6,17 @@ import pytest
 import torch
 
 from tests.s3_server import ACCESS_DENIED, INTERNAL_ERROR
-from tests.tune.conftest import KNN, SMALL_SPACE, open_journal
+from tests.tune.conftest import KNN, SmallPlan, open_journal
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.algorithms.stopping_rules import Asha
-from tune.callbacks.recorder import Recorder
-from tune.restore import Resumption
-from tune.space.file import parse_space
+from tune.restore import restore_trials
 from tune.storage.filesystems import connect
 from tune.storage.run_directory import RunDirectory
 from tune.storage.trial_status import COMPLETED
+from tune.study.study_tables import StudyTables
 from tune.trials import trainable
 from tune.trials.checkpoints import CheckpointUnreachable, keep_best, new_session_dir, newest_checkpoint
 from tune.trials.data import TrialData
@@ -174,34 +173,32 @@ def test_a_checkpoint_in_several_parts_is_there_or_not(s3, tmp_path):
 def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, train):
     run = RunDirectory.resolve(uri)
     study = journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=MAX_EPOCHS)
-    searcher = OptunaSearcher(
-        study, parse_space(SMALL_SPACE), [KNN], sampler="random", max_epochs=MAX_EPOCHS, seed=0
-    )
+    plan = SmallPlan(max_epochs=MAX_EPOCHS)
+    searcher = OptunaSearcher(study, plan, [KNN])
     other, config = searcher.suggest("ray-0"), searcher.suggest("ray-1")
     for epoch in range(1, MAX_EPOCHS + 1):  # nothing is as good as that
         searcher.on_trial_result("ray-0", {"epoch": epoch, KNN.name: 2.0})
-    searcher.settle("ray-0", Outcome(COMPLETED))
+    searcher.tell("ray-0", Outcome(COMPLETED))
     run.push()
     torch.manual_seed(0)
     results = train(run, config["params"], config["trial_id"], kill_after=3)
 
     elsewhere = RunDirectory.resolve(uri)
-    recorder = Recorder(elsewhere, [KNN], max_epochs=MAX_EPOCHS)
+    tables = StudyTables(elsewhere, [KNN], max_epochs=MAX_EPOCHS)
     rule = Asha(max_epochs=MAX_EPOCHS, grace_period=2, reduction_factor=2)
-    (left,) = Resumption(
-        run=elsewhere,
-        study=journal.open_study(elsewhere.journal_file, elsewhere.path.name),
-        space=parse_space(SMALL_SPACE),
-        objectives=[KNN],
-        scheduler=EarlyStopping(rule, KNN, max_epochs=MAX_EPOCHS),
-        recorder=recorder,
-        max_epochs=MAX_EPOCHS,
-        seed=0,
-    ).take_up()
-    assert left.trial_id == config["trial_id"]
+    (unfinished,) = restore_trials(
+        journal.open_study(elsewhere.journal_file, elsewhere.path.name),
+        plan,
+        EarlyStopping(rule, KNN, max_epochs=MAX_EPOCHS),
+        tables,
+    )
+    assert unfinished.trial_id == config["trial_id"]
     assert other["trial_id"] in rule.rungs[2].values
     assert rule.rungs[2].values[config["trial_id"]] == results[1][KNN.name]
-    assert sorted(recorder.epochs[config["trial_id"]]) == [1, 2, 3]
+    assert sorted(tables.epochs[config["trial_id"]]) == [1, 2, 3]
     told = open_journal(elsewhere.path).trials[1]
     assert told.intermediate_values == {r["epoch"]: r[KNN.name] for r in results}
-    assert [r["epoch"] for r in train(elsewhere, left.params, left.trial_id, left=left.checkpoint)] == [4]
+    assert [
+        r["epoch"]
+        for r in train(elsewhere, unfinished.params, unfinished.trial_id, left=unfinished.checkpoint)
+    ] == [4]

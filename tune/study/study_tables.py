@@ -1,0 +1,194 @@
+"""The rows of a study that its driver holds: what becomes `trials.parquet` and `epochs.parquet`."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tune.algorithms.objective import Objective, pareto_front
+from tune.algorithms.outcome import Outcome
+from tune.storage.run_directory import RunDirectory, check_trial_id
+from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
+from tune.storage.trial_status import COMPLETED, PENDING, RUNG, RUNNING, TIME_ATTR
+from tune.trials.checkpoints import keep_best
+from vae.config import Config
+from vae.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+_EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
+
+
+class StudyTables:
+    """The rows of both tables in memory; `write` brings the files up to date.
+
+    Rows are keyed by trial and by epoch, so a trial that restarts from a checkpoint replaces what it repeats.
+
+    Parameters
+    ----------
+    run
+        Where the tables and the checkpoints are.
+    objectives
+        Of the study; the first decides which epoch of a trial is its best.
+    max_epochs
+        The full budget of a trial.
+    """
+
+    def __init__(self, run: RunDirectory, objectives: Sequence[Objective], *, max_epochs: int) -> None:
+        self.run = run
+        self.objectives = tuple(objectives)
+        self.objective = self.objectives[0]
+        self.max_epochs = max_epochs
+        self.trials: dict[str, dict[str, Any]] = {}
+        self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
+        self.changed = False
+        """Whether the files lack something."""
+
+    def load(self) -> None:
+        """Read the tables of an earlier driver, if it has written any."""
+        if self.run.trials_file.exists():
+            rows = read_table(self.run.trials_file).to_pylist()
+            self.trials = {row["trial_id"]: dict.fromkeys(TRIALS.names) | row for row in rows}
+        if self.run.epochs_file.exists():
+            for row in read_table(self.run.epochs_file).to_pylist():
+                self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
+        for trial_id in self.epochs.keys() & self.trials.keys():  # one may be older than the other
+            self._summarise(trial_id)
+
+    def write(self) -> None:
+        """Write both tables now.
+
+        Raises
+        ------
+        StorageError
+            A file cannot be written.
+        """
+        epochs = [row for by_epoch in self.epochs.values() for _, row in sorted(by_epoch.items())]
+        write_table(epochs, EPOCHS, self.run.epochs_file)
+        write_table(list(self.trials.values()), TRIALS, self.run.trials_file)
+        self.run.push()
+        self.changed = False
+
+    def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row of a trial, made if it is new; see `check_trial_id` for the error."""
+        check_trial_id(trial_id)
+        if trial_id not in self.trials:
+            self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
+                "study": self.run.path.name,
+                "trial_id": trial_id,
+                "number": number,
+                "status": PENDING,
+                "epochs": 0,
+                "seed": params["seed"],
+                "train_seconds": 0.0,
+                **{CONFIG_PREFIX + name: value for name, value in _used_params(params).items()},
+            }
+            self.changed = True
+        return self.trials[trial_id]
+
+    def update(self, trial_id: str, **columns: Any) -> None:
+        """Set columns of a trial."""
+        self.trials[trial_id] |= columns
+        self.changed = True
+
+    def start(self, trial_id: str) -> None:
+        """Mark a trial as running; its first start stays on record."""
+        row = self.trials[trial_id]
+        self.update(trial_id, status=RUNNING, started_at=row["started_at"] or _now())
+
+    def record_epoch(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Record what a trial reported after an epoch; the same epoch again replaces it."""
+        row = self.trials[trial_id]
+        self.update(trial_id, n_parameters=result.get("n_parameters", row["n_parameters"]))
+        if "train_loss" not in result:  # the report of an end without an epoch
+            return
+        epoch = {"study": row["study"], "trial_id": trial_id, "epoch": result[TIME_ATTR]}
+        for name in _EPOCH_METRICS:
+            # NaN would be the largest value in DuckDB and the smallest elsewhere; null is neither.
+            epoch[name] = result[name] if name in result and math.isfinite(result[name]) else None
+        self.epochs.setdefault(trial_id, {})[result[TIME_ATTR]] = epoch
+        self._summarise(trial_id)
+
+    def end(self, trial_id: str, outcome: Outcome, cutoff: tuple[int, float] | None = None) -> None:
+        """Record how a trial ended and keep the model of its best epoch.
+
+        Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
+        """
+        if outcome.stop_reason == RUNG and cutoff is not None:
+            self.update(trial_id, rung=cutoff[0], cutoff=cutoff[1])
+        self.update(trial_id, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
+        self.keep_checkpoint(trial_id)
+
+    def reopen(self, trial_id: str) -> None:
+        """Mark a trial that is to be continued as not ended."""
+        ended = ("stop_reason", "finished_at", "error", "rung", "cutoff", "pareto")
+        self.update(trial_id, status=PENDING, **dict.fromkeys(ended))
+        self.update(trial_id, **{CONFIG_PREFIX + "max_epochs": self.max_epochs})
+
+    def keep_checkpoint(self, trial_id: str) -> None:
+        """Keep the model of a trial's best epoch, if there is one and it can be written."""
+        try:
+            if keep_best(self.run, trial_id, self.trials[trial_id]["best_epoch"]):
+                kept = self.run.checkpoint_dir(trial_id).relative_to(self.run.path)
+                self.update(trial_id, checkpoint=kept.as_posix())
+        except (OSError, StorageError) as error:
+            logger.warning("cannot keep the checkpoint of %s: %s", trial_id, error)
+
+    def finish(self, reason: str) -> None:
+        """End the trials that have not ended, for ``reason``, and write both tables."""
+        for trial_id, row in self.trials.items():
+            if row["status"] in (PENDING, RUNNING):
+                self.end(trial_id, Outcome.interrupted(reason))
+        self._mark_pareto()
+        self.write()
+
+    def best(self) -> dict[str, Any] | None:
+        """Return the row with the best objective so far, whatever its status."""
+        return self.objective.best(self.trials.values())
+
+    def _summarise(self, trial_id: str) -> None:
+        """Fill in what follows from the trial's epochs; the panel is that of the best one."""
+        epochs = [epoch for _, epoch in sorted(self.epochs[trial_id].items())]
+        best: dict[str, Any] = {}
+        for epoch in epochs:
+            value = epoch[self.objective.name]
+            if value is not None and self.objective.better(value, best.get(self.objective.name)):
+                best = epoch
+        self.update(
+            trial_id,
+            objective=best.get(self.objective.name),
+            best_epoch=best.get("epoch"),
+            epochs=epochs[-1]["epoch"],
+            train_seconds=sum(epoch["epoch_seconds"] or 0.0 for epoch in epochs),
+            **{name: best.get(name) for name in NEUTRAL_PANEL},
+        )
+
+    def _mark_pareto(self) -> None:
+        """Mark the trials that no other beats in all objectives; only those with the full budget compare."""
+        if len(self.objectives) < 2:
+            return
+        names = [objective.name for objective in self.objectives]
+        done = []
+        for row in self.trials.values():
+            compares = row["status"] == COMPLETED and all(row[name] is not None for name in names)
+            row["pareto"] = False if row["status"] == COMPLETED else None
+            if compares:
+                done.append(row)
+        front = pareto_front([[row[name] for name in names] for row in done], self.objectives)
+        for row, on_it in zip(done, front, strict=True):
+            row["pareto"] = on_it
+
+
+def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every hyperparameter, null where another one switches it off."""
+    used = Config.from_params(dict(params)).to_params()
+    if used["reconstruction_loss"] != "ssim":
+        used["ssim_window"] = None
+    if used["schedule"] != "milestones":
+        used["milestones"] = None
+    return used
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
