@@ -15,7 +15,7 @@ from evaluation.export.image_sample import sample_images
 from evaluation.export.projector import MAX_IMAGES as PROJECTOR_IMAGES
 from evaluation.export.projector import write_projector
 from evaluation.pipeline.plan import Options
-from evaluation.report.compare import compare_runs
+from evaluation.report.compare_studies import compare_runs
 from evaluation.report.summary import print_summary
 from evaluation.scores.protocols import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import is_uri, parse_location

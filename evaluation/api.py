@@ -20,7 +20,7 @@ from evaluation.pipeline.cache import Entry, find_cache_entries
 from evaluation.pipeline.plan import Options, best_first, plan_embedders, replica_embedders, vae_embedder
 from evaluation.pipeline.progress import Progress
 from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
-from evaluation.report.write import write_report
+from evaluation.report.page import write_report
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, missing_cells
 from tune.storage.lock import exclusive

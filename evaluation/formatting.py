@@ -1,11 +1,123 @@
-"""How the terminal, the figures and the report write what several of them show."""
+"""How the terminal, the figures and the report write numbers, intervals, times and counts."""
+
+import math
+from datetime import datetime
+from typing import Any
+
+from evaluation.scores.confidence import Interval
+from tune.space.display import percent
+
+MISSING = "–"
+"""What stands for a value that was not measured."""
+
+_SHARES = ("val_knn_accuracy",)
+"""Objectives in [0, 1] that are written in percent; others are written as they are."""
 
 
-def points(share: float) -> str:
-    """Return a difference of two shares in percentage points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+def percent_or_missing(share: float | None, decimals: int = 1) -> str:
+    """Return a share in percent, or `MISSING`."""
+    return MISSING if share is None else percent(share, decimals)
+
+
+def points(difference: float | None) -> str:
+    """Return a difference of two shares in percentage points, with its sign.
+
+    Examples
+    --------
+    >>> points(0.015), points(-0.2)
+    ('+1.5', '−20.0')
+    """
+    return MISSING if difference is None else f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:
-    """Return a p-value as papers give it."""
+    """Return a p-value as papers give it.
+
+    Examples
+    --------
+    >>> p_value(0.0312), p_value(2e-9)
+    ('0.031', '< 0.001')
+    """
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def objective_value(value: float | None, metric: str) -> str:
+    """Return the value of an objective, shares in percent."""
+    if value is None:
+        return MISSING
+    return percent(value) if metric in _SHARES else f"{value:.4g}"
+
+
+def objective_difference(difference: float, metric: str) -> str:
+    """Return a difference of two values of an objective with its sign, shares in percentage points."""
+    return points(difference) if metric in _SHARES else f"{difference:+.3g}".replace("-", "−")
+
+
+def interval(found: Interval | None, metric: str = "val_knn_accuracy") -> str:
+    """Return a mean of objectives and the half-width of its interval, shares in percent.
+
+    Examples
+    --------
+    >>> interval(Interval(0.91, 0.0248)), interval(Interval(0.91, None))
+    ('91.0 ± 2.5 %', '91.0 %')
+    >>> interval(Interval(0.1, 0.02), "val_mse")
+    '0.1 ± 0.02'
+    """
+    if found is None:
+        return MISSING
+    if found.half_width is None:
+        return objective_value(found.mean, metric)
+    if metric in _SHARES:
+        return f"{100 * found.mean:.1f} ± {percent(found.half_width)}"
+    return f"{objective_value(found.mean, metric)} ± {found.half_width:.2g}"
+
+
+def mean_and_spread(mean: float | None, spread: float | None) -> str:
+    """Return a share in percent, with ± where its spread is known."""
+    return MISSING if mean is None else interval(Interval(mean, spread))
+
+
+def number(value: Any) -> str:
+    """Return a count, a hyperparameter or a name; thousands are separated.
+
+    Examples
+    --------
+    >>> number(3200), number(0.00312), number(None)
+    ('3,200', '0.00312', '–')
+    """
+    if value is None:
+        return MISSING
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a count and its noun, such as ``1 epoch`` and ``2 epochs``."""
+    return f"{number(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(99), duration(600), duration(9000)
+    ('99 s', '10 min', '2.5 h')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def day(timestamp: str | None) -> str:
+    """Return a time in ISO format as a date and a time of day."""
+    return MISSING if timestamp is None else f"{datetime.fromisoformat(timestamp):%-d %B %Y, %H:%M} UTC"
+
+
+def unbroken(text: str) -> str:
+    """Return a text that a browser does not wrap."""
+    return text.replace(" ", "\u00a0")

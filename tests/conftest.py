@@ -13,7 +13,7 @@ import pytest
 from evaluation.api import evaluate_run
 from evaluation.pipeline import serial
 from evaluation.pipeline.plan import Options
-from evaluation.report import write as report
+from evaluation.report import page as report
 from tune.cluster.session import ray_session
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import EPOCHS, TRIALS, write_table

@@ -31,7 +31,7 @@ ALLOWED = {
     "tune.study": "tune.algorithms tune.cluster tune.space tune.storage tune.trials vae vae.data",
     # The evaluation.
     "evaluation": "evaluation.embedders evaluation.export evaluation.pipeline "
-    "evaluation.report evaluation.scores tune.storage tune.study vae vae.data",
+    "evaluation.report evaluation.scores tune.space tune.storage tune.study vae vae.data",
     "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
     "evaluation.scores": "vae vae.metrics",
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.storage "

@@ -246,7 +246,7 @@ def _evaluate(study: StudySession, console: Console, budget: TimeBudget | None) 
 
 def _report(study: StudySession) -> None:
     """Write the report of a search that is not evaluated."""
-    from evaluation.report.write import write_report
+    from evaluation.report.page import write_report
 
     write_report(study.run)
 

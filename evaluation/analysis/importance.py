@@ -15,7 +15,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from evaluation.analysis.results import Results
-from evaluation.analysis.searched_params import Branch, SearchedParam, searched
+from evaluation.analysis.searched_params import Branch, SearchedParam, searched_params
 
 MIN_TRIALS = 20
 """With fewer, the best quarter has fewer than the five trials that PED-ANOVA asks for."""
@@ -63,7 +63,7 @@ def importances(results: Results) -> Importances | None:
     and nothing is shown.
     """
     order = rank(results)
-    params = searched(results)
+    params = searched_params(results)
     if len(order) < MIN_TRIALS or not params:
         return None
     trials = [_optuna_trial(params, row, results.trial_rows[row]) for row in order]

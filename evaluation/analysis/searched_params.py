@@ -84,7 +84,7 @@ class SearchedParam:
         return float(min(numbers)), float(max(numbers))
 
 
-def searched(results: Results) -> list[SearchedParam]:
+def searched_params(results: Results) -> list[SearchedParam]:
     """Return the hyperparameters that were searched and have at least two values, in the space's order."""
     found = []
     for name, record in (results.study.space if results.study else {}).items():

@@ -35,7 +35,7 @@ def write_atlas(run: RunDirectory, shown: ImageSample, file: Path) -> list[str]:
     """
     panels = latent_space_panels(run, shown.results)
     if not panels:
-        raise UsageError(f"{run.location} has no embedding that is made to be looked at")
+        raise UsageError(f"{run.location} has no embedding with a view in two dimensions")
     columns: dict[str, pa.Array] = {"index": pa.array(shown.index)}
     columns |= {name: pa.array(values) for name, values in shown.columns().items()}
     if shown.images is not None:
@@ -49,7 +49,7 @@ def write_atlas(run: RunDirectory, shown: ImageSample, file: Path) -> list[str]:
     options = ["--x", f"{view}_x", "--y", f"{view}_y"]
     if shown.images is not None:
         options += ["--image", "image"]
-    winner = shown.results.winner_row
+    winner = shown.results.comparison.winner
     if winner is not None and winner.key in shown.keys:
         columns["neighbors"] = _neighbors(read_embedding(run.embeddings_dir, winner.key).test[shown.index])
         options += ["--neighbors", "neighbors"]

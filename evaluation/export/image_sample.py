@@ -32,16 +32,16 @@ class ImageSample:
     images: NDArray[np.uint8] | None
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return the class of each image and what its neighbours in the best VAE's latent space vote for."""
+        """Return the class of each image, and the one that KNN predicts in the best VAE's latent space."""
         if self.classes is None:
             return {}
         columns = {"class": self.classes}
         names = (self.results.evaluation or {})["dataset"]["class_names"]
-        winner = self.results.winner_row
+        winner = self.results.comparison.winner
         if winner is not None:
-            votes = self.results.votes(winner.key).set_index("index")["predicted"]
-            if np.isin(self.index, votes.index).all():
-                columns["predicted"] = [names[vote] for vote in votes.reindex(self.index)]
+            predicted = self.results.scores.predictions_of(winner.key).set_index("index")["predicted"]
+            if np.isin(self.index, predicted.index).all():
+                columns["predicted"] = [names[label] for label in predicted.reindex(self.index)]
         return columns
 
 
@@ -70,7 +70,7 @@ def sample_images(
     """
     results = Results.read(run)
     run.fetch(run.embeddings_dir)
-    keys = [key for key in results.keys if embedding_file(run.embeddings_dir, key).exists()]
+    keys = [key for key in results.comparison.keys if embedding_file(run.embeddings_dir, key).exists()]
     if results.evaluation is None or not keys:
         raise UsageError(f"{run.location} has no embeddings yet; say `python -m evaluation {run.location}`")
     table = read_table(embedding_file(run.embeddings_dir, keys[0]))

@@ -33,10 +33,10 @@ def draw_accuracy(results: Results) -> Figure:
 
     ends = []
     for key, line in lines.items():
-        scores = results.scores(key, "test")
+        scores = results.scores.knn_of(key, "test")
         chosen = scores[scores["samples_per_class"].isna() & (scores["weights"] == ALL_IMAGES_K10.weights)]
         _draw(by_k, chosen.set_index("n_neighbors")["value"], line)
-    ks = sorted(results.knn["n_neighbors"].unique())
+    ks = sorted(results.scores.knn["n_neighbors"].unique())
     by_k.set_xscale("log")
     by_k.set_xticks(ks, [f"{k:.0f}" for k in ks])
     by_k.set_title("Against the number of neighbours")
@@ -45,7 +45,7 @@ def draw_accuracy(results: Results) -> Figure:
 
     n_all = _samples_per_class_of_all(results)
     for key, line in lines.items():
-        scores = results.scores(key, "test")
+        scores = results.scores.knn_of(key, "test")
         chosen = scores[
             (scores["n_neighbors"] == ALL_IMAGES_K10.n_neighbors)
             & (scores["weights"] == ALL_IMAGES_K10.weights)
@@ -54,7 +54,7 @@ def draw_accuracy(results: Results) -> Figure:
         drawn = _draw(by_size, series.set_index("samples_per_class")["value"], line)
         if drawn is not None:
             ends.append((drawn, line.name, line.colour, line.winner))
-    sizes = sorted(results.knn["samples_per_class"].dropna().unique())
+    sizes = sorted(results.scores.knn["samples_per_class"].dropna().unique())
     by_size.set_xscale("log")
     by_size.set_xticks([*sizes, n_all], [*(f"{size:,.0f}" for size in sizes), "all"])
     by_size.set_xlim(right=n_all * 1.03)
@@ -62,16 +62,16 @@ def draw_accuracy(results: Results) -> Figure:
     by_size.set_xlabel(f"training images per class (k = {ALL_IMAGES_K10.n_neighbors}, distance weights)")
     for axes in (by_k, by_size):
         axes.minorticks_off()
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     label_line_ends(by_size, ends)
     return figure
 
 
 def _lines(results: Results) -> dict[EmbeddingKey, Line]:
     lines = {}
-    for key in results.keys:
-        siblings = [other for other in results.keys if other.method == key.method]
-        # The name of a trial tells its dimension.
+    for key in results.comparison.keys:
+        siblings = [other for other in results.comparison.keys if other.method == key.method]
+        # The name of a trial contains its dimension.
         name = label(key) if key.method == "vae" else f"{label(key)} {key.dim}-d"
         colour = METHODS[key.method].colour if key.method in METHODS else MUTED
         dashes = DASHES[siblings.index(key) % len(DASHES)]
@@ -102,5 +102,5 @@ def _samples_per_class_of_all(results: Results) -> float:
     """Return where "all" stands on the axis: the training images per class, on average."""
     record = results.evaluation or {}
     n_classes = len(record.get("dataset", {}).get("class_names", [])) or 1
-    n_train = results.knn.query("protocol == 'test'")["n_train"].max()
+    n_train = results.scores.knn.query("protocol == 'test'")["n_train"].max()
     return float(n_train) / n_classes

@@ -18,16 +18,17 @@ _SHADES = LinearSegmentedColormap.from_list("winner", ["#ffffff", WINNER])
 def draw_confusion(results: Results, class_names: Sequence[str]) -> Figure | None:
     """Draw the share of each class's test images (rows) that are taken for each class (columns), in percent.
 
-    None if the winner's votes are not known, or there are too many classes.
+    None if the winner's predictions are not known, or there are too many classes.
     """
-    if results.winner_row is None:
+    winner = results.comparison.winner
+    if winner is None:
         return None
-    votes = results.votes(results.winner_row.key)
+    predictions = results.scores.predictions_of(winner.key)
     n = len(class_names)
-    if votes.empty or not 1 < n <= MAX_CLASSES:
+    if predictions.empty or not 1 < n <= MAX_CLASSES:
         return None
     counts = np.zeros((n, n))
-    np.add.at(counts, (votes["label"], votes["predicted"]), 1)
+    np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
     shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
     figure = Figure(figsize=(1.8 + 0.62 * n, 1.4 + 0.5 * n))
     axes = figure.subplots()

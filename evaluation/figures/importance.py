@@ -1,39 +1,38 @@
-"""What the hyperparameters had to do with being among the best, a bar for each."""
+"""How much each hyperparameter decides whether a trial is among the best, a bar for each."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from evaluation.analysis.importance import Importances
 from evaluation.figures.style import FAINT, INK, MUTED, WINNER
-from tune.space.display import param_name
+from tune.space.display import param_name, percent
 
 
 def draw_importance(found: Importances) -> Figure:
-    """Draw the shares, and where chance ends: a bar that does not reach further is grey and has no number."""
+    """Draw the shares and the level of chance; a bar below it is grey and has no number."""
     figure = Figure(figsize=(9, 1.3 + 0.36 * len(found.params)))
     axes = figure.subplots()
     heights = range(len(found.params))[::-1]
     end = 1.25 * max(param.share for param in found.params)
     for height, param in zip(heights, found.params, strict=True):
-        told = param.beats_chance
-        axes.barh(height, param.share, height=0.62, color=WINNER if told else FAINT)
+        axes.barh(height, param.share, height=0.62, color=WINNER if param.beats_chance else FAINT)
         if param.chance < end:
             axes.plot([param.chance] * 2, [height - 0.4, height + 0.4], color=INK, linewidth=1.6)
-        else:  # it lies off the picture
+        else:  # outside the picture
             axes.plot(end, height, ">", color=INK, markersize=5, clip_on=False)
-        if told:
-            axes.text(1.02 * end, height, f"{param.share:.0%}".replace("%", " %"), va="center", color=INK)
+        if param.beats_chance:
+            axes.text(1.02 * end, height, percent(param.share, 0), va="center", color=INK)
     axes.set_yticks(heights, [param_name(param.name) for param in found.params])
     axes.set_xlim(0, end)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("share of the importance of all hyperparameters")
     if any(param.beats_chance for param in found.params):
         title = f"What the best {found.n_best} of {found.n_trials} trials have in common"
     else:
-        title = f"{found.n_trials} trials do not tell any hyperparameter's importance from chance"
+        title = f"No hyperparameter stands out from chance in {found.n_trials} trials"
     axes.set_title(title, pad=18)
-    remark = "black: what chance alone stays below in 95 of 100 cases; a grey bar may be chance"
+    remark = "black mark: 95 % quantile of the share under random rankings; grey: not above it"
     axes.text(0, 1.015, remark, transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom")
     return figure

@@ -13,6 +13,7 @@ from evaluation.embedders import METHODS, Embedding, EmbeddingKey, label
 from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.figures.finalist_models import best_key
 from evaluation.figures.style import INK, MUTED, WINNER, class_colours
+from tune.space.display import percent
 from tune.storage.run_directory import RunDirectory
 
 
@@ -39,13 +40,13 @@ def panel(title: str, embedding: Embedding, *, winner: bool = False) -> Panel:
         flat = np.zeros_like(embedding.test)
         return Panel(embedding.key, title, "1 dimension", np.hstack([embedding.test, flat]), winner)
     pca = PCA(2, svd_solver="covariance_eigh").fit(embedding.train)
-    explained = f"{pca.explained_variance_ratio_.sum():.0%} of the variance"
+    explained = f"{percent(pca.explained_variance_ratio_.sum(), 0)} of the variance"
     remark = f"first 2 principal components of its {embedding.key.dim} dimensions ({explained})"
     return Panel(embedding.key, title, remark, pca.transform(embedding.test), winner)
 
 
 def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:
-    """Return a view of each embedding on disk that is made to be looked at, and of the best VAE's.
+    """Return a view of each two-dimensional embedding on disk, and of the best VAE's latent space.
 
     Raises
     ------

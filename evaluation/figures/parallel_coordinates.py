@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from evaluation.analysis.results import Results
-from evaluation.analysis.searched_params import SearchedParam, searched
+from evaluation.analysis.searched_params import SearchedParam, searched_params
 from evaluation.figures.style import CATEGORY_COLOURS, INK, MUTED, WINNER, limits_without_outliers
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import param_name, value_text
@@ -57,7 +57,7 @@ def parallel_coordinates(results: Results) -> ParallelCoordinates | None:
     """Return what there is to draw; None if no hyperparameter varies, or no trial has a value."""
     objectives = [row["objective"] for row in results.trial_rows]
     known = [value for value in objectives if value is not None]
-    params = searched(results)
+    params = searched_params(results)
     if not known or not params:
         return None
     low, high = limits_without_outliers(known, results.mode)
@@ -177,12 +177,12 @@ def _colour_scale(plot: Any, view: ParallelCoordinates, colours: LinearSegmented
 
 
 def _explain(figure: Figure, results: Results, colours: LinearSegmentedColormap) -> None:
-    fates = {category(row) for row in results.trial_rows}
+    present = {category(row) for row in results.trial_rows}
     best = colours(0.8)
     handles = [Line2D([], [], color=best, linewidth=1.5, label="full budget")]
-    if fates & {TrialCategory.STOPPED, TrialCategory.CUT_SHORT, TrialCategory.OPEN}:
+    if present & {TrialCategory.STOPPED, TrialCategory.CUT_SHORT, TrialCategory.OPEN}:
         handles.append(Line2D([], [], color=best, linewidth=0.8, alpha=0.35, label="stopped early"))
-    if TrialCategory.FAILED in fates:
+    if TrialCategory.FAILED in present:
         red = CATEGORY_COLOURS[TrialCategory.FAILED]
         handles.append(Line2D([], [], color=red, linewidth=0.9, linestyle=(0, (3, 2)), label="failed"))
     if results.winner is not None:

@@ -89,7 +89,7 @@ def label_points(
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # settles the layout, which the pixels depend on
+    figure.draw_without_rendering()  # finishes the layout, which the pixels depend on
     pixel = figure.dpi / 72  # pixels per point
     frame = axes.get_window_extent()
     dots = axes.transData.transform(np.vstack([points, avoid]))

@@ -62,17 +62,17 @@ def _draw_rung(axes: Axes, rung: JudgedRung, results: Results) -> None:
     for chosen, style in (
         (stopped & ~better, _STYLES["stopped"]),
         (stopped & better, _STYLES["unlucky"]),
-        (~stopped & ~winner, _STYLES["went on"]),
+        (~stopped & ~winner, _STYLES["continued"]),
         (~stopped & winner, _STYLES["winner"]),
     ):
         axes.plot(x[chosen], y[chosen], linestyle="", zorder=4, **style)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    told = f"{len(trials)} judged, {int((~stopped).sum())} went on"
-    axes.text(0, 1.02, told, transform=axes.transAxes, fontsize=8.5, color=MUTED, va="bottom")
+    counts = f"{len(trials)} judged, {int((~stopped).sum())} continued"
+    axes.text(0, 1.02, counts, transform=axes.transAxes, fontsize=8.5, color=MUTED, va="bottom")
 
 
 _STYLES: dict[str, dict[str, Any]] = {
-    "went on": {"marker": "o", "color": CATEGORY_COLOURS[TrialCategory.COMPLETED], "markersize": 5.5},
+    "continued": {"marker": "o", "color": CATEGORY_COLOURS[TrialCategory.COMPLETED], "markersize": 5.5},
     "winner": {"marker": "*", "color": WINNER, "markersize": 13, "markeredgecolor": "white"},
     "stopped": {
         "marker": "o",
@@ -88,7 +88,7 @@ def _explain(figure: Figure, results: Results, rungs: list[JudgedRung]) -> None:
     unlucky = any((rung.trials["stopped"] & rung.beats_cutoff(results.mode)).any() for rung in rungs)
     names = {
         "winner": f"winner, {results.winner}" if results.winner else None,
-        "went on": "went on",
+        "continued": "continued",
         "stopped": "stopped, and the cutoff it missed",
         "unlucky": "stopped, but as good as the last cutoff" if unlucky else None,
     }

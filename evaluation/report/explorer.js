@@ -1,4 +1,4 @@
-// Latent spaces side by side: point at an image to find it in all of them, drag to select, tap a class to hide it.
+// Latent spaces side by side: point at an image to find it in all of them, drag to select, click a class to hide it.
 (() => {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const root = document.getElementById("explorer");
@@ -101,7 +101,7 @@
   const describe = (i) => {
     const lines = [`test image ${data.index[i]}`];
     if (data.labels) lines.unshift(data.classes[data.labels[i]]);
-    if (data.votes && data.votes[i] !== data.labels[i]) lines.push(`taken for ${data.classes[data.votes[i]]}`);
+    if (data.predicted && data.predicted[i] !== data.labels[i]) lines.push(`predicted: ${data.classes[data.predicted[i]]}`);
     return lines;
   };
   const point = (i, event) => {
@@ -121,14 +121,14 @@
   const say = () => {
     strip.replaceChildren();
     if (!selected) {
-      status.textContent = `${n.toLocaleString()} test images. Point at one to find it everywhere; drag over a group to follow it; tap a class to hide it.`;
+      status.textContent = `${n.toLocaleString()} test images. Point at one to find it in every panel; drag to select a group; click a class to hide it.`;
       return;
     }
     const rows = [...selected].filter(visible);
     const counts = new Map();
     if (data.labels) rows.forEach((i) => counts.set(data.labels[i], (counts.get(data.labels[i]) || 0) + 1));
     const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${data.classes[label]}`);
-    status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place to let go.`;
+    status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place to clear the selection.`;
     rows.slice(0, 48).forEach((i) => {
       const canvas = make("canvas", "", strip);
       canvas.title = describe(i).join(", ");

@@ -1,4 +1,4 @@
-"""The part of the report that one can touch: latent spaces side by side, and the image under the pointer."""
+"""The interactive part of the report: latent spaces side by side, and the image under the pointer."""
 
 import base64
 from typing import Any
@@ -19,13 +19,13 @@ MAX_IMAGES = 2500
 MAX_PIXEL_VALUES = 6_000_000
 """Of all thumbnails together: the report is one file that is sent by mail."""
 _STEPS = 10_000
-"""Places along each side of a panel."""
+"""Positions along each side of a panel."""
 
 
 def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str, Any] | None:
     """Return what `explorer.js` draws, as JSON values: some of the test images in every panel.
 
-    None if no embedding is left on disk.
+    None if no embedding is on disk.
     """
     panels = latent_space_panels(run, results)
     test = dataset.test
@@ -35,10 +35,10 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
     shown = np.sort(np.random.default_rng(0).permutation(len(test))[:n])
     images = test.images[torch.tensor(shown)]
     labelled = test.labels is not None
-    votes = None
-    if labelled and results.winner_row is not None:
-        table = results.votes(results.winner_row.key).set_index("index")["predicted"]
-        votes = table.reindex(shown).tolist() if len(table) == len(test) else None
+    predicted, winner = None, results.comparison.winner
+    if labelled and winner is not None:
+        table = results.scores.predictions_of(winner.key).set_index("index")["predicted"]
+        predicted = table.reindex(shown).tolist() if len(table) == len(test) else None
     return {
         "panels": [
             {
@@ -53,7 +53,7 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
         ],
         "index": shown.tolist(),
         "labels": test.labels[torch.tensor(shown)].tolist() if test.labels is not None else None,
-        "votes": votes,
+        "predicted": predicted,
         "classes": list(dataset.class_names) if labelled else [],
         "colours": [to_hex(c) for c in class_colours(len(dataset.class_names))] if labelled else [MUTED],
         "sprite": {
@@ -66,7 +66,7 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
 
 
 def _places(points: NDArray[np.float32], shown: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return whole numbers from 0 to `_STEPS` for the shown points; stray ones stand at the edge."""
+    """Return whole numbers from 0 to `_STEPS` for the shown points; outliers stand at the edge."""
     low, high = np.percentile(points, [0.1, 99.9], axis=0)
     shares = (points[shown] - low) / np.maximum(high - low, 1e-9)
     return np.rint(_STEPS * shares.clip(0, 1)).astype(np.int64)

@@ -1,4 +1,4 @@
-// Parallel coordinates of the search: point at a line, or step with the arrow keys, to read a trial; tap a fate to hide it.
+// Parallel coordinates of the search: point at a line, or step with the arrow keys, to read a trial; click a category to hide it.
 (() => {
   const data = JSON.parse(document.getElementById("search-data").textContent);
   const root = document.getElementById("search-view");
@@ -32,7 +32,7 @@
   const points = (trial) => trial.places.map((at, axis) => at === null ? null : place(axis, at)).filter((p) => p);
   const colour = (trial) => {
     const at = trial.places[last], ramp = data.ramps[dark.matches ? "dark" : "light"];
-    if (trial.fate === "failed") return "var(--bad)";
+    if (trial.category === "failed") return "var(--bad)";
     return at === null ? "var(--muted)" : ramp[Math.round(at * (ramp.length - 1))];
   };
 
@@ -50,7 +50,7 @@
     for (let i = trials.length - 1; i >= 0; i--) { // the best are drawn last
       const trial = trials[i];
       lines[i] = draw("polyline", { points: points(trial).join(" "),
-        class: trial.winner ? "winner" : trial.fate.replaceAll(" ", "-") }, svg);
+        class: trial.winner ? "winner" : trial.category.replaceAll(" ", "-") }, svg);
       if (!trial.winner) lines[i].style.stroke = colour(trial);
     }
     const winner = trials.findIndex((trial) => trial.winner);
@@ -73,15 +73,15 @@
     pointed = i;
     top.replaceChildren();
     svg.classList.toggle("pointed", i >= 0);
-    lines.forEach((line, j) => { line.style.display = hidden.has(trials[j].fate) ? "none" : ""; });
+    lines.forEach((line, j) => { line.style.display = hidden.has(trials[j].category) ? "none" : ""; });
     status.replaceChildren();
     if (i < 0) {
-      make("span", "muted", status, `${trials.length} trials, each a line from its hyperparameters to its objective: the ${dark.matches ? "brighter" : "darker"} its green, the better. Point at one to read it, or step through them with the arrow keys.`);
+      make("span", "muted", status, `${trials.length} trials, each a line from its hyperparameters to its objective: the ${dark.matches ? "brighter" : "darker"} its green, the better. Point at one to read its values, or step through them with the arrow keys.`);
       return;
     }
     const trial = trials[i];
     make("b", "", status, trial.id);
-    status.append(`${trial.winner ? ", the winner" : ""}: ${axes[last].name} ${trial.values[last]}, ${trial.told}. `);
+    status.append(`${trial.winner ? ", the winner" : ""}: ${axes[last].name} ${trial.values[last]}, ${trial.outcome}. `);
     make("span", "muted", status, axes.slice(0, last).map((axis, j) => `${axis.name} ${trial.values[j]}`).join(", "));
     draw("polyline", { points: points(trial).join(" "), class: "halo" }, top);
     const line = draw("polyline", { points: points(trial).join(" "), class: "shown" }, top);
@@ -98,7 +98,7 @@
     const box = svg.getBoundingClientRect(), [x, y] = [event.clientX - box.left, event.clientY - box.top];
     let best = -1, least = REACH;
     trials.forEach((trial, i) => {
-      if (hidden.has(trial.fate)) return;
+      if (hidden.has(trial.category)) return;
       const corners = points(trial);
       for (let j = 1; j < corners.length; j++) {
         const far = distance(x, y, corners[j - 1], corners[j]);
@@ -115,12 +115,12 @@
     if (event.key === "Escape") show(-1);
     if (!step) return;
     event.preventDefault();
-    const seen = trials.map((_, i) => i).filter((i) => !hidden.has(trials[i].fate));
+    const seen = trials.map((_, i) => i).filter((i) => !hidden.has(trials[i].category));
     if (seen.length) show(seen[pointed < 0 ? 0 : (seen.indexOf(pointed) + step + seen.length) % seen.length]);
   });
 
-  data.fates.forEach((name) => {
-    const count = trials.filter((trial) => trial.fate === name).length;
+  data.categories.forEach((name) => {
+    const count = trials.filter((trial) => trial.category === name).length;
     const button = make("button", "", legend);
     button.type = "button";
     button.setAttribute("aria-pressed", "true");

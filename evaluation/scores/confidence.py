@@ -1,9 +1,10 @@
-"""How sure a figure is: over training runs, over test images, and for the difference of two embeddings."""
+"""Confidence intervals: over training runs, over test images, and of the difference of two embeddings."""
 
-import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """``mean ± half_width`` at 95 % confidence; ``half_width`` is None where one value alone gives none."""
+    """``mean ± half_width`` at 95 % confidence; ``half_width`` is None for a single value."""
 
     mean: float
     half_width: float | None
@@ -32,36 +33,37 @@ class Interval:
 
 def t_interval(values: Sequence[float]) -> Interval | None:
     """Return the mean of independent runs with Student's interval; None of no values."""
-    n = len(values)
-    if n < 2:
-        return Interval(values[0], None) if n else None
-    return Interval(fmean(values), _quantile(n - 1) * math.sqrt(variance(values) / n))
+    if len(values) < 2:
+        return Interval(values[0], None) if len(values) else None
+    with _equal_values():
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(CONFIDENCE)
+    return Interval(fmean(values), float(high - low) / 2)
 
 
 def welch_interval(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Return the difference of two means, first minus second, whose runs may scatter differently.
+    """Return the difference of two means, first minus second, whose runs may differ in variance.
 
-    The degrees of freedom are those of Welch and Satterthwaite, as in `scipy.stats.ttest_ind` with
-    ``equal_var=False``. None if either has fewer than two values.
+    The degrees of freedom are those of Welch and Satterthwaite. None if either has fewer than two values.
     """
     if min(len(first), len(second)) < 2:
         return None
-    a, b = variance(first) / len(first), variance(second) / len(second)
-    difference = fmean(first) - fmean(second)
-    if a + b == 0:
-        return Interval(difference, 0.0)
-    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
-    return Interval(difference, _quantile(freedom) * math.sqrt(a + b))
+    with _equal_values():
+        low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval(CONFIDENCE)
+    return Interval(fmean(first) - fmean(second), float(high - low) / 2)
 
 
-def _quantile(freedom: float) -> float:
-    return float(stats.t.ppf(1 - _TAIL, freedom))
+@contextmanager
+def _equal_values() -> Iterator[None]:
+    """Silence scipy's warning that equal values lose precision: their interval has no width either way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def bootstrap_share(share: float, n: int) -> tuple[float, float]:
     """Return the 95 % percentile-bootstrap interval of a share of ``n`` images.
 
-    The right ones in a resample of n images are binomial, so the quantiles need no draws.
+    The number of correct images in a resample of n is binomial, so its quantiles need no draws.
     """
     low, high = stats.binom.ppf([_TAIL, 1 - _TAIL], n, share) / n
     return float(low), float(high)
@@ -71,8 +73,8 @@ def bootstrap_share(share: float, n: int) -> tuple[float, float]:
 class PairedDifference:
     """The difference of two accuracies on the same images, with its 95 % bootstrap interval.
 
-    ``p_value`` is that of McNemar's exact test: how likely so lopsided a count of the images that only one of
-    them gets right would be, if either were equally good.
+    ``p_value`` is that of McNemar's exact test: the probability that the images which only one of the two
+    classifies correctly are split at least so unevenly, if both are equally good.
     """
 
     difference: float
@@ -82,7 +84,7 @@ class PairedDifference:
 
 
 def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
-    """Compare two embeddings by the images (n,) that each one gets right, first minus second."""
+    """Compare two embeddings by which images (n,) each classifies correctly, first minus second."""
     n, only_first, only_second = len(first), int((first & ~second).sum()), int((second & ~first).sum())
     shares = np.array([only_first, only_second, n - only_first - only_second]) / n
     draws = np.random.default_rng(0).multinomial(n, shares, size=_RESAMPLES)

@@ -70,7 +70,7 @@ def test_pandas_polars_and_duckdb_give_the_same_comparison(evaluated):
                 best.rows() if isinstance(best, pl.DataFrame) else list(best.itertuples(index=False))
             )
     tables = [sorted((method, dim, value) for method, dim, _, value, *_ in rows) for rows in answers]
-    assert len(tables[0]) == len(Results.read(evaluated).keys)
+    assert len(tables[0]) == len(Results.read(evaluated).comparison.keys)
     assert tables[0] == tables[1] == tables[2]
 
 

@@ -9,7 +9,7 @@ from evaluation.api import evaluate_run
 from evaluation.embedders import Images
 from evaluation.pipeline import serial
 from evaluation.pipeline.plan import Options
-from evaluation.report import write as report
+from evaluation.report import page as report
 from tests.conftest import write_study
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table

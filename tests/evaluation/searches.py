@@ -1,4 +1,4 @@
-"""Searches as the tables tell them, without any training: what the pictures of a search are tested on."""
+"""Searches as their tables record them, without any training: what the pictures of a search are tested on."""
 
 import json
 import math
@@ -69,8 +69,10 @@ def write_search(
         for epoch in range(1, last + 1):
             value = best * (1 - 0.2 / epoch)
             curve[epoch] = value if sign > 0 else 1 - value
-            told = epoch == last and reason in ("nan", "collapsed")
-            decision = None if told or rule is None else rule.judge(name, number, epoch, sign * curve[epoch])
+            diverged = epoch == last and reason in ("nan", "collapsed")
+            decision = (
+                None if diverged or rule is None else rule.judge(name, number, epoch, sign * curve[epoch])
+            )
             if decision is not None and decision.stopped and epoch < MAX_EPOCHS and end is None:
                 status, reason, rung, cutoff = "stopped_early", "rung", epoch, sign * decision.cutoff
                 break

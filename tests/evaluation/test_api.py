@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evaluation.analysis.finalists import finalist_rows
+from evaluation.analysis.finalists import finalist_rows, fresh_seed_keys
 from evaluation.analysis.results import Results
+from evaluation.analysis.statements import labels_sentence
 from evaluation.api import evaluate_checkpoints, evaluate_run
 from evaluation.embedders import EmbeddingKey, Images
 from evaluation.embedders.files import embedding_file, read_embedding
@@ -56,12 +57,12 @@ def test_the_votes_for_each_test_image_are_kept(evaluated_once):
     assert table.schema.equals(PREDICTIONS)
     results = Results.read(evaluated_once)
     for row in results.comparison:
-        votes = results.votes(row.key)
-        assert (votes["predicted"] == votes["label"]).mean() == pytest.approx(row.test)
-    lead = results.lead(EmbeddingKey("pca", 2))
+        predictions = results.scores.predictions_of(row.key)
+        assert (predictions["predicted"] == predictions["label"]).mean() == pytest.approx(row.test)
+    found = results.comparison.difference_to(EmbeddingKey("pca", 2))
     pca = next(row for row in results.comparison if row.key == EmbeddingKey("pca", 2))
-    assert lead.difference == pytest.approx(results.winner_row.test - pca.test, abs=1e-12)
-    assert lead.low <= lead.difference <= lead.high
+    assert found.difference == pytest.approx(results.comparison.winner.test - pca.test, abs=1e-12)
+    assert found.low <= found.difference <= found.high
 
 
 def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_once):
@@ -174,7 +175,7 @@ def test_of_several_bare_checkpoints_the_best_on_validation_comes_first(study, f
     paths = [tmp_path / "all" / BEST, tmp_path / "all" / SECOND]
     evaluate_checkpoints(paths, few_digits, output, options=Options(methods=["vae"]), compute=serial.compute)
     assert output.read_evaluation()["finalists"] == [SECOND, BEST]
-    assert Results.read(output).winner_row.key.trial_id == SECOND
+    assert Results.read(output).comparison.winner.key.trial_id == SECOND
 
 
 def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
@@ -252,9 +253,9 @@ def test_an_ensemble_and_its_members_go_through_to_the_report(study):
     members = "0001-conv-10d+0000-fc-4d+0004-fc-2d"
     results = Results.read(study)
     key = EmbeddingKey("ensemble", 16, members)
-    assert results.keys[-1] == key
+    assert results.comparison.keys[-1] == key
     assert embedding_file(study.embeddings_dir, key).exists()
-    assert results.winner_row.key.trial_id == BEST
+    assert results.comparison.winner.key.trial_id == BEST
     assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae"] * 3
     assert study.report_file.read_text().count("ensemble of 3 VAEs") == 4  # a tile, and a row in three tables
 
@@ -263,8 +264,8 @@ def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):
     options = Options(methods=["ensemble"])
     evaluate_run(study, finalists=2, options=options, compute=serial.compute)
     results = Results.read(study)
-    assert [str(key) for key in results.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
-    assert results.winner_row is None
+    assert [str(key) for key in results.comparison.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
+    assert results.comparison.winner is None
     assert "It was not scored on the test set." in study.report_file.read_text()
 
 
@@ -273,8 +274,8 @@ def test_what_is_made_of_the_best_vae_is_not_taken_for_it(reseeded):
     umap = [row | {"method": "vae_umap", "dim": 2, "value": 1.0} for row in rows if row["trial_id"] == SECOND]
     write_table(rows + umap, EVALUATIONS, reseeded.evaluations_file)
     results = Results.read(reseeded)
-    assert results.winner_row.key == EmbeddingKey("vae", 4, SECOND, 0)
-    assert {key.method for key in results.replicas(SECOND)} == {"vae"}
+    assert results.comparison.winner.key == EmbeddingKey("vae", 4, SECOND, 0)
+    assert {key.method for key in fresh_seed_keys(results, SECOND)} == {"vae"}
     assert [finalist.row.key.method for finalist in finalist_rows(results)] == ["vae", "vae"]
 
 
@@ -287,7 +288,7 @@ def test_a_conditional_vae_is_named_and_told_no_label_of_the_images(study):
     options = Options(methods=["vae"])
     evaluate_run(study, finalists=2, options=options, compute=serial.compute)
     assert study.read_evaluation()["trained_with_labels"] == [trial_id]
-    sentence = Results.read(study).labels_sentence
+    sentence = labels_sentence(Results.read(study))
     assert sentence is not None
     assert sentence.startswith(f"trained with labels (conditional): {trial_id};")
     assert "Labels were used" in study.report_file.read_text()

@@ -17,7 +17,7 @@ from typing import Any
 
 import ray
 
-import evaluation.report.write
+import evaluation.report.page
 import tune.callbacks.failures
 import tune.cluster.shared_storage
 import tune.search_loop
@@ -88,7 +88,7 @@ def ghost_node(number: int) -> Any:
 
 if __name__ == "__main__":
     tune.cluster.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
-    evaluation.report.write.write_figures = lambda *_: None  # nobody looks at them
+    evaluation.report.page.write_figures = lambda *_: None  # nobody looks at them
     given = json.loads(Path(sys.argv.pop(1)).read_text())
     tune.search_loop.train_trial = mortal(given)
     if "ghost" in given:

@@ -1,4 +1,4 @@
-"""How tables, figures and the report write hyperparameters: short names and values."""
+"""How the terminal, figures and the report write hyperparameters, their values and shares."""
 
 from typing import Any
 
@@ -39,3 +39,14 @@ def value_text(value: Any) -> str:
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(map(value_text, value)) or "–"
     return str(value)
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share in percent.
+
+    Examples
+    --------
+    >>> percent(0.875)
+    '87.5 %'
+    """
+    return f"{100 * share:.{decimals}f} %"

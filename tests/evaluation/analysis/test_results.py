@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from evaluation.analysis.finalists import fresh_seed_keys
 from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey
 from evaluation.embedders.files import read_embedding
@@ -23,12 +24,12 @@ def test_the_comparison_holds_what_a_direct_measurement_gives(results, evaluated
         embedding = read_embedding(evaluated_once.embeddings_dir, row.key)
         measured = knn_accuracy(embedding.train, digits.train.labels, embedding.test, digits.test.labels)
         assert row.test == pytest.approx(measured, abs=1e-12)  # k=10, distance weights, all training images
-        assert row.test_few is None  # digits have no 500 images of a class
+        assert row.few_shot is None  # digits have no 500 images of a class
 
 
 def test_cross_validation_is_the_mean_and_spread_over_the_folds(results):
-    row = results.comparison[0]
-    table = results.scores(row.key, "cv").query(
+    row = results.comparison.rows[0]
+    table = results.scores.knn_of(row.key, "cv").query(
         "n_neighbors == 10 and weights == 'distance' and samples_per_class.isna()"
     )
     assert len(table) == 5
@@ -37,7 +38,7 @@ def test_cross_validation_is_the_mean_and_spread_over_the_folds(results):
 
 
 def test_embeddings_are_ordered_by_method_and_finalists_best_first(results):
-    assert [str(key) for key in results.keys] == [
+    assert [str(key) for key in results.comparison.keys] == [
         "raw 64-d", "pca 2-d", "pca 4-d", "pca 10-d",
         "vae-0001-conv-10d-seed0 10-d", "vae-0000-fc-4d-seed0 4-d",
     ]  # fmt: skip
@@ -45,25 +46,25 @@ def test_embeddings_are_ordered_by_method_and_finalists_best_first(results):
 
 def test_the_winner_is_the_best_on_validation_not_on_test(results):
     assert results.winner == "0001-conv-10d"
-    assert results.winner_row.key == EmbeddingKey("vae", 10, "0001-conv-10d", 0)
+    assert results.comparison.winner.key == EmbeddingKey("vae", 10, "0001-conv-10d", 0)
 
 
 def test_baselines_are_taken_at_the_winners_dimension(results):
-    assert results.closest("pca").key == EmbeddingKey("pca", 10)
-    assert results.closest("raw").key == EmbeddingKey("raw", 64)
-    assert results.closest("umap") is None
+    assert results.comparison.closest("pca").key == EmbeddingKey("pca", 10)
+    assert results.comparison.closest("raw").key == EmbeddingKey("raw", 64)
+    assert results.comparison.closest("umap") is None
 
 
 def test_a_search_without_evaluation_has_a_winner_but_no_scores(study):
     results = Results.read(study)
-    assert (results.winner, results.winner_row, results.comparison) == ("0001-conv-10d", None, [])
+    assert (results.winner, results.comparison.winner, results.comparison.rows) == ("0001-conv-10d", None, [])
 
 
 def test_an_empty_directory_has_neither(tmp_path):
     from tune.storage.run_directory import RunDirectory
 
     results = Results.read(RunDirectory(tmp_path))
-    assert (results.winner, results.comparison, results.name) == (None, [], "")
+    assert (results.winner, results.comparison.rows, results.name) == (None, [], "")
 
 
 def test_fresh_seeds_decide_who_comes_first(reseeded_once):
@@ -77,7 +78,7 @@ def test_the_comparison_has_one_row_for_each_finalist_its_own_model(reseeded_onc
     assert [row.key for row in results.comparison] == [
         EmbeddingKey("pca", 2), EmbeddingKey("vae", 4, SECOND, 0), EmbeddingKey("vae", 10, BEST, 0),
     ]  # fmt: skip
-    assert [key.training_seed for key in results.replicas(SECOND)] == [1, 2, 3]
+    assert [key.training_seed for key in fresh_seed_keys(results, SECOND)] == [1, 2, 3]
 
 
 def test_results_of_a_version_before_seeds_and_fronts_are_read(evaluated):
@@ -88,7 +89,7 @@ def test_results_of_a_version_before_seeds_and_fronts_are_read(evaluated):
     del record["training_seeds"]
     evaluated.evaluation_file.write_text(json.dumps(record))
     results = Results.read(evaluated)
-    assert results.winner_row.key == EmbeddingKey("vae", 10, BEST)
+    assert results.comparison.winner.key == EmbeddingKey("vae", 10, BEST)
     assert len(results.comparison) == 6
 
 

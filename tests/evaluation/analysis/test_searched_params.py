@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from evaluation.analysis.results import Results
-from evaluation.analysis.searched_params import Branch, searched
+from evaluation.analysis.searched_params import Branch, searched_params
 from tests.evaluation.searches import write_search
 
 
@@ -14,7 +14,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def found(run):
-    return {param.name: param for param in searched(Results.read(run))}
+    return {param.name: param for param in searched_params(Results.read(run))}
 
 
 def test_constants_and_starting_points_are_not_searched(found):
@@ -69,7 +69,7 @@ def test_a_branch_knows_its_values(record, inside, outside):
 
 
 def test_without_a_study_nothing_was_searched(run):
-    assert searched(replace(Results.read(run), study=None)) == []
+    assert searched_params(replace(Results.read(run), study=None)) == []
 
 
 def test_a_value_that_the_space_has_no_more_is_still_a_choice(tmp_path):
@@ -77,4 +77,4 @@ def test_a_value_that_the_space_has_no_more_is_still_a_choice(tmp_path):
     study = run.read_study()
     study.space["architecture"] = {"choice": ["fc", "conv"]}
     study.write(run.study_file)
-    assert searched(Results.read(run))[0].choices == ["fc", "conv", "unet"]
+    assert searched_params(Results.read(run))[0].choices == ["fc", "conv", "unet"]

@@ -30,7 +30,7 @@ def test_the_file_holds_what_the_printed_command_names(evaluated, digits, capsys
 
 def test_the_neighbours_are_those_in_the_best_vaes_latent_space(evaluated):
     main(["atlas", str(evaluated.path)])
-    points = read_embedding(evaluated.embeddings_dir, Results.read(evaluated).winner_row.key).test
+    points = read_embedding(evaluated.embeddings_dir, Results.read(evaluated).comparison.winner.key).test
     row = pq.read_table(evaluated.atlas_file)["neighbors"][3].as_py()
     distances = np.linalg.norm(points - points[3], axis=1)
     np.testing.assert_allclose(row["distances"], np.sort(distances)[: len(row["ids"])], atol=1e-4)

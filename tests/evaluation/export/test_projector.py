@@ -29,14 +29,14 @@ def test_every_embedding_is_there_with_the_classes(evaluated, digits, capsys):
     assert main(["projector", str(evaluated.path)]) == 0
     assert f"tensorboard --logdir {evaluated.projector_dir}" in capsys.readouterr().out
     results, entries = Results.read(evaluated), read_config(evaluated).embeddings
-    assert len(entries) == len(results.keys)
+    assert len(entries) == len(results.comparison.keys)
     (winner,) = (entry for entry in entries if results.winner in entry.tensor_name)
     points = np.loadtxt(evaluated.projector_dir / winner.tensor_path, delimiter="\t")
-    stored = read_embedding(evaluated.embeddings_dir, results.winner_row.key).test
+    stored = read_embedding(evaluated.embeddings_dir, results.comparison.winner.key).test
     np.testing.assert_allclose(points, stored, rtol=1e-4, atol=1e-6)
     rows = list(csv.DictReader((evaluated.projector_dir / "metadata.tsv").open(), delimiter="\t"))
     assert [row["class"] for row in rows] == [digits.class_names[i] for i in digits.test.labels]
-    votes = results.votes(results.winner_row.key)["predicted"]
+    votes = results.scores.predictions_of(results.comparison.winner.key)["predicted"]
     assert [row["predicted"] for row in rows] == [digits.class_names[i] for i in votes]
 
 

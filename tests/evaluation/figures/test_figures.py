@@ -112,7 +112,7 @@ def test_a_view_of_more_dimensions_is_chosen_by_the_training_points_alone():
     test = np.array([[9, 0, 0], [0, 0, 0.5]], "f4")  # the test points, along the first
     view = panel("title", Embedding(EmbeddingKey("vae", 3, "a"), train, test))
     np.testing.assert_allclose(np.abs(view.points), [[0, 0], [0.5, 0]], atol=0.02)
-    assert "first 2 principal components of its 3 dimensions (100% of the variance)" in view.remark
+    assert "first 2 principal components of its 3 dimensions (100 % of the variance)" in view.remark
 
 
 def test_two_dimensions_are_shown_as_they_are():
@@ -122,9 +122,9 @@ def test_two_dimensions_are_shown_as_they_are():
 
 def test_accuracy_has_a_line_for_each_embedding_in_both_panels(results):
     by_k, by_size = draw_accuracy(results).axes
-    assert len(by_k.lines) == len(by_size.lines) == len(results.keys)
+    assert len(by_k.lines) == len(by_size.lines) == len(results.comparison.keys)
     winner = max(by_k.lines, key=lambda line: line.get_linewidth())
-    expected = results.scores(results.winner_row.key, "test").query(
+    expected = results.scores.knn_of(results.comparison.winner.key, "test").query(
         "samples_per_class.isna() and weights == 'distance'"
     )
     assert winner.get_xdata().tolist() == expected["n_neighbors"].tolist() == [1, 5, 10, 25, 50]

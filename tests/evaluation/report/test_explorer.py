@@ -31,7 +31,10 @@ def test_it_has_every_panel_and_every_image_with_its_vote(given, evaluated_once,
     assert given["index"] == list(range(n))
     assert given["labels"] == digits.test.labels.tolist()
     results = Results.read(evaluated_once)
-    assert given["votes"] == results.votes(results.winner_row.key)["predicted"].tolist()
+    assert (
+        given["predicted"]
+        == results.scores.predictions_of(results.comparison.winner.key)["predicted"].tolist()
+    )
     for panel in given["panels"]:
         assert len(panel["x"]) == len(panel["y"]) == n
         assert {min(panel["x"]), max(panel["x"])} == {0, 10_000}
@@ -52,7 +55,12 @@ def test_colour_images_without_labels_have_neither_classes_nor_votes(evaluated_o
     images = digits.test.images.repeat(1, 3, 1, 1)
     coloured = Dataset("c", digits.train, ImageSet(images, None), (), "c")
     given = explorer(evaluated_once, Results.read(evaluated_once), coloured)
-    assert (given["labels"], given["votes"], given["classes"], len(given["colours"])) == (None, None, [], 1)
+    assert (given["labels"], given["predicted"], given["classes"], len(given["colours"])) == (
+        None,
+        None,
+        [],
+        1,
+    )
 
 
 def test_without_embeddings_there_is_nothing_to_explore(evaluated, digits):

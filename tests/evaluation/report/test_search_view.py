@@ -6,8 +6,8 @@ import json
 import pytest
 
 from evaluation.analysis.results import Results
+from evaluation.report.page import write_report
 from evaluation.report.search_view import search_view
-from evaluation.report.write import write_report
 from tests.browser import needs_browser, open_page
 from tests.evaluation.searches import write_search
 
@@ -21,21 +21,23 @@ def run(tmp_path_factory):
     return run
 
 
-def test_it_has_every_trial_with_its_values_and_its_fate(run):
+def test_it_has_every_trial_with_its_values_and_its_outcome(run):
     results = Results.read(run)
     given = search_view(results)
     json.dumps(given, allow_nan=False)
     assert [trial["id"] for trial in given["trials"]] == [row["trial_id"] for row in results.trial_rows]
     assert [axis["name"] for axis in given["axes"]][-2:] == ["learning rate", "KNN accuracy"]
-    assert given["fates"] == ["completed", "stopped at a rung", "failed", "cut short", "open"]
+    assert given["categories"] == ["completed", "stopped at a rung", "failed", "cut short", "open"]
     best, row = given["trials"][0], results.trial_rows[0]
     assert best["winner"]
-    assert best["told"] == "completed after 9 epochs"
+    assert best["outcome"] == "completed after 9 epochs"
     assert best["values"][0] == row["config_architecture"]
     assert best["values"][-1] == f"{100 * row['objective']:.1f} %"
-    lost = next(trial for trial in given["trials"] if trial["told"] == "failed: out of memory after 0 epochs")
+    lost = next(
+        trial for trial in given["trials"] if trial["outcome"] == "failed: out of memory after 0 epochs"
+    )
     assert (lost["places"][-1], lost["values"][-1]) == (None, "no value")
-    assert any(trial["told"] == "running after 1 epoch" for trial in given["trials"])
+    assert any(trial["outcome"] == "running after 1 epoch" for trial in given["trials"])
 
 
 def test_a_search_of_hundreds_of_trials_stays_small(tmp_path):
@@ -100,7 +102,7 @@ async def _touch(run, width):
         await page.evaluate("document.querySelector('.search-svg').focus()")
         await _press(page, "Escape")
         await _press(page, "ArrowRight")
-        first_left = next(trial for trial in given["trials"] if trial["fate"] != "completed")
+        first_left = next(trial for trial in given["trials"] if trial["category"] != "completed")
         assert (await page.evaluate(STATUS)).startswith(first_left["id"])
         assert page.complaints == []
 

@@ -12,7 +12,7 @@ def printed(run) -> str:
 def test_the_ending_names_the_winner_compares_and_says_where_the_files_are(evaluated):
     text = printed(evaluated)
     assert "best 0001-conv-10d: " in text
-    assert "KNN accuracy on the sealed test set with 10 dimensions" in text
+    assert "KNN accuracy on the held-out test set with 10 dimensions" in text
     for name in ("raw pixels", "PCA", "VAE 0000-fc-4d"):
         assert name in text
     for path in (
@@ -30,14 +30,14 @@ def test_a_search_without_evaluation_has_an_ending_too(study):
 
 def test_fresh_seeds_have_a_table_and_the_verdict_is_said(reseeded):
     text = " ".join(printed(reseeded).split())
-    assert "finalists trained anew" in text
-    assert "0000-fc-4d 3 91.0% ± 2.5" in text
-    assert "0001-conv-10d 2, 1 failed 80.5% ± 6.4" in text
-    assert "Fresh seeds tell first and second place apart" in text
+    assert "finalists retrained with fresh seeds" in text
+    assert "0000-fc-4d 3 91.0 ± 2.5 %" in text
+    assert "0001-conv-10d 2, 1 failed 80.5 ± 6.4 %" in text
+    assert "The difference between first and second place is significant" in text
     assert "Optimism, validation minus test: " in text
 
 
 def test_one_training_each_is_said_at_the_end(evaluated):
     text = " ".join(printed(evaluated).split())
     assert "One training run each: no interval; --finalist-seeds 3 gives one." in text
-    assert "trained anew" not in text
+    assert "retrained" not in text

@@ -6,9 +6,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.analysis.results import Comparison, Results
+from evaluation.analysis.comparison import ComparisonRow
+from evaluation.analysis.results import Results
 from evaluation.embedders import label
-from evaluation.formatting import p_value, points
+from evaluation.formatting import MISSING, p_value, percent_or_missing, points
 from evaluation.scores.confidence import PairedDifference, paired_difference
 from tune.storage.run_directory import RunDirectory
 from vae.errors import UsageError
@@ -16,11 +17,11 @@ from vae.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same thing in both studies; ``difference`` is second minus first, None if votes are not known."""
+    """The same embedding in both studies; ``difference``: second minus first, None without predictions."""
 
     name: str
-    first: Comparison
-    second: Comparison
+    first: ComparisonRow
+    second: ComparisonRow
     difference: PairedDifference | None
 
 
@@ -52,7 +53,7 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
             f"{first.location} and {second.location} have no embedding in common and no best VAE each"
         )
     for letter, found in zip("AB", results, strict=True):
-        best = found.winner_row
+        best = found.comparison.winner
         vae = f", best VAE {best.key.trial_id} with {best.key.dim} dimensions" if best else ""
         console.print(f"{letter}  {found.name}{vae}", highlight=False)
     console.print(comparison_table(both))
@@ -82,9 +83,9 @@ def comparison_table(both: list[Pair]) -> Table:
     for heading in ("A", "B", "B − A, points", "95 % interval", "p"):
         table.add_column(heading, justify="right")
     for pair in both:
-        cells = ["–" if row.test is None else f"{row.test:.1%}" for row in (pair.first, pair.second)]
+        cells = [percent_or_missing(row.test) for row in (pair.first, pair.second)]
         if (difference := pair.difference) is None:
-            cells += ["–", "–", "–"]
+            cells += [MISSING] * 3
         else:
             cells += [
                 points(difference.difference),
@@ -95,15 +96,15 @@ def comparison_table(both: list[Pair]) -> Table:
     return table
 
 
-def _pair(name: str, first: Results, second: Results, row: Comparison, other: Comparison) -> Pair:
-    votes = [results.right(key) for results, key in ((first, row.key), (second, other.key))]
-    known = len(votes[0]) == len(votes[1]) > 0
-    return Pair(name, row, other, paired_difference(votes[1], votes[0]) if known else None)
+def _pair(name: str, first: Results, second: Results, row: ComparisonRow, other: ComparisonRow) -> Pair:
+    correct, other_correct = first.scores.is_correct(row.key), second.scores.is_correct(other.key)
+    known = len(correct) == len(other_correct) > 0
+    return Pair(name, row, other, paired_difference(other_correct, correct) if known else None)
 
 
-def _best(results: Results, method: str) -> Comparison | None:
+def _best(results: Results, method: str) -> ComparisonRow | None:
     if method == "vae":
-        return results.winner_row
+        return results.comparison.winner
     return next((row for row in results.comparison if row.key.method == method), None)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.report.compare import compare_runs, pairs
+from evaluation.report.compare_studies import compare_runs, pairs
 from evaluation.result_tables import PREDICTIONS
 from tests.evaluation.conftest import BEST
 from tune.storage.run_directory import RunDirectory
@@ -18,7 +18,7 @@ from vae.errors import UsageError
 
 @pytest.fixture
 def other(evaluated, tmp_path):
-    """The same study, but for the votes of its best VAE: ten images more are wrong."""
+    """The same study, but for the predictions of its best VAE: ten images more are wrong."""
     run = RunDirectory(shutil.copytree(evaluated.path, tmp_path / "other"))
     rows, spoiled = read_table(run.predictions_file).to_pylist(), 0
     for row in rows:
@@ -34,7 +34,9 @@ def test_what_is_the_same_in_both_has_no_difference_and_the_best_vaes_have_their
     found = {pair.name: pair.difference for pair in pairs(first, second)}
     assert {"raw pixels 64-d", "PCA 2-d", "PCA 10-d", "best VAE"} <= found.keys()
     assert (found["PCA 2-d"].difference, found["PCA 2-d"].p_value) == (0, 1)
-    assert found["best VAE"].difference == pytest.approx(-10 / len(first.right(first.winner_row.key)))
+    assert found["best VAE"].difference == pytest.approx(
+        -10 / len(first.scores.is_correct(first.comparison.winner.key))
+    )
     assert found["best VAE"].p_value == pytest.approx(2 * 0.5**10)
 
 

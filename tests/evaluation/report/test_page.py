@@ -3,10 +3,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from evaluation.analysis.finalists import finalist_rows, optimism_sentence, verdict
+from evaluation.analysis.finalists import finalist_rows
 from evaluation.analysis.results import Results
+from evaluation.analysis.statements import optimism_sentence, verdict
 from evaluation.figures import FIGURES
-from evaluation.report.write import duration, render_report, write_report
+from evaluation.report.page import render_report, write_report
 from evaluation.result_tables import EVALUATIONS
 from tests.evaluation.conftest import BEST, SECOND, add_objective
 from tests.evaluation.searches import write_search
@@ -32,7 +33,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += " ".join(data.split()) + " "
+        self.text += " ".join(data.split()) + " "  # no-break spaces too
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +42,15 @@ def page(evaluated_once):
 
 
 def test_the_report_needs_no_other_file(page):
-    # The icon and the figures, but for latent spaces and parallel coordinates, which one can touch, the front
-    # of a single objective, and the importance and rungs of five trials that no scheduler judged.
+    # The icon and the figures, without latent spaces and parallel coordinates, which are interactive, the
+    # front of a single objective, and the importance and rungs of five trials that no scheduler judged.
     assert len(page.sources) == 1 + len(FIGURES) - 5
     assert all(source.startswith("data:") for source in page.sources)
 
 
 def test_the_headline_is_the_winner_on_the_test_set(page, evaluated_once):
-    row = Results.read(evaluated_once).winner_row
-    assert f"10 numbers per image, {100 * row.test:.1f} % KNN accuracy on the sealed test set" in page.text
+    row = Results.read(evaluated_once).comparison.winner
+    assert f"10 numbers per image, {100 * row.test:.1f} % KNN accuracy on the held-out test set" in page.text
     assert "0001-conv-10d" in page.text
 
 
@@ -58,7 +59,7 @@ def test_every_embedding_trial_and_gap_is_in_it(page, evaluated_once):
     for name in [*results.trials["trial_id"], *results.evaluation["gaps"], "raw pixels", "PCA"]:
         assert name in page.text
     for row in results.comparison:
-        assert f"{100 * row.test:.1f} %" in page.text
+        assert f"{100 * row.test:.1f} ± {100 * row.test_half_width:.1f} %" in page.text
 
 
 def test_provenance_is_in_it(page):
@@ -70,7 +71,7 @@ def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluate
     results = Results.read(evaluated_once)
     finalist = finalist_rows(results)[0]
     # 100 of 10 classes is closest to the 1,000 references of the study
-    expected = results.scores(finalist.row.key, "test").query(
+    expected = results.scores.knn_of(finalist.row.key, "test").query(
         "samples_per_class == 100 and n_neighbors == 10 and weights == 'distance'"
     )["value"]
     assert finalist.optimism == pytest.approx(0.95 - expected.item())
@@ -93,7 +94,7 @@ def test_a_search_without_evaluation_has_its_report(study):
     write_report(study)
     page = Page(study.report_file.read_text())
     assert "Best trial: 0001-conv-10d" in page.text
-    assert "the test set is still sealed" in page.text
+    assert "the test set is still unused" in page.text
 
 
 def test_a_search_in_which_no_trial_finished_has_its_report(study):
@@ -101,7 +102,7 @@ def test_a_search_in_which_no_trial_finished_has_its_report(study):
     write_table(trials, TRIALS, study.trials_file)
     write_report(study)
     page = Page(study.report_file.read_text())
-    assert "No trial ran its full budget" in page.text
+    assert "No trial completed" in page.text
     assert "1 stopped at a rung; 1 failed: nan." in page.text
 
 
@@ -109,7 +110,7 @@ def test_a_search_without_any_trial_has_its_report(study):
     write_table([], TRIALS, study.trials_file)
     study.epochs_file.unlink()
     write_report(study)
-    assert "No trial ran its full budget" in Page(study.report_file.read_text()).text
+    assert "No trial completed" in Page(study.report_file.read_text()).text
 
 
 def test_names_cannot_smuggle_markup_in(study):
@@ -119,7 +120,7 @@ def test_names_cannot_smuggle_markup_in(study):
     html = render_report(Results.read(study), study.figures_dir)
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html  # in tables
-    assert "\\u003cscript\\u003ealert" in html  # in what one can touch
+    assert "\\u003cscript\\u003ealert" in html  # in the interactive view
 
 
 def test_an_output_without_a_study_has_its_report(evaluated):
@@ -129,26 +130,19 @@ def test_an_output_without_a_study_has_its_report(evaluated):
     assert "10 numbers per image" in Page(evaluated.report_file.read_text()).text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "–"), (0.4, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")]
-)
-def test_times_are_told_as_people_say_them(seconds, text):
-    assert duration(seconds) == text
-
-
 def test_fresh_seeds_are_in_the_report_with_their_intervals_and_the_verdict(reseeded_once):
     page = Page(reseeded_once.report_file.read_text())
     results = Results.read(reseeded_once)
-    assert "Finalists trained anew" in page.text
+    assert "Finalists retrained with fresh seeds" in page.text
     assert "2, 1 failed" in page.text
-    assert "91.0 ± 2.5 %" in page.text.replace("\u00a0", " ")  # 0.90, 0.91, 0.92: 4.30 x 0.01 / sqrt(3)
+    assert "91.0 ± 2.5 %" in page.text  # 0.90, 0.91, 0.92: 4.30 x 0.01 / sqrt(3)
     assert verdict(results) in page.text
     assert optimism_sentence(finalist_rows(results)) in page.text
 
 
 def test_one_training_each_is_said_in_the_report(page):
     assert "One training run each: no interval; --finalist-seeds 3 gives one." in page.text
-    assert "Finalists trained anew" not in page.text
+    assert "Finalists retrained with fresh seeds" not in page.text
 
 
 @pytest.mark.figures
@@ -163,7 +157,7 @@ def test_several_objectives_have_a_section_with_the_front(study):
 
 
 @pytest.mark.figures
-def test_the_search_has_a_section_with_what_one_can_touch_and_its_pictures(tmp_path):
+def test_the_search_has_a_section_with_its_interactive_view_and_its_pictures(tmp_path):
     run = write_search(tmp_path / "run")
     write_report(run)
     html = run.report_file.read_text()
@@ -181,4 +175,4 @@ def test_several_objectives_without_a_finished_trial_have_a_report_too(study):
     add_objective(study, {}, front=set())
     write_report(study)
     text = Page(study.report_file.read_text()).text
-    assert "No trial with the full budget has a value for each of them." in text
+    assert "No completed trial has a value for each of them." in text

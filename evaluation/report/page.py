@@ -2,23 +2,32 @@
 
 import base64
 import logging
-import math
 from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from evaluation.analysis.finalists import finalist_rows, optimism_sentence, validation_setting, verdict
+from evaluation.analysis.finalists import finalist_rows, validation_setting
 from evaluation.analysis.results import Results
+from evaluation.analysis.statements import labels_sentence, optimism_sentence, verdict
 from evaluation.embedders import label
 from evaluation.figures import FIGURES, write_figures
-from evaluation.formatting import p_value, points
+from evaluation.formatting import (
+    day,
+    duration,
+    interval,
+    mean_and_spread,
+    number,
+    objective_value,
+    p_value,
+    percent_or_missing,
+    points,
+    unbroken,
+)
 from evaluation.report.explorer import explorer
 from evaluation.report.search_view import search_view
-from evaluation.scores.confidence import Interval
 from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import SHOWN_PARAMS, param_name
@@ -32,7 +41,7 @@ from vae.errors import StorageError
 logger = logging.getLogger(__name__)
 
 SEARCH_FIGURES = ["parallel_coordinates", "importance", "learning_curves", "rung_ladder"]
-"""Figures of the trials, which have a section of their own; the first as one can touch it."""
+"""Figures of the trials, which have a section of their own; the first is interactive there."""
 
 
 def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
@@ -55,8 +64,8 @@ def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
     data = None
     try:
         data = None if dataset is None else explorer(run, results, dataset)
-    except StorageError as error:  # the tables are worth more than what one can touch
-        logger.warning("the report has no explorer: %s", error)
+    except StorageError as error:  # the tables are worth more than the interactive part
+        logger.warning("the report has no interactive latent spaces: %s", error)
     write_text(render_report(results, run.figures_dir, data), run.report_file)
 
 
@@ -69,37 +78,41 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": _percent,
-        "number": _number,
-        "duration": duration,
-        "day": _day,
-        "points": _points,
-        "interval": _interval,
-        "half": lambda bounds: f"{50 * (bounds[1] - bounds[0]):.1f}",
-        "p_value": p_value,
-        "objective": _objective,
+        "percent": _unbroken(percent_or_missing),
+        "number": number,
+        "duration": _unbroken(duration),
+        "day": day,
+        "points": points,
+        "interval": _unbroken(interval),
+        "mean_and_spread": _unbroken(mean_and_spread),
+        "p_value": _unbroken(p_value),
+        "objective": _unbroken(objective_value),
+        "outcome": category_text,
     }
-    finalists = finalist_rows(results)
+    finalists, comparison = finalist_rows(results), results.comparison
     return environment.get_template("template.html.jinja").render(
         results=results,
         study=results.study or {},
         evaluation=results.evaluation or {},
-        winner=results.winner_row,
-        rivals=results.rivals,
-        leads=[(row, lead) for row in results.rivals if (lead := results.lead(row.key))],
-        structure=results.structure,
+        winner=comparison.winner,
+        baselines=comparison.baselines,
+        differences=[
+            (row, found) for row in comparison.baselines if (found := comparison.difference_to(row.key))
+        ],
+        structure=comparison.structure,
         finalists=finalists,
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),
+        labels_sentence=labels_sentence(results),
         optimism=optimism_sentence(finalists),
         front=front_rows(results),
         metric_names=METRIC_NAMES,
         validation_setting=validation_setting(results),
         trials=results.trial_rows,
         shown_params={CONFIG_PREFIX + name: param_name(name) for name in SHOWN_PARAMS},
-        fates=fates(results),
+        outcome_counts=outcome_counts(results),
         figures=_figures(figures_dir),
-        best=max((row.test for row in results.comparison if row.test is not None), default=None),
+        best=max((row.test for row in comparison if row.test is not None), default=None),
         explorer=explorer,
         search_view=search_view(results),
         search_figures=SEARCH_FIGURES,
@@ -122,20 +135,10 @@ def front_rows(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def fates(results: Results) -> dict[str, int]:
+def outcome_counts(results: Results) -> dict[str, int]:
     """Return how many trials ended in which way, the most frequent first."""
     counts = Counter(category_text(row) for row in results.trial_rows)
     return dict(counts.most_common())
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time as a reader says it."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _figures(directory: Path) -> list[dict[str, str]]:
@@ -146,40 +149,6 @@ def _figures(directory: Path) -> list[dict[str, str]]:
     ]
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}".replace("%", " %")
-
-
-def _points(value: float | None) -> str:
-    """Return a difference of two shares in percentage points."""
-    return "–" if value is None else points(value)
-
-
-def _interval(interval: Interval | None, name: str = "val_knn_accuracy") -> str:
-    """Return a mean with half of its interval: shares in percent, other metrics as they are."""
-    if interval is None:
-        return "–"
-    if name != "val_knn_accuracy":
-        half = "" if interval.half_width is None else f" ± {interval.half_width:.2g}"
-        return _objective(interval.mean, name) + half
-    half = "" if interval.half_width is None else f" ± {100 * interval.half_width:.1f}"
-    return f"{100 * interval.mean:.1f}{half} %".replace(" ", "\u00a0")  # on one line
-
-
-def _objective(value: float | None, name: str) -> str:
-    """Return the value of an objective."""
-    if value is None:
-        return "–"
-    return _percent(value) if name == "val_knn_accuracy" else f"{value:.4g}"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
-
-
-def _day(text: str | None) -> str:
-    return "–" if text is None else f"{datetime.fromisoformat(text):%-d %B %Y, %H:%M} UTC"
+def _unbroken(write: Callable[..., str]) -> Callable[..., str]:
+    """Return a filter whose text a browser does not wrap."""
+    return lambda *values: unbroken(write(*values))
