@@ -10,8 +10,8 @@ from evaluation.analysis.statements import optimism_sentence, verdict
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 
 
-def verdict_of(run, objectives, **study):
-    write_fresh_seeds(run, objectives)
+def verdict_of(run, fresh, **study):
+    write_fresh_seeds(run, fresh)
     replace(run.read_study(), **study).write(run.study_file)
     return verdict(Results.read(run))
 
@@ -48,8 +48,8 @@ def test_a_difference_beyond_the_spread_of_the_seeds_is_significant(evaluated):
 
 
 def test_where_smaller_is_better_the_difference_is_positive_too(evaluated):
-    objectives = {BEST: [0.30, 0.31, 0.32], SECOND: [0.10, 0.11, 0.12]}
-    text = verdict_of(evaluated, objectives, **{"objectives": ["val_mse"], "modes": ["min"]})
+    fresh = {BEST: [0.30, 0.31, 0.32], SECOND: [0.10, 0.11, 0.12]}
+    text = verdict_of(evaluated, fresh, objectives=["val_mse"], modes=["min"])
     assert "0000-fc-4d is +0.2 of validation mean squared error ahead of 0001-conv-10d, " in text
     assert ", 95 % interval +0.1" in text
 
