@@ -16,7 +16,7 @@ ALLOWED = {
     "vae.data": "vae",
     "vae.models": "vae",
     "vae.losses": "vae vae.models",
-    "vae.metrics": "vae vae.losses vae.models",
+    "vae.metrics": "vae vae.data vae.losses vae.models",
     "vae.training": "vae vae.data vae.losses vae.metrics vae.models",
     # The search.
     "tune": "tune.algorithms tune.callbacks tune.cluster tune.space tune.storage tune.study tune.trials "

@@ -15,7 +15,7 @@ from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
 from tune.space.largest_model import largest_config
 from tune.study.session import StudySession
 from tune.trials.data import TrialData
-from tune.trials.trainable import ValidationKnn, reset_process, trial_device
+from tune.trials.trainable import reset_process, trial_device
 from vae.config import Config
 from vae.errors import one_line
 from vae.training.gpu_usage import GpuUsage, measure_gpu_usage
@@ -135,7 +135,7 @@ def _measure(params: dict[str, Any], data: TrialData, n_threads: int) -> GpuUsag
             data.train(device),
             data.validation(device),
             device=device,
-            after_epoch=ValidationKnn(data, device) if data.labelled else None,
+            knn=data.knn(device),
         )
     except torch.OutOfMemoryError:
         return OUT_OF_MEMORY

@@ -23,11 +23,12 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
 from tune.storage.trial_status import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
 from tune.trials.data import TrialData
-from tune.trials.trainable import ValidationKnn, reset_process, trial_device
+from tune.trials.trainable import reset_process, trial_device
 from vae.atomic import write_directory
-from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, save_model
+from vae.checkpoint import MODEL_FILE, read_config
 from vae.config import Config
 from vae.errors import UsageError, one_line
+from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, train
 
 MAX_RETRIES = 3
@@ -217,63 +218,31 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
     device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
-        best = None
+        best = BestModel(Path(directory), objective.name, objective.better, split_seed=data.split_seed)
+
+        def keep_best(end: EpochEnd) -> bool:
+            best.update(end)
+            return not math.isfinite(end.metrics[objective.name])
+
         try:
-            best = _BestEpoch(Path(directory), data, device, objective)
-            train(
+            result = train(
                 Config.from_params(params),
                 data.train(device),
-                best.validation,
+                data.validation(device),
                 device=device,
-                on_epoch_end=best.on_epoch_end,
+                knn=data.knn(device),
+                on_epoch_end=keep_best,
             )
         except (torch.OutOfMemoryError, MemoryError):
             return _Trained({"status": FAILED, "stop_reason": OUT_OF_MEMORY}, {})
-        return best.trained()
-
-
-class _BestEpoch:
-    """Keeps the model of the best epoch in a directory, as a trial of the search does."""
-
-    def __init__(self, directory: Path, data: TrialData, device: torch.device, objective: Objective) -> None:
-        self.directory = directory
-        self.objective = objective
-        self.validation = data.validation(device)
-        self.split_seed = data.split_seed
-        self.knn = ValidationKnn(data, device) if data.labelled else None
-        self.columns: dict[str, Any] = {"status": FAILED, "train_seconds": 0.0}
-
-    def on_epoch_end(self, end: EpochEnd) -> bool:
-        metrics: dict[str, float] = dict(end.metrics)
-        if self.knn is not None:
-            started = time.perf_counter()
-            metrics["val_knn_accuracy"] = math.nan if end.stop_reason else self.knn(end.state.model)
-            metrics["epoch_seconds"] += time.perf_counter() - started
-        value = metrics[self.objective.name]
-        self.columns["train_seconds"] += metrics["epoch_seconds"]
-        if end.stop_reason or not math.isfinite(value):
-            self.columns["stop_reason"] = end.stop_reason or NAN
-            return True
-        if self.objective.better(value, self.columns.get("objective")):
-            panel = {name: metrics.get(name) for name in NEUTRAL_PANEL}
-            self.columns |= {"objective": value, "best_epoch": end.epoch, **panel}
-            save_model(
-                self.directory,
-                end.state.model,
-                end.state.config,
-                epoch=end.epoch,
-                metrics=metrics,
-                split_seed=self.split_seed,
-            )
-        return False
-
-    def trained(self) -> _Trained:
-        """Return the result: of a training that broke off, no more than why."""
-        if "stop_reason" in self.columns:
-            kept = ("status", "stop_reason", "train_seconds")
-            return _Trained({name: self.columns[name] for name in kept}, {})
-        files = {name: (self.directory / name).read_bytes() for name in (MODEL_FILE, CONFIG_FILE)}
-        return _Trained(self.columns | {"status": COMPLETED}, files)
+        files = {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+    columns: dict[str, Any] = {"train_seconds": sum(metrics["epoch_seconds"] for metrics in result.history)}
+    if result.stop_reason or best.epoch is None:
+        return _Trained(columns | {"status": FAILED, "stop_reason": NAN}, {})
+    metrics = result.history[best.epoch - 1]
+    columns |= {"objective": metrics[objective.name], "best_epoch": best.epoch}
+    columns |= {name: metrics.get(name) for name in NEUTRAL_PANEL}
+    return _Trained(columns | {"status": COMPLETED}, files)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """`python -m vae train` and `python -m vae evaluate`: one VAE, no Ray."""
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NoReturn
 
 import torch
 
-from vae.checkpoint import MODEL_FILE, load_model, save_model
+from vae.checkpoint import load_model
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
@@ -17,6 +16,7 @@ from vae.data.dataset import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.models import count_parameters
+from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, check_fit, train
 from vae.training.state import STATE_FILE, load_state
 from vae.training.tensorboard import TensorBoard
@@ -100,7 +100,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """Train one VAE; keep the model of the epoch with the lowest validation loss and the last state."""
+    """Train one VAE; keep the last state and the model of the epoch with the lowest ``val_loss``.
+
+    A search keeps the epoch with the best objective instead, by default the highest ``val_knn_accuracy``.
+    """
     config = Config.from_params({name: getattr(arguments, name) for name in PARAMS})
     device = _device(arguments.device)
     if arguments.print_every < 1:
@@ -120,7 +123,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     split = split_validation(dataset.train, seed=seed)
     # before anything is written
     check_fit(config, dataset.train.image_shape, len(split.train), dataset.train.n_classes)
-    best_loss, epochs_before, state = math.inf, 0, None
+    epochs_before, state = 0, None
     if arguments.resume:
         state = load_state(output, config, device)
         epochs_before = state.epoch
@@ -128,8 +131,7 @@ def train_command(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
-        if (output / MODEL_FILE).exists():
-            best_loss = load_model(output).metrics["val_loss"]
+    best = BestModel(output, "val_loss", split_seed=seed)
     board = None
     if arguments.tensorboard or arguments.tensorboard_images:
         board = TensorBoard(
@@ -142,8 +144,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         )
 
     def on_epoch_end(end: EpochEnd) -> None:
-        nonlocal best_loss
-        metrics, max_epochs = end.metrics, config.training.max_epochs
+        max_epochs = config.training.max_epochs
         if end.epoch == epochs_before + 1:
             size = count_parameters(end.state.model)
             print(
@@ -156,9 +157,7 @@ def train_command(arguments: argparse.Namespace) -> int:
             board.log_epoch(end)
         if end.stop_reason:
             return
-        if metrics["val_loss"] < best_loss:
-            best_loss = metrics["val_loss"]
-            save_model(output, end.state.model, config, epoch=end.epoch, metrics=metrics, split_seed=seed)
+        best.update(end)
         end.state.dataset = dataset.fingerprint
         end.state.save(output)
 

@@ -21,7 +21,6 @@ import evaluation.report.page
 import tune.callbacks.failures
 import tune.cluster.shared_storage
 import tune.search_loop
-import tune.trials.trainable
 from tune.__main__ import main
 from vae.command_line import run
 
@@ -46,32 +45,30 @@ def mortal(given: dict[str, Any]) -> Any:
         return None
 
     def train_trial(config, *, data, objective, n_threads, collapse, remote=None):
-        import tune.trials.trainable as module
-
-        number, reporter = config["number"], module._Reporter
+        number = config["number"]
         node_id = ray.get_runtime_context().get_node_id()
         note("start", number, node_id)
         while given.get("waits_for") and not Path(given["waits_for"]).exists():
             time.sleep(0.1)
         if node_id == given.get("broken"):
             os.kill(os.getpid(), signal.SIGKILL)
-        on_epoch_end = reporter.on_epoch_end
 
-        def or_die(self, end):
+        def maybe_die(end):
             time.sleep(given.get("pause_s", 0))
             note("epoch", number, end.epoch)
             if (blow := dies(number, end.epoch)) is not None:
                 os.kill(os.getpid(), blow)
                 time.sleep(given.get("pause_s", 0))
-            return on_epoch_end(self, end)
 
-        reporter.on_epoch_end = or_die
-        try:
-            usual(
-                config, data=data, objective=objective, n_threads=n_threads, collapse=collapse, remote=remote
-            )
-        finally:
-            reporter.on_epoch_end = on_epoch_end
+        usual(
+            config,
+            data=data,
+            objective=objective,
+            n_threads=n_threads,
+            collapse=collapse,
+            remote=remote,
+            on_epoch_end=maybe_die,
+        )
 
     return train_trial
 

@@ -16,6 +16,7 @@ from tune.cluster.resources import TrialResources
 from tune.retrain import fresh_seeds, retrain_finalists
 from tune.storage.tables import FINALIST_SEEDS, read_table, write_table
 from tune.trials.data import TrialData
+from vae.atomic import write_directory
 from vae.checkpoint import load_model, read_config, write_config
 from vae.config import Config
 from vae.data import load_dataset
@@ -211,14 +212,21 @@ class KilledOnce(TrialData):
         return TrialData.validation(self, device)
 
 
-def test_a_row_holds_the_neutral_panel_of_the_best_epoch_not_of_the_last(data, tmp_path):
-    best = tune.retrain._BestEpoch(tmp_path, data, tune.retrain.torch.device("cpu"), KNN)
-    values = iter([0.5, 0.9, 0.7])
-    best.knn = lambda model: next(values)
-    config = Config.from_params({"architecture": "fc", "width": 0.25, "max_epochs": 3})
-    cpu = tune.retrain.torch.device("cpu")
-    tune.retrain.train(config, data.train(cpu), best.validation, on_epoch_end=best.on_epoch_end)
-    columns = best.trained().columns
+class Ranked(TrialData):
+    """Images on which the second of three epochs is the best."""
+
+    def knn(self, device):
+        values = iter([0.5, 0.9, 0.7])
+        return lambda model: next(values)
+
+
+def test_a_row_holds_the_neutral_panel_of_the_best_epoch_not_of_the_last(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune.retrain.ray, "get_gpu_ids", list)
+    params = {"architecture": "fc", "width": 0.25, "max_epochs": 3, "seed": 1}
+    trained = tune.retrain._train(params, subclassed(data, Ranked), KNN, n_threads=1)
+    columns = trained.columns
     assert (columns["objective"], columns["best_epoch"]) == (0.9, 2)
     assert np.isfinite(columns["val_ssim"])
-    assert load_model(tmp_path).epoch == 2
+    write_directory(trained.files, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert (loaded.epoch, loaded.metrics["val_ssim"]) == (2, columns["val_ssim"])

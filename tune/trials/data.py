@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from vae.data import Dataset, ImageSet
 from vae.data.dataset import split_validation
-
-# Neighbours are sought in a fixed, stratified sample of the training images: exact enough to rank trials, at
-# the same cost each epoch whatever the dataset. The queries are the validation split, cut to the same size.
-KNN_SAMPLES = 10_000
+from vae.metrics.validation_knn import ValidationKnn, sample_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +37,8 @@ class TrialData:
             validation_images=split.validation.images.numpy(),
             validation_labels=_numpy(split.validation.labels),
             split_seed=seed,
-            reference_index=_sample(split.train, seed),
-            query_index=_sample(split.validation, seed),
+            reference_index=sample_rows(split.train, seed),
+            query_index=sample_rows(split.validation, seed),
         )
 
     @property
@@ -56,17 +53,16 @@ class TrialData:
         """Return the validation images on a device."""
         return _image_set(self.validation_images, self.validation_labels, device)
 
+    def knn(self, device: torch.device) -> ValidationKnn | None:
+        """Return what measures the KNN accuracy of a trial's model on a device; None without labels."""
+        if not self.labelled:
+            return None
+        train, validation = self.train(device), self.validation(device)
+        return ValidationKnn(_rows(train, self.reference_index), _rows(validation, self.query_index))
 
-def _sample(images: ImageSet, seed: int) -> NDArray[np.int64]:
-    """Return at most `KNN_SAMPLES` sorted rows, each class in proportion."""
-    n = len(images)
-    if n <= KNN_SAMPLES:
-        return np.arange(n)
-    order = np.random.default_rng(seed).permutation(n)
-    if images.labels is not None:
-        order = order[np.argsort(images.labels.numpy()[order], kind="stable")]
-    # Evenly spaced positions among rows that are grouped by class take as much of each class.
-    return np.sort(order[np.linspace(0, n - 1, KNN_SAMPLES).round().astype(np.int64)])
+
+def _rows(images: ImageSet, index: NDArray[np.int64]) -> ImageSet:
+    return images.subset(torch.tensor(index, device=images.images.device))
 
 
 def _numpy(labels: torch.Tensor | None) -> NDArray[np.int64] | None:

@@ -1,4 +1,4 @@
-"""What runs in a worker: train one VAE, report each epoch with a checkpoint, go on after a failure."""
+"""What runs in a worker: train one VAE, report each epoch with a checkpoint, resume after a failure."""
 
 import gc
 import logging
@@ -7,8 +7,7 @@ import random
 import shutil
 import socket
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +21,16 @@ from ray.tune import Checkpoint, get_checkpoint, get_context, report
 from tune.algorithms.objective import Objective
 from tune.cluster.shared_storage import NotShared
 from tune.storage.trial_status import COLLAPSED, NAN, OUT_OF_MEMORY, STOP_REASON, TIME_ATTR
-from tune.trials.checkpoints import BEST_DIR, read_history, write_history
+from tune.trials.checkpoints import BEST_DIR, HISTORY_FILE, read_history, write_history
 from tune.trials.data import TrialData
 from tune.trials.remote_checkpoints import RemoteCheckpoints
-from vae.checkpoint import load_model, save_model
 from vae.config import Config
-from vae.data import ImageSet
-from vae.inference import embed
-from vae.metrics.knn import knn_accuracy
-from vae.models import VAE, count_parameters
+from vae.models import count_parameters
+from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, train
 
 logger = logging.getLogger(__name__)
 
-N_NEIGHBORS = 10
 NO_CLUSTER_STORAGE = "Unable to set up cluster storage"  # Ray misses the file that its driver has written
 CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeError
 
@@ -64,42 +59,82 @@ def train_trial(
     n_threads: int,
     collapse: Collapse,
     remote: RemoteCheckpoints | None = None,
+    on_epoch_end: Callable[[EpochEnd], object] | None = None,
 ) -> None:
     """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`.
 
-    Its checkpoints go to ``remote``, where the study lies under a URI.
+    Parameters
+    ----------
+    config
+        ``trial_id``, ``params`` (every hyperparameter) and ``resume_from``, the checkpoint to resume from.
+    data
+        The images.
+    objective
+        Decides which epoch is the best.
+    n_threads
+        Of torch, on the CPU.
+    collapse
+        When the trial ends because its posterior has collapsed.
+    remote
+        Where the checkpoints go if the study lies under a URI.
+    on_epoch_end
+        Called after each epoch, before it is reported.
     """
     params = config["params"]
     remote = remote and remote.of_trial(config["trial_id"])
     device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
-        reporter = _Reporter(Path(directory), data, device, objective, collapse, remote)
+        checkpoint = restore_checkpoint(Path(directory), config.get("resume_from"), remote)
+        reporter = TrialReporter(Path(directory), data, objective, collapse, remote)
+
+        def report_epoch(end: EpochEnd) -> bool:
+            if on_epoch_end is not None:
+                on_epoch_end(end)
+            return reporter.report_epoch(end)
+
         try:
             train(
                 Config.from_params(params),
                 data.train(device),
-                reporter.validation,
+                data.validation(device),
                 device=device,
-                resume_from=reporter.take_up(config.get("resume_from")),
-                on_epoch_end=reporter.on_epoch_end,
+                resume_from=checkpoint,
+                knn=data.knn(device),
+                on_epoch_end=report_epoch,
             )
         except (torch.OutOfMemoryError, MemoryError):
-            reporter.out_of_memory()
+            reporter.report_out_of_memory()
         except RuntimeError as error:
             if CPU_OUT_OF_MEMORY not in str(error):
                 raise
-            reporter.out_of_memory()
+            reporter.report_out_of_memory()
 
 
-class _Reporter:
+def restore_checkpoint(
+    directory: Path, resume_from: str | None, remote: RemoteCheckpoints | None
+) -> Path | None:
+    """Unpack the checkpoint to resume from into an empty directory, and return that; None if there is none.
+
+    It is the one that Tune restores or, after a restart of the driver, ``resume_from``.
+    """
+    if remote:
+        return directory if remote.load(directory, resume_from) else None
+    checkpoint = get_checkpoint() or (Checkpoint.from_directory(resume_from) if resume_from else None)
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as source:
+        shutil.copytree(source, directory, dirs_exist_ok=True)
+    return directory
+
+
+class TrialReporter:
     """Reports each epoch of one trial; its directory is what becomes the checkpoint."""
 
     def __init__(
         self,
         directory: Path,
         data: TrialData,
-        device: torch.device,
         objective: Objective,
         collapse: Collapse,
         remote: RemoteCheckpoints | None,
@@ -109,38 +144,18 @@ class _Reporter:
         self.collapse = collapse
         self.n_train = len(data.train_images)
         self.history: list[dict[str, Any]] = []
+        if (directory / HISTORY_FILE).exists():
+            self.history = read_history(directory)
         self.objective = objective
-        self.validation = data.validation(device)
-        self.split_seed = data.split_seed
-        self.knn = ValidationKnn(data, device) if data.labelled else None
-        self.best: float | None = None
+        self.best = BestModel(
+            directory / BEST_DIR, objective.name, objective.better, split_seed=data.split_seed
+        )
         self.epoch = 0
 
-    def take_up(self, left: str | None) -> Path | None:
-        """Unpack the checkpoint that Tune restores from, or that an earlier driver has ``left``, if any."""
-        if self.remote:
-            if not self.remote.load(self.directory, left):
-                return None
-        else:
-            checkpoint = get_checkpoint() or (Checkpoint.from_directory(left) if left else None)
-            if checkpoint is None:
-                return None
-            with checkpoint.as_directory() as source:
-                shutil.copytree(source, self.directory, dirs_exist_ok=True)
-        self.history = read_history(self.directory)
-        if (self.directory / BEST_DIR).is_dir():
-            self.best = load_model(self.directory / BEST_DIR).metrics[self.objective.name]
-        return self.directory
-
-    def on_epoch_end(self, end: EpochEnd) -> bool:
+    def report_epoch(self, end: EpochEnd) -> bool:
         """Report an epoch; True ends the training."""
         metrics: dict[str, Any] = dict(end.metrics)
-        if self.knn is not None:
-            started = time.perf_counter()
-            metrics["val_knn_accuracy"] = math.nan if end.stop_reason else self.knn(end.state.model)
-            metrics["epoch_seconds"] += time.perf_counter() - started
-        value = metrics[self.objective.name]
-        stop_reason = end.stop_reason or (None if math.isfinite(value) else NAN)
+        stop_reason = end.stop_reason or (None if math.isfinite(metrics[self.objective.name]) else NAN)
         steps = end.epoch * math.ceil(self.n_train / end.state.config.training.batch_size)
         if stop_reason is None and self.collapse.happened(end.epoch, steps, metrics["active_units"]):
             stop_reason = COLLAPSED
@@ -153,17 +168,7 @@ class _Reporter:
         if stop_reason:  # the last checkpoint stays the one before
             report(result)
             return True
-        is_best = self.objective.better(value, self.best)
-        if is_best:
-            self.best = value
-            save_model(
-                self.directory / BEST_DIR,
-                end.state.model,
-                end.state.config,
-                epoch=end.epoch,
-                metrics=metrics,
-                split_seed=self.split_seed,
-            )
+        is_best = self.best.update(end)
         end.state.save(self.directory)
         self.history.append(result | {"is_best": is_best})
         write_history(self.directory, self.history)
@@ -177,48 +182,20 @@ class _Reporter:
                 report(result, checkpoint=Checkpoint.from_directory(self.directory))
         return False
 
-    def out_of_memory(self) -> None:
+    def report_out_of_memory(self) -> None:
         """Report why the trial ends; there is no epoch to go with it."""
         report({TIME_ATTR: self.epoch, STOP_REASON: OUT_OF_MEMORY, self.objective.name: math.nan})
 
 
 @contextmanager
 def _on_shared_storage() -> Iterator[None]:
-    """Tell of a node that has joined since the driver asked all of them for its directory."""
+    """Name the node that does not see the run directory: it has joined since the driver asked all others."""
     try:
         yield
     except RuntimeError as error:
         if NO_CLUSTER_STORAGE not in str(error):
             raise
         raise NotShared.by(socket.gethostname(), get_context().get_trial_dir()) from error
-
-
-class ValidationKnn:
-    """KNN accuracy of the validation images among a sample of the training images, in the latent means."""
-
-    def __init__(self, data: TrialData, device: torch.device) -> None:
-        train, validation = data.train(device), data.validation(device)
-        self.reference = _rows(train, data.reference_index)
-        self.query = _rows(validation, data.query_index)
-
-    def __call__(self, model: VAE) -> float:
-        reference, query = embed(model, self.reference.images), embed(model, self.query.images)
-        if not (reference.isfinite().all() and query.isfinite().all()):
-            return math.nan
-        assert self.reference.labels is not None
-        assert self.query.labels is not None
-        return knn_accuracy(
-            reference,
-            self.reference.labels,
-            query,
-            self.query.labels,
-            n_neighbors=N_NEIGHBORS,
-            weights="distance",
-        )
-
-
-def _rows(images: ImageSet, index: np.ndarray) -> ImageSet:
-    return images.subset(torch.tensor(index, device=images.images.device))
 
 
 def trial_device() -> torch.device:
@@ -232,7 +209,7 @@ def trial_device() -> torch.device:
 
 
 def reset_process(seed: int, n_threads: int) -> None:
-    """Put back what an earlier trial in this process may have left; Tune reuses processes for many trials."""
+    """Reset what an earlier trial in this process may have changed; Tune reuses processes for many trials."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

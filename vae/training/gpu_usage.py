@@ -41,7 +41,7 @@ def measure_gpu_usage(
     validation_images: ImageSet,
     *,
     device: str | torch.device = "cuda",
-    after_epoch: Callable[[VAE], object] | None = None,
+    knn: Callable[[VAE], float] | None = None,
 ) -> GpuUsage | None:
     """Train for three short epochs, validation included; None on a CPU, where there is nothing to measure.
 
@@ -54,8 +54,8 @@ def measure_gpu_usage(
     train_images, validation_images
         All that the training would have on the device. The epochs use the first `STEPS` batches and as large
         a part of the validation images.
-    after_epoch
-        What else a trial does with its model on the device after each epoch.
+    knn
+        As for `train`: what a trial computes on the device after each epoch.
     """
     device = torch.device(device)
     training = replace(config.training, max_epochs=TRACED, learning_rate=LEARNING_RATE)
@@ -65,8 +65,6 @@ def measure_gpu_usage(
     trace, ended = _Trace(device), {}
 
     def on_epoch_end(end: EpochEnd) -> None:
-        if after_epoch is not None:
-            after_epoch(end.state.model)
         ended[end.epoch] = trace.now()
         if end.epoch == TIMED:
             trace.start()
@@ -78,6 +76,7 @@ def measure_gpu_usage(
         _first(train_images, n),
         _first(validation_images, n_validation),
         device=device,
+        knn=knn,
         on_epoch_end=on_epoch_end,
     )
     if device.type != "cuda":

@@ -55,6 +55,7 @@ def train(
     *,
     device: str | torch.device = "cpu",
     resume_from: Path | TrainingState | None = None,
+    knn: Callable[[VAE], float] | None = None,
     on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
 ) -> TrainResult:
     """Train one VAE.
@@ -65,7 +66,9 @@ def train(
     Parameters
     ----------
     resume_from
-        A state, or the directory that its ``save`` wrote; training goes on after its epoch.
+        A state, or the directory that its ``save`` wrote; training continues after its epoch.
+    knn
+        Measures ``val_knn_accuracy`` after each epoch, see `vae.metrics.validation_knn.ValidationKnn`.
     on_epoch_end
         Called after each epoch; returning True ends the training.
 
@@ -104,9 +107,11 @@ def train(
         started = time.perf_counter()
         state.model.eval()
         metrics |= evaluate_panel(state.model, validation.images, config.loss)
+        finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
+        if knn is not None:
+            metrics["val_knn_accuracy"] = knn(state.model) if finite else math.nan
         metrics["epoch_seconds"] += time.perf_counter() - started
         history.append(metrics)
-        finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
         stop_reason = None if finite else "nan"
         stop = on_epoch_end is not None and on_epoch_end(EpochEnd(state.epoch, metrics, stop_reason, state))
         if stop_reason or stop:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tune.trials import data as trial_data
 from tune.trials.data import TrialData
 from vae.data import Dataset, ImageSet, load_dataset
+from vae.metrics import validation_knn
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_train_and_validation_images_are_different_ones(digits):
 
 
 def test_a_large_set_is_sampled_in_proportion_to_its_classes(digits, monkeypatch):
-    monkeypatch.setattr(trial_data, "KNN_SAMPLES", 300)
+    monkeypatch.setattr(validation_knn, "MAX_IMAGES", 300)
     data = TrialData.from_dataset(digits, seed=0)
     assert len(data.reference_index) == len(set(data.reference_index.tolist())) == 300
     everywhere = np.bincount(data.train_labels) / len(data.train_labels)

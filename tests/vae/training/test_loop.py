@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 import torch
@@ -184,3 +185,22 @@ def test_a_config_that_does_not_fit_the_images_is_refused(digits, params, messag
 def test_images_without_labels_train_as_well(digits):
     unlabelled = [ImageSet(part.images, None) for part in (digits.train, digits.validation)]
     assert len(train(Config.from_params(SMALL), *unlabelled).history) == SMALL["max_epochs"]
+
+
+def test_the_knn_accuracy_is_measured_after_each_epoch_and_its_time_counted(digits):
+    config = Config.from_params(SMALL | {"max_epochs": 2})
+
+    def knn(model):
+        assert not model.training
+        time.sleep(0.2)
+        return 0.25
+
+    history = train(config, digits.train, digits.validation, knn=knn).history
+    assert [metrics["val_knn_accuracy"] for metrics in history] == [0.25, 0.25]
+    assert all(metrics["epoch_seconds"] >= 0.2 for metrics in history)
+
+
+def test_a_diverged_model_has_no_knn_accuracy(digits):
+    config = Config.from_params(SMALL | {"learning_rate": 1e30, "optimizer": "sgd"})
+    result = train(config, digits.train, digits.validation, knn=lambda model: pytest.fail("measured"))
+    assert math.isnan(result.history[-1]["val_knn_accuracy"])

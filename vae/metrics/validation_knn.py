@@ -1,0 +1,59 @@
+"""KNN accuracy of the validation images, measured after each epoch: the first column of the neutral panel."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae.data import ImageSet
+from vae.inference import embed
+from vae.metrics.knn import knn_accuracy
+from vae.models import VAE
+
+N_NEIGHBORS = 10
+MAX_IMAGES = 10_000
+"""Of each part: exact enough to rank trials, at the same cost each epoch whatever the dataset."""
+
+
+class ValidationKnn:
+    """KNN accuracy of query images among reference images, in the latent means of a model.
+
+    Parameters
+    ----------
+    reference
+        Labelled training images, or a sample of them, see `sample_rows`.
+    query
+        Labelled validation images, or a sample of them.
+    """
+
+    def __init__(self, reference: ImageSet, query: ImageSet) -> None:
+        assert reference.labels is not None
+        assert query.labels is not None
+        self.reference, self.reference_labels = reference.images, reference.labels
+        self.query, self.query_labels = query.images, query.labels
+
+    def __call__(self, model: VAE) -> float:
+        """Return the accuracy in [0, 1], higher is better; NaN if a latent is not finite."""
+        reference, query = embed(model, self.reference), embed(model, self.query)
+        if not (reference.isfinite().all() and query.isfinite().all()):
+            return math.nan
+        return knn_accuracy(
+            reference,
+            self.reference_labels,
+            query,
+            self.query_labels,
+            n_neighbors=N_NEIGHBORS,
+            weights="distance",
+        )
+
+
+def sample_rows(images: ImageSet, seed: int) -> NDArray[np.int64]:
+    """Return at most `MAX_IMAGES` rows, sorted, each class in proportion."""
+    n = len(images)
+    if n <= MAX_IMAGES:
+        return np.arange(n)
+    order = np.random.default_rng(seed).permutation(n)
+    if images.labels is not None:
+        order = order[np.argsort(images.labels.numpy()[order], kind="stable")]
+    # Evenly spaced positions among rows that are grouped by class take as much of each class.
+    return np.sort(order[np.linspace(0, n - 1, MAX_IMAGES).round().astype(np.int64)])

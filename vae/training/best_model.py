@@ -1,0 +1,69 @@
+"""The model of the best epoch so far, on disk."""
+
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+
+from vae.checkpoint import MODEL_FILE, read_metrics, save_model
+from vae.training.loop import EpochEnd
+
+
+def is_lower(value: float, than: float | None) -> bool:
+    """Whether ``value`` is finite and below the best so far, which is None before the first."""
+    return isfinite(value) and (than is None or value < than)
+
+
+class BestModel:
+    """Keeps the model of the best epoch in a directory, a checkpoint that `vae.load` reads.
+
+    Parameters
+    ----------
+    directory
+        Made with the first model. A model that is there already, of a training that is resumed, remains until
+        an epoch is better.
+    metric
+        Name of the metric that decides, one of those in `EpochEnd.metrics`.
+    better
+        Whether a value beats the best so far (None: there is none yet); `is_lower` by default. Must be False
+        for a value that is not finite.
+    split_seed
+        Seed of the validation split, noted in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        metric: str = "val_loss",
+        better: Callable[[float, float | None], bool] = is_lower,
+        *,
+        split_seed: int | None = None,
+    ) -> None:
+        self.directory = directory
+        self.metric = metric
+        self.split_seed = split_seed
+        self.epoch: int | None = None
+        """The best epoch of this process; None as long as none was better than the model that was there."""
+        self._better = better
+        self._value = read_metrics(directory)[metric] if (directory / MODEL_FILE).exists() else None
+
+    def update(self, end: EpochEnd) -> bool:
+        """Save the model if its epoch is the best so far, and return whether it is; a diverged one never is.
+
+        Raises
+        ------
+        StorageError
+            The directory cannot be written.
+        """
+        value = end.metrics[self.metric]
+        if end.stop_reason or not self._better(value, self._value):
+            return False
+        self._value, self.epoch = value, end.epoch
+        save_model(
+            self.directory,
+            end.state.model,
+            end.state.config,
+            epoch=end.epoch,
+            metrics=end.metrics,
+            split_seed=self.split_seed,
+        )
+        return True
