@@ -1,4 +1,4 @@
-"""What trials leave in Ray's directory: checkpoints, with the best epoch's model and all results so far.
+"""What trials write into Ray's directory: checkpoints, with the best epoch's model and all results so far.
 
 Each run of Tune has a directory of its own there, `ray/` the first and `ray/session-2/` the next, so that a
 worker that outlives its driver for a moment cannot write into what the next one reads.
@@ -6,7 +6,6 @@ worker that outlives its driver for a moment cannot write into what the next one
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, count
@@ -15,7 +14,7 @@ from typing import Any
 
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
-from vae.atomic import write_text
+from vae.atomic import replaced_directory, write_text
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_tensors
 from vae.errors import StorageError
 from vae.training.state import STATE_FILE
@@ -83,29 +82,25 @@ def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | Non
 def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     """Copy the model of a trial's best epoch to ``checkpoints/``; False if there is none.
 
-    The copy is absent or whole. When the end comes between a report and its processing, Tune does not know
-    the newest checkpoint yet; so they are taken from where the trial put them, and looked into.
+    The copy is absent or whole. If the search ends between a report and its processing, Tune does not know
+    the newest checkpoint yet; so the trial's directory is searched for it.
     """
     target = run.checkpoint_dir(trial_id)
     if run.mirror:
-        return _keep_best_there(run, run.mirror, trial_id, epoch)
+        return _keep_best_remotely(run, run.mirror, trial_id, epoch)
     if _model_epoch(target) == epoch is not None:
         return True
     for checkpoint in _checkpoint_dirs(run, trial_id):
         if epoch is None or _model_epoch(checkpoint / BEST_DIR) != epoch:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as temporary:
-            copy = shutil.copytree(checkpoint / BEST_DIR, Path(temporary) / target.name)
-            if target.exists():
-                shutil.rmtree(target)
-            copy.rename(target)
-            return True
+        with replaced_directory(target) as staging:
+            shutil.copytree(checkpoint / BEST_DIR, staging, dirs_exist_ok=True)
+        return True
     return False
 
 
-def _keep_best_there(run: RunDirectory, remote: Mirror, trial_id: str, epoch: int | None) -> bool:
-    """Do the same under a URI, where what is whole can be told from its history, without fetching models."""
+def _keep_best_remotely(run: RunDirectory, remote: Mirror, trial_id: str, epoch: int | None) -> bool:
+    """Do the same under a URI, where the history says which checkpoint is whole, without fetching models."""
     target = run.checkpoint_dir(trial_id)
     for checkpoint in _remote_checkpoint_dirs(run, remote, trial_id):
         names = {info.base_name for info in remote.list(checkpoint / BEST_DIR)}

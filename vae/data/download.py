@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vae.atomic import replaced_file
 from vae.command_line import Parser, configure_logging, run
 from vae.data.archives import ARCHIVES, Archive
 from vae.errors import StorageError
@@ -107,18 +108,13 @@ def checksum_mismatch(content: bytes, checksums: tuple[str, ...]) -> str | None:
 
 
 def _move_into(home: Path, fetched: Path, files: list[str]) -> None:
-    """Bring the files to `home` under temporary names, then rename: a reader never sees half a file."""
+    """Copy the files to `home`, each in one step."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".incoming-") as incoming:
-            for file in files:
-                shutil.copyfile(fetched / file, Path(incoming) / file)
-                os.replace(Path(incoming) / file, home / file)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to the data directory {home}: {error.strerror}; set VAE_DATA_DIR to one that you "
-            "can write to"
-        ) from None
+        for file in files:
+            with replaced_file(home / file) as temporary:
+                shutil.copyfile(fetched / file, temporary)
+    except StorageError as error:
+        raise StorageError(f"{error}; set VAE_DATA_DIR to a folder that you can write to") from None
 
 
 def _fetch_from_mirrors(archive: Archive, workspace: Path) -> Path:
