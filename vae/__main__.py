@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
-from vae.checkpoint import load_model
+from vae.api import choose_device, load, validation_knn
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
@@ -105,7 +103,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     A search keeps the epoch with the best objective instead, by default the highest ``val_knn_accuracy``.
     """
     config = Config.from_params({name: getattr(arguments, name) for name in PARAMS})
-    device = _device(arguments.device)
+    device = choose_device(arguments.device)
     if arguments.print_every < 1:
         raise UsageError(f"--print-every must be >= 1, got {arguments.print_every}")
     output = arguments.output or Path("runs") / (
@@ -167,6 +165,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         split.validation,
         device=device,
         resume_from=state,
+        knn=validation_knn(split.train, split.validation, seed, device),
         on_epoch_end=on_epoch_end,
     )
     if result.stop_reason == "nan":
@@ -193,8 +192,7 @@ def _row(end: EpochEnd, max_epochs: int) -> str:
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Print the neutral panel of a checkpoint on the validation or the test images."""
-    device = _device(arguments.device)
-    loaded = load_model(arguments.checkpoint, device)
+    loaded = load(arguments.checkpoint, arguments.device)
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     if dataset.train.image_shape != loaded.image_shape:
         raise UsageError(
@@ -210,22 +208,12 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
                 f"{arguments.checkpoint} does not say how its validation images were chosen; give --seed"
             )
         images = split_validation(dataset.train, seed=seed).validation
-    panel = evaluate_panel(loaded.model, images.to(device).images, loaded.config.loss)
+    panel = evaluate_panel(loaded.model, images.to(loaded.device).images, loaded.config.loss)
     architecture = loaded.config.model.architecture
     print(f"{architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images")
     for name in PANEL:
         print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
     return 0
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise UsageError(f"device must be cpu, cuda or cuda:N, got '{name}'") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device '{name}' asks for a GPU and torch sees none; use --device cpu")
-    return device
 
 
 def cli() -> NoReturn:

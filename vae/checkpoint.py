@@ -14,6 +14,7 @@ from vae.atomic import replaced_file, write_text
 from vae.config import Config
 from vae.errors import StorageError, UsageError
 from vae.models import VAE, ImageShape, build_model
+from vae.trained_vae import TrainedVAE
 
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -22,24 +23,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedConfig:
-    """What `config.json` tells; ``n_classes`` is 0 but for a conditional VAE."""
+    """What `config.json` holds; ``n_classes`` is 0 but for a conditional VAE."""
 
     config: Config
     image_shape: ImageShape
     n_classes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedModel:
-    """A model rebuilt from its checkpoint alone, in evaluation mode."""
-
-    model: VAE
-    config: Config
-    image_shape: ImageShape
-    epoch: int | None
-    metrics: dict[str, float]
-    split_seed: int | None
-    """Seed of `vae.data.dataset.split_validation`: tells the validation images from the training ones."""
 
 
 def save_model(
@@ -66,7 +54,7 @@ def save_model(
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
 
-def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedModel:
+def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVAE:
     """Rebuild a model from a checkpoint directory.
 
     Raises
@@ -78,7 +66,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> LoadedMod
     tensors, header = read_tensors(directory / MODEL_FILE, device)
     model = build_model(saved.config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, tensors, directory / MODEL_FILE)
-    return LoadedModel(
+    return TrainedVAE(
         model=model.eval(),
         config=saved.config,
         image_shape=saved.image_shape,
@@ -100,7 +88,7 @@ def write_config(directory: Path, config: Config, image_shape: ImageShape, n_cla
 
 
 def read_config(directory: Path) -> SavedConfig:
-    """Return what `config.json` of a checkpoint directory tells."""
+    """Return what `config.json` of a checkpoint directory holds."""
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise StorageError(f"{directory} is not a checkpoint: it has no {CONFIG_FILE}")

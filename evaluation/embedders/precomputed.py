@@ -14,7 +14,7 @@ from pyarrow import types
 
 from evaluation.embedders import Embedding, EmbeddingKey, Images
 from tune.storage.tables import read_table
-from vae.data.dataset import HOLDOUT_SEED, SEALED_FRACTION, stratified_rows
+from vae.data.dataset import HOLDOUT_FRACTION, HOLDOUT_SEED, stratified_rows
 from vae.data.parquet_columns import class_labels, is_test_row
 from vae.errors import UsageError
 
@@ -82,7 +82,7 @@ def read_precomputed(path: Path) -> PrecomputedEmbedding:
             raise UsageError(f"{path} has rows of one split only; add the other or drop '{SPLIT_COLUMN}'")
         train, test = np.nonzero(~is_test)[0], np.nonzero(is_test)[0]
     else:
-        train, test = stratified_rows(len(points), labels, SEALED_FRACTION, HOLDOUT_SEED)
+        train, test = stratified_rows(len(points), labels, HOLDOUT_FRACTION, HOLDOUT_SEED)
         logger.warning("%s has no column '%s': %d of its rows are the test", path, SPLIT_COLUMN, len(test))
     key = EmbeddingKey(path.stem, points.shape[1])
     nothing = (np.empty((len(rows), 1, 0, 0), dtype=np.uint8) for rows in (train, test))

@@ -1,5 +1,15 @@
 """Images from names, folders, arrays and Parquet files: `load_dataset` reads them all."""
 
 from vae.data.dataset import Dataset, ImageSet, load_dataset
+from vae.data.images import Images, as_image_set, as_images, dataset_from_arrays, save_arrays
 
-__all__ = ["Dataset", "ImageSet", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "ImageSet",
+    "Images",
+    "as_image_set",
+    "as_images",
+    "dataset_from_arrays",
+    "load_dataset",
+    "save_arrays",
+]

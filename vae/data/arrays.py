@@ -1,4 +1,4 @@
-"""A person's images as arrays, as an `.npz` holds them: their sizes, values and labels are checked here."""
+"""Images as arrays, as a caller or an `.npz` has them: sizes, values and labels are checked here."""
 
 import zipfile
 import zlib
@@ -38,60 +38,95 @@ def read_npz(path: Path) -> ImageArrays:
         raise UsageError(
             f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(known))}"
         )
-    if ("test_images" in arrays) != ("test_labels" in arrays) and "labels" in arrays:
-        raise UsageError(f"{path} has labels, so it needs both of test_images and test_labels, or neither")
-    if "labels" not in arrays and "test_labels" in arrays:
-        raise UsageError(f"{path} has test_labels without labels; add labels or take test_labels away")
+    return check_arrays(
+        arrays["images"],
+        arrays.get("labels"),
+        arrays.get("test_images"),
+        arrays.get("test_labels"),
+        source=path,
+    )
 
-    def images(name: str) -> np.ndarray:
-        return to_uint8(arrays[name], f"{name} in {path}")
 
-    def labels(name: str, of: np.ndarray) -> np.ndarray | None:
-        return check_labels(arrays[name], len(of), f"{name} in {path}") if name in arrays else None
+def check_arrays(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    test_images: np.ndarray | None = None,
+    test_labels: np.ndarray | None = None,
+    *,
+    source: Path | None = None,
+    part: str = "test",
+) -> ImageArrays:
+    """Return images of any accepted form as uint8, and their classes numbered.
 
-    train_images = images("images")
-    if "test_images" not in arrays:
-        return with_classes(path, train_images, labels("labels", train_images))
-    test_images = images("test_images")
+    Parameters
+    ----------
+    images, test_images
+        (n, H, W) or (n, H, W, C), whole numbers in 0..255 or floats in [0, 1].
+    labels, test_labels
+        Class of each image (n,), see `check_labels`.
+    source
+        The file that they are from, for error messages.
+    part
+        What the messages call the second part.
+
+    Raises
+    ------
+    UsageError
+        An array cannot be used, or the parts do not fit together.
+    """
+    holder, within = source or "the data", f" in {source}" if source else ""
+    if labels is not None and (test_images is None) != (test_labels is None):
+        raise UsageError(
+            f"{holder} has labels, so it needs both of {part}_images and {part}_labels, or neither"
+        )
+    if labels is None and test_labels is not None:
+        raise UsageError(f"{holder} has {part}_labels without labels; add labels or take {part}_labels away")
+    images = to_uint8(images, f"images{within}")
+    if labels is not None:
+        labels = check_labels(labels, len(images), f"labels{within}")
+    if test_images is not None:
+        test_images = to_uint8(test_images, f"{part}_images{within}")
+        if test_labels is not None:
+            test_labels = check_labels(test_labels, len(test_images), f"{part}_labels{within}")
     return with_classes(
-        path,
-        train_images,
-        labels("labels", train_images),
-        test_images=test_images,
-        test_labels=labels("test_labels", test_images),
+        source, images, labels, test_images=test_images, test_labels=test_labels, part=part
     )
 
 
 def with_classes(
-    path: Path,
+    source: Path | None,
     images: np.ndarray,
     labels: np.ndarray | None,
     *,
     test_images: np.ndarray | None = None,
     test_labels: np.ndarray | None = None,
     label_names: tuple[str, ...] = (),
+    part: str = "test",
 ) -> ImageArrays:
     """Check both parts against each other and number the classes.
 
     Parameters
     ----------
-    path
-        Where they are from.
+    source
+        The file or folder that they are from, for error messages.
     images, test_images
         uint8 (n, H, W, C); None if there is no test part.
     labels, test_labels
         As `check_labels` returns them; None if there are none.
     label_names
         Name of the label i at place i; without names, a label is its own name.
+    part
+        What the messages call the second part.
 
     Raises
     ------
     UsageError
         The test part has images of another size, or a class that is not in the training part.
     """
+    within = f" in {source}" if source else ""
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
         raise UsageError(
-            f"test images in {path} are {size_text(test_images)}, training images are {size_text(images)}; "
+            f"{part} images{within} are {size_text(test_images)}, training images are {size_text(images)}; "
             "make all the same"
         )
     if labels is None:
@@ -100,11 +135,11 @@ def with_classes(
     test_index = None
     if test_labels is not None:
         if (test_labels.dtype.kind == "U") != (labels.dtype.kind == "U"):
-            raise UsageError(f"{path} has text and numbers as labels; make all labels text or all numbers")
+            raise UsageError(f"{source or 'the data'} has text and numbers as labels; make all labels text or all numbers")
         if len(extra := np.setdiff1d(test_labels, values)):
             raise UsageError(
-                f"class {label_names[extra[0]] if label_names else extra[0]} is among the test labels in "
-                f"{path}, but not among the training labels; add training images or drop the class"
+                f"class {label_names[extra[0]] if label_names else extra[0]} is among the {part} labels"
+                f"{within}, but not among the training labels; add training images or drop the class"
             )
         test_index = np.searchsorted(values, test_labels).astype(np.int64)
     names = tuple(label_names[value] if label_names else str(value) for value in values)

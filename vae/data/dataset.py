@@ -1,4 +1,4 @@
-"""Data sets as uint8 tensors: Fashion-MNIST, MNIST, scikit-learn's digits, a person's own images."""
+"""Data sets as uint8 tensors: Fashion-MNIST, MNIST, scikit-learn's digits, one's own images."""
 
 import difflib
 import gzip
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 DATASETS = (*ARCHIVES, "digits")
 OWN_SUFFIXES = (".npz", ".parquet")
 HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
-SEALED_FRACTION = 0.2
+HOLDOUT_FRACTION = 0.2
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
 
 
@@ -83,8 +83,8 @@ class Split:
     validation_index: Tensor
 
 
-def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: bool = True) -> Dataset:
-    """Load `fmnist`, `mnist`, `digits`, or a person's own images.
+def load_dataset(name_or_path: str | Path, data_dir: Path | None = None, *, download: bool = True) -> Dataset:
+    """Load `fmnist`, `mnist`, `digits`, or one's own images.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
         A name of `DATASETS`; a folder of images or of class sub-folders (or of `train/` and `test/` that hold
         these); an `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels`
         if known; a `.parquet` file or a folder of such, see `vae.data.parquet.read_parquet`.
-        Without a test part, a stratified 20 % is sealed as one, always the same.
+        Without a test part, a stratified 20 % is held out as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
     download
@@ -104,7 +104,14 @@ def load_dataset(name_or_path: str, data_dir: Path | None = None, *, download: b
         Unknown name; images or labels that cannot be used.
     StorageError
         Files that cannot be found, read or trusted.
+
+    Examples
+    --------
+    >>> digits = load_dataset("digits")
+    >>> len(digits.train), len(digits.test), digits.train.image_shape
+    (1438, 359, (1, 8, 8))
     """
+    name_or_path = str(name_or_path)
     if name_or_path in ARCHIVES:
         return _load_archive(name_or_path, locate(name_or_path, data_dir, download=download))
     if name_or_path == "digits":
@@ -172,8 +179,8 @@ def _load_archive(name: str, directory: Path) -> Dataset:
     }
     return _dataset(
         name,
-        _image_set(arrays[TRAIN_IMAGES][..., None], arrays[TRAIN_LABELS]),
-        _image_set(arrays[TEST_IMAGES][..., None], arrays[TEST_LABELS]),
+        image_set(arrays[TRAIN_IMAGES][..., None], arrays[TRAIN_LABELS]),
+        image_set(arrays[TEST_IMAGES][..., None], arrays[TEST_LABELS]),
         ARCHIVES[name].class_names,
     )
 
@@ -191,7 +198,7 @@ def _load_digits() -> Dataset:
 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = _hold_out_test(_image_set(images[..., None], digits.target))
+    train, test = _hold_out_test(image_set(images[..., None], digits.target))
     return _dataset("digits", train, test, tuple("0123456789"))
 
 
@@ -202,16 +209,26 @@ def _load_own(path: Path) -> Dataset:
         raise StorageError(
             f"cannot read {error.filename or path}: {error.strerror}; check its permissions"
         ) from None
-    train = _image_set(own.images, own.labels)
-    _check_enough(path, train, own.class_names)
-    if own.test_images is None:
+    name = path.resolve().stem if path.suffix in OWN_SUFFIXES else path.resolve().name
+    return build_dataset(own, name, str(path))
+
+
+def build_dataset(arrays: ImageArrays, name: str, source: str) -> Dataset:
+    """Return the data set of checked arrays; 20 % are held out as a test part if they have none.
+
+    Raises
+    ------
+    UsageError
+        There are too few images; the message calls them ``source``.
+    """
+    train = image_set(arrays.images, arrays.labels)
+    _check_enough(source, train, arrays.class_names)
+    if arrays.test_images is None:
         train, test = _hold_out_test(train)
-        logger.info("%s has no test part: %d of its images are set apart as one", path, len(test))
+        logger.info("%s has no test part: %d of its images are set apart as one", source, len(test))
     else:
-        test = _image_set(own.test_images, own.test_labels)
-    path = path.resolve()
-    name = path.stem if path.suffix in OWN_SUFFIXES else path.name
-    return _dataset(name, train, test, own.class_names)
+        test = image_set(arrays.test_images, arrays.test_labels)
+    return _dataset(name, train, test, arrays.class_names)
 
 
 def _read_own(path: Path) -> ImageArrays:
@@ -228,34 +245,34 @@ def _read_own(path: Path) -> ImageArrays:
     return read_parquet(path)
 
 
-def _check_enough(path: Path, train: ImageSet, class_names: tuple[str, ...]) -> None:
+def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) -> None:
     if train.labels is None:
         if len(train) < MIN_IMAGES:
             raise UsageError(
-                f"{path} has {len(train)} training images, must have >= {MIN_IMAGES}; add images"
+                f"{source} has {len(train)} training images, must have >= {MIN_IMAGES}; add images"
             )
         return
     if len(class_names) < 2:
         raise UsageError(
-            f"{path} has one class, {class_names[0]!r}; labels need at least two classes; add a class, or "
+            f"{source} has one class, {class_names[0]!r}; labels need at least two classes; add a class, or "
             "give the images without labels"
         )
     counts = torch.bincount(train.labels, minlength=len(class_names))
     if counts.min() < MIN_IMAGES:
         fewest = int(counts.argmin())
         raise UsageError(
-            f"class {class_names[fewest]!r} of {path} has {counts[fewest]} training images, "
+            f"class {class_names[fewest]!r} of {source} has {counts[fewest]} training images, "
             f"must have >= {MIN_IMAGES}; add images or drop the class"
         )
 
 
 def _hold_out_test(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    split = split_validation(images, seed=HOLDOUT_SEED, fraction=SEALED_FRACTION)
+    split = split_validation(images, seed=HOLDOUT_SEED, fraction=HOLDOUT_FRACTION)
     return split.train, split.validation
 
 
-def _image_set(images: np.ndarray, labels: np.ndarray | None) -> ImageSet:
-    """From images (n, H, W, C)."""
+def image_set(images: np.ndarray, labels: np.ndarray | None) -> ImageSet:
+    """Return images uint8 (n, H, W, C) and labels (n,) as tensors."""
     return ImageSet(
         torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C")),
         None if labels is None else torch.from_numpy(labels.astype(np.int64)),

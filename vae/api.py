@@ -1,0 +1,196 @@
+"""The Python API: `train` a VAE on images, `load` one from a checkpoint."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import ArrayLike
+
+from vae.checkpoint import load_model
+from vae.config import Config
+from vae.data import Images, ImageSet, as_image_set
+from vae.data.dataset import split_validation
+from vae.data.images import as_train_and_validation
+from vae.errors import UsageError
+from vae.metrics.validation_knn import ValidationKnn, sample_rows
+from vae.progress import EpochProgress
+from vae.trained_vae import TrainedVAE
+from vae.training.best_model import BestModel
+from vae.training.loop import EpochEnd, check_fit
+from vae.training.loop import train as run_epochs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load(path: str | Path, device: str | torch.device | None = None) -> TrainedVAE:
+    """Rebuild a VAE from a checkpoint.
+
+    Parameters
+    ----------
+    path
+        Directory with `model.safetensors` and `config.json`: a run of `python -m vae train`,
+        ``runs/NAME/checkpoints/TRIAL`` of a search, or what `TrainedVAE.save` wrote.
+    device
+        ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
+
+    Raises
+    ------
+    UsageError
+        The device is not there.
+    StorageError
+        A file is missing or damaged, or the weights do not belong to the config.
+
+    Examples
+    --------
+    >>> import vae
+    >>> vae.train("digits", latent_dim=2, max_epochs=1, progress=False).save("digits-2d")
+    >>> vae.load("digits-2d", device="cpu").config.model.latent_dim
+    2
+    """
+    return load_model(Path(path), choose_device(device))
+
+
+def train(
+    images: Images,
+    labels: ArrayLike | None = None,
+    *,
+    validation: Images | tuple[Images, ArrayLike] | None = None,
+    device: str | torch.device | None = None,
+    on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
+    progress: bool = True,
+    **hyperparameters: Any,
+) -> TrainedVAE:
+    """Train one VAE and return the model of the epoch with the lowest ``val_loss``.
+
+    Parameters
+    ----------
+    images
+        Arrays (n, H, W) or (n, H, W, C), uint8 or floats in [0, 1], a tensor (n, C, H, W), or what
+        `vae.load_dataset` takes or returns, of which the training part is used.
+    labels
+        Class of each image (n,), whole numbers or names, for ``val_knn_accuracy`` and for a ``conditional``
+        VAE. Those of a data set are used by default.
+    validation
+        The validation images, or a pair of images and labels. By default a sixth of ``images``, chosen by
+        ``seed`` and stratified by class.
+    device
+        ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
+    on_epoch_end
+        Called after each epoch with its metrics and the model; returning True ends the training.
+    progress
+        Whether a terminal or notebook shows how far the training is.
+    **hyperparameters
+        Any of `vae.config.PARAMS`: ``architecture``, ``latent_dim``, ``max_epochs``, ``seed``, …
+
+    Returns
+    -------
+    TrainedVAE
+        Its ``history`` has the metrics of every epoch.
+
+    Raises
+    ------
+    UsageError
+        Images, labels or hyperparameters cannot be used, or the loss became non-finite.
+    StorageError
+        A data set cannot be read.
+
+    Examples
+    --------
+    >>> import vae
+    >>> digits = vae.load_dataset("digits")
+    >>> model = vae.train(digits, architecture="fc", latent_dim=10, max_epochs=2, progress=False)
+    >>> model.history[["train_loss", "val_loss", "val_knn_accuracy"]].shape
+    (2, 3)
+    >>> vae.train(digits, latent_dims=10)
+    Traceback (most recent call last):
+        ...
+    vae.errors.UsageError: unknown hyperparameter 'latent_dims', did you mean 'latent_dim'?
+    """
+    config = Config.from_params(hyperparameters)
+    place = choose_device(device)
+    training, held_out, split_seed = _parts(images, labels, validation, config.training.seed)
+    check_fit(config, training.image_shape, len(training), training.n_classes)
+    bar = EpochProgress(config.training.max_epochs) if progress else None
+
+    with tempfile.TemporaryDirectory() as directory, bar or nullcontext():
+        best = BestModel(Path(directory), "val_loss", split_seed=split_seed)
+
+        def end_epoch(end: EpochEnd) -> bool | None:
+            best.update(end)
+            if bar is not None:
+                bar.show(end)
+            return on_epoch_end(end) if on_epoch_end is not None else None
+
+        result = run_epochs(
+            config,
+            training,
+            held_out,
+            device=place,
+            knn=validation_knn(training, held_out, config.training.seed, place),
+            on_epoch_end=end_epoch,
+        )
+        if result.stop_reason == "nan":
+            raise diverged(config, len(result.history))
+        return replace(load_model(Path(directory), place), history=_table(result.history))
+
+
+def validation_knn(
+    training: ImageSet, validation: ImageSet, seed: int, device: torch.device
+) -> ValidationKnn | None:
+    """Return what measures ``val_knn_accuracy``, on samples of both parts; None without labels."""
+    if training.labels is None or validation.labels is None:
+        return None
+    samples = (part.subset(torch.from_numpy(sample_rows(part, seed))) for part in (training, validation))
+    return ValidationKnn(*(sample.to(device) for sample in samples))
+
+
+def diverged(config: Config, epoch: int) -> UsageError:
+    """Return the error of a training whose loss became non-finite in this epoch."""
+    return UsageError(
+        f"the loss became non-finite in epoch {epoch}; "
+        f"try a learning_rate below {config.training.learning_rate:g}"
+    )
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Return the device of that name, or a GPU if there is one.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, or there is no such GPU.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise UsageError(f"device must be cpu, cuda or cuda:N, got '{device}'") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device '{device}' asks for a GPU and torch sees none; use the device cpu")
+    return chosen
+
+
+def _parts(
+    images: Images,
+    labels: ArrayLike | None,
+    validation: Images | tuple[Images, ArrayLike] | None,
+    seed: int,
+) -> tuple[ImageSet, ImageSet, int | None]:
+    """Return training and validation images, and the seed if they were split here."""
+    if validation is None:
+        split = split_validation(as_image_set(images, labels), seed=seed)
+        return split.train, split.validation, seed
+    held_out, held_out_labels = validation if isinstance(validation, tuple) else (validation, None)
+    training, validation_set = as_train_and_validation(images, labels, held_out, held_out_labels)
+    return training, validation_set, None
+
+
+def _table(history: list[dict[str, float]]) -> "pd.DataFrame":
+    """Return one row for each epoch, numbered from 1."""
+    import pandas as pd  # nothing else here needs it
+
+    return pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="epoch"))

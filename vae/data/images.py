@@ -1,0 +1,197 @@
+"""What a caller has as images, arrays, tensors, a data set or its name, as tensors and as a data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from vae.atomic import replaced_file
+from vae.data.arrays import ImageArrays, check_arrays
+from vae.data.dataset import Dataset, ImageSet, build_dataset, image_set, load_dataset
+from vae.errors import UsageError
+
+Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path
+"""Arrays (n, H, W) or (n, H, W, C) and tensors (n, C, H, W), uint8 or floats in [0, 1]; or a data set, its name
+or its path, of which the training part is meant."""
+
+
+def as_images(images: Images) -> Tensor:
+    """Return images of any accepted form as a tensor.
+
+    Returns
+    -------
+    Tensor
+        uint8 (n, C, H, W).
+
+    Raises
+    ------
+    UsageError
+        They have another shape or type, or values that are no pixels.
+    StorageError
+        A data set cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_images(np.ones((5, 28, 28))).shape
+    torch.Size([5, 1, 28, 28])
+    >>> as_images(np.full((5, 28, 28), 7.0))
+    Traceback (most recent call last):
+        ...
+    vae.errors.UsageError: images have values from 7 to 7, floats must be in [0, 1]; rescale them
+    """
+    return as_image_set(images).images
+
+
+def as_image_set(images: Images, labels: ArrayLike | None = None) -> ImageSet:
+    """Return images as `as_images` does, with their labels; those of a data set by default.
+
+    Raises
+    ------
+    UsageError, StorageError
+        As `as_images`; or the labels are no classes, or not one for each image.
+    """
+    known = _known_set(images)
+    if known is not None and labels is None:
+        return known
+    arrays = check_arrays(_array(images), _labels(labels))
+    return image_set(arrays.images, arrays.labels)
+
+
+def as_train_and_validation(
+    images: Images,
+    labels: ArrayLike | None,
+    validation_images: Images,
+    validation_labels: ArrayLike | None,
+) -> tuple[ImageSet, ImageSet]:
+    """Return both parts as `as_image_set` does; the classes are those of the training part.
+
+    Raises
+    ------
+    UsageError, StorageError
+        As `as_image_set`; or the parts have images of different sizes, or one of them has no labels.
+    """
+    known, other = _known_set(images), _known_set(validation_images)
+    if labels is None and known is not None:
+        labels = known.labels
+    if validation_labels is None and other is not None and labels is not None:
+        validation_labels = other.labels
+    arrays = _checked(images, labels, validation_images, validation_labels, part="validation")
+    assert arrays.test_images is not None
+    return image_set(arrays.images, arrays.labels), image_set(arrays.test_images, arrays.test_labels)
+
+
+def dataset_from_arrays(
+    images: Images,
+    labels: ArrayLike | None = None,
+    *,
+    test_images: Images | None = None,
+    test_labels: ArrayLike | None = None,
+    name: str = "arrays",
+) -> Dataset:
+    """Return a data set of arrays, the same as `load_dataset` returns for an `.npz` of them.
+
+    Parameters
+    ----------
+    images, test_images
+        See `as_images`. Without a test part, a stratified 20 % is held out as one, always the same.
+    labels, test_labels
+        Class of each image (n,), whole numbers or names.
+    name
+        What the data set is called.
+
+    Raises
+    ------
+    UsageError
+        Images or labels cannot be used, or there are too few.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.zeros((50, 8, 8)), ["cat", "dog"] * 25
+    >>> dataset = dataset_from_arrays(images, labels)
+    >>> len(dataset.train), len(dataset.test), dataset.class_names
+    (40, 10, ('cat', 'dog'))
+    """
+    return build_dataset(_checked(images, labels, test_images, test_labels), name, f"the data set {name!r}")
+
+
+def save_arrays(
+    path: Path,
+    images: Images,
+    labels: ArrayLike | None = None,
+    *,
+    test_images: Images | None = None,
+    test_labels: ArrayLike | None = None,
+) -> None:
+    """Write arrays to an `.npz`, of which `load_dataset` makes the data set of `dataset_from_arrays`.
+
+    Raises
+    ------
+    UsageError
+        Images or labels cannot be used.
+    StorageError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.zeros((50, 8, 8)), ["cat", "dog"] * 25
+    >>> save_arrays(Path("pets.npz"), images, labels)
+    >>> dataset_from_arrays(images, labels).fingerprint == load_dataset("pets.npz").fingerprint
+    True
+    """
+    arrays = _checked(images, labels, test_images, test_labels)
+    content: dict[str, Any] = {"images": arrays.images, "test_images": arrays.test_images}
+    content |= {"labels": _labels(labels), "test_labels": _labels(test_labels)}
+    with replaced_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **{name: array for name, array in content.items() if array is not None})
+
+
+def _checked(
+    images: Images,
+    labels: ArrayLike | None,
+    test_images: Images | None,
+    test_labels: ArrayLike | None,
+    part: str = "test",
+) -> ImageArrays:
+    return check_arrays(
+        _array(images),
+        _labels(labels),
+        None if test_images is None else _array(test_images),
+        _labels(test_labels),
+        part=part,
+    )
+
+
+def _known_set(images: Images) -> ImageSet | None:
+    """Return the images that are checked already, those of a data set; None if they are arrays."""
+    if isinstance(images, str | Path):
+        images = load_dataset(images)
+    if isinstance(images, Dataset):
+        images = images.train
+    return images if isinstance(images, ImageSet) else None
+
+
+def _array(images: Images) -> NDArray[Any]:
+    """Return images as an array, with the channels last."""
+    known = _known_set(images)
+    array = images if known is None else known.images
+    if isinstance(array, Tensor):
+        channels_last = array.permute(0, 2, 3, 1) if array.ndim == 4 else array
+        return channels_last.detach().cpu().numpy()
+    try:
+        return np.asarray(array)
+    except ValueError:
+        raise UsageError("images must be one array (n, H, W) or (n, H, W, C), got several sizes") from None
+
+
+def _labels(labels: ArrayLike | None) -> NDArray[Any] | None:
+    if labels is None:
+        return None
+    array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype == object and all(isinstance(label, str) for label in array.flat):  # pandas has text so
+        return array.astype(np.str_)
+    return array

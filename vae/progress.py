@@ -1,0 +1,68 @@
+"""How far a training is: a bar in a terminal, one line in a notebook, nothing where nobody looks."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vae.training.loop import EpochEnd
+
+
+class EpochProgress:
+    """Shows the epochs of one training, while it is entered.
+
+    Parameters
+    ----------
+    max_epochs
+        Of the training.
+    console
+        Where it is shown; standard error by default, or the notebook's cell.
+    """
+
+    def __init__(self, max_epochs: int, console: Console | None = None) -> None:
+        self._max_epochs = max_epochs
+        self._console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            # In a notebook rich would need ipywidgets.
+            disable=not self._console.is_terminal or self._console.is_jupyter,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=max_epochs)
+        self._cell: Any = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, end: EpochEnd) -> None:
+        """Show an epoch that has ended."""
+        names = [name for name in ("val_loss", "val_knn_accuracy") if name in end.metrics]
+        text = ", ".join(f"{name} {end.metrics[name]:.4g}" for name in names)
+        self._bar.update(self._task, completed=end.epoch, description=text)
+        if self._console.is_jupyter:
+            self._show_in_cell(f"epoch {end.epoch}/{self._max_epochs}: {text}")
+
+    def _show_in_cell(self, text: str) -> None:
+        """Replace the line that the cell shows."""
+        from IPython.display import Pretty, display  # type: ignore[import-not-found,unused-ignore]
+
+        line = Pretty(text)
+        if self._cell is None:
+            self._cell = display(line, display_id=True)
+        else:
+            self._cell.update(line)
