@@ -221,14 +221,9 @@ def _evaluate(study: StudySession, console: Console, budget: TimeBudget | None) 
         finalists = choose_finalists(study.run, study.objectives[0].mode, plan.finalists)
         n_runs = len(finalists) * plan.finalist_seeds
         given_up = retrain_finalists(
-            study.run,
+            study,
             finalists,
-            study.data,
-            study.objectives[0],
             n_seeds=plan.finalist_seeds,
-            study_seed=plan.seed,
-            max_epochs=plan.max_epochs,
-            resources=study.resources(n_runs),
             console=console,
             seconds=None if budget is None else budget.left(),
         )

@@ -15,9 +15,9 @@ from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
 from tune.space.largest_model import largest_config
 from tune.study.session import StudySession
 from tune.trials.data import TrialData
+from tune.trials.errors import task_message
 from tune.trials.trainable import reset_process, trial_device
 from vae.config import Config
-from vae.errors import one_line
 from vae.training.gpu_usage import GpuUsage, measure_gpu_usage
 
 MEMORY_SHARE = 0.9
@@ -117,7 +117,7 @@ def _measure_on_a_gpu(
     except ray.exceptions.GetTimeoutError:
         return f"no answer from a GPU of its own within {wait_s:.0f} s"
     except ray.exceptions.RayError as error:
-        return one_line(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
+        return task_message(error)
     finally:
         with contextlib.suppress(Exception):  # it is over, or Ray is
             ray.cancel(task, force=True)

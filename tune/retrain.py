@@ -18,16 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from tune.algorithms.objective import Objective
-from tune.cluster.resources import TrialResources
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
 from tune.storage.trial_status import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
+from tune.study.session import StudySession
 from tune.trials.data import TrialData
+from tune.trials.errors import task_message
 from tune.trials.trainable import reset_process, trial_device
 from vae.atomic import write_directory
 from vae.checkpoint import MODEL_FILE, read_config
 from vae.config import Config
-from vae.errors import UsageError, one_line
+from vae.errors import UsageError
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, train
 
@@ -36,15 +37,10 @@ MAX_RETRIES = 3
 
 
 def retrain_finalists(
-    run: RunDirectory,
+    session: StudySession,
     trial_ids: Sequence[str],
-    data: TrialData,
-    objective: Objective,
     *,
     n_seeds: int,
-    study_seed: int,
-    max_epochs: int,
-    resources: TrialResources,
     console: Console | None,
     seconds: float | None = None,
 ) -> int:
@@ -56,22 +52,12 @@ def retrain_finalists(
 
     Parameters
     ----------
-    run
-        The study; the params of a finalist come from its checkpoint.
+    session
+        The study; the hyperparameters of a finalist come from its checkpoint.
     trial_ids
         The finalists, best first.
-    data
-        The split that the trials saw.
-    objective
-        What tells the best epoch.
     n_seeds
-        Fresh seeds for each finalist; 0 does nothing.
-    study_seed
-        What they are derived from, see `fresh_seeds`.
-    max_epochs
-        The full budget of each training.
-    resources
-        What each one gets; at most ``slots`` run at once.
+        Fresh seeds for each finalist, see `fresh_seeds`; 0 does nothing.
     console
         Shows the progress; None is silent.
     seconds
@@ -91,23 +77,25 @@ def retrain_finalists(
     """
     if n_seeds < 0:
         raise UsageError(f"the number of fresh seeds must be >= 0, got {n_seeds}")
+    run, objective = session.run, session.objectives[0]
     rows = _known_rows(run)
-    queue = _missing(run, rows, trial_ids, n_seeds=n_seeds, study_seed=study_seed, max_epochs=max_epochs)
+    queue = _missing(session, rows, trial_ids, n_seeds)
     if not queue:
         return 0
+    resources = session.resources(len(trial_ids) * n_seeds)
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     train_task = ray.remote(_train).options(
         num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES
     )
-    data_ref = ray.put(data)
+    data_ref = ray.put(session.data)
     under_way: dict[Any, _Job] = {}
     with _Progress(console, len(queue)) as progress, _cancelled_at_end(under_way):
         while queue or under_way:
             while queue and len(under_way) < resources.slots:
                 job = queue.pop(0)
                 under_way[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
-            left = None if seconds is None else max(0.0, deadline - time.monotonic())
-            done = ray.wait(list(under_way), timeout=left)[0]
+            wait_s = None if seconds is None else max(0.0, deadline - time.monotonic())
+            done = ray.wait(list(under_way), timeout=wait_s)[0]
             if not done:
                 return len(queue) + len(under_way)
             ready = done[0]
@@ -156,25 +144,23 @@ def _known_rows(run: RunDirectory) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def _missing(
-    run: RunDirectory,
+    session: StudySession,
     rows: dict[tuple[str, int], dict[str, Any]],
     trial_ids: Sequence[str],
-    *,
     n_seeds: int,
-    study_seed: int,
-    max_epochs: int,
-) -> list["_Job"]:
+) -> list[_Job]:
     """Return what is still to be trained: the first seed of every finalist, then the second of every one…"""
+    run, plan = session.run, session.plan
     trials = read_table(run.trials_file).select(["trial_id", "number"]).to_pylist()
     numbers = {trial["trial_id"]: trial["number"] for trial in trials}
     jobs = []
     for trial_id in trial_ids:
         config = read_config(run.checkpoint_dir(trial_id)).config
         own = config.training.seed
-        for place, seed in enumerate(fresh_seeds(study_seed, numbers[trial_id], n_seeds, own=own)):
+        for place, seed in enumerate(fresh_seeds(plan.seed, numbers[trial_id], n_seeds, own=own)):
             row = rows.get((trial_id, seed))
-            if row is None or row["max_epochs"] != max_epochs or not _is_done(run, row):
-                params = config.to_params() | {"seed": seed, "max_epochs": max_epochs}
+            if row is None or row["max_epochs"] != plan.max_epochs or not _is_done(run, row):
+                params = config.to_params() | {"seed": seed, "max_epochs": plan.max_epochs}
                 jobs.append((place, _Job(trial_id, params)))
     return [job for _, job in sorted(jobs, key=lambda item: item[0])]
 
@@ -191,12 +177,11 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
     try:
         trained: _Trained = ray.get(ref)
     except Exception as error:  # whatever became of one seed, the others count
-        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         out_of_memory = "OutOfMemory" in type(error).__name__
         columns = {
             "status": FAILED,
             "stop_reason": OUT_OF_MEMORY if out_of_memory else ERROR,
-            "error": one_line(cause),
+            "error": task_message(error),
         }
     else:
         columns = trained.columns
@@ -247,7 +232,7 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
 
 @contextlib.contextmanager
 def _cancelled_at_end(under_way: dict[Any, _Job]) -> Iterator[None]:
-    """Leave no task behind on a cluster that goes on when this process is interrupted."""
+    """Cancel the tasks if this process is interrupted: the cluster may outlive it."""
     try:
         yield
     finally:

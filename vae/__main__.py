@@ -40,9 +40,7 @@ def _parser() -> Parser:
     place = training.add_mutually_exclusive_group()
     place.add_argument("--name", help="name of the run, kept in runs/<name> (default: vae-<time>)")
     place.add_argument("--output", type=Path, help="directory of the run, instead of --name")
-    training.add_argument(
-        "--resume", action="store_true", help="go on with the run of that name or directory"
-    )
+    training.add_argument("--resume", action="store_true", help="continue the run of that name or directory")
     training.add_argument(
         "--print-every", type=int, default=1, metavar="N", help="print every Nth epoch (default: %(default)s)"
     )
@@ -113,9 +111,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     if arguments.resume and not has_state:
         raise UsageError(f"--resume needs the --name or --output of a run, {output} has no {STATE_FILE}")
     if has_state and not arguments.resume:
-        raise UsageError(
-            f"{output} holds a run already; add --resume to go on with it or choose another name"
-        )
+        raise UsageError(f"{output} holds a run already; add --resume to continue it or choose another name")
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
@@ -176,7 +172,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         )
     if not result.history:
         epochs = config.training.max_epochs
-        print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to go on")
+        print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to continue")
     print(f"Model, config and state are in {output}")
     return 0
 

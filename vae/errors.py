@@ -26,7 +26,7 @@ class ClusterError(Error):
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error in one line: the message alone where it was written for a person.
+    """Return an error in one line: the message alone if it is one of this project.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`python -m tests.tune.deaths FILE OPTIONS…`: a command of `tune` whose trials die as told.
+"""`python -m tests.tune.deaths FILE OPTIONS…`: a command of `tune` whose trials die on schedule.
 
 FILE is JSON: ``log`` is where each process writes what it has trained, an epoch takes ``pause_s`` at least,
 and ``deaths`` maps a trial's number to what befalls it after training an epoch and before reporting it:

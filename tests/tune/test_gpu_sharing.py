@@ -149,7 +149,7 @@ class TestOnRay:
     def test_a_gpu_that_is_not_free_in_time_is_not_waited_for(self, data):
         assert self.measure(data, wait_s=0.5) == "no answer from a GPU of its own within 0 s"
 
-    def test_an_error_is_told(self, data, without_gpu, monkeypatch):
+    def test_an_error_is_returned_in_one_line(self, data, without_gpu, monkeypatch):
         def fail(params, data, n_threads):
             raise RuntimeError("no such luck")
 

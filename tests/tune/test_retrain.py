@@ -4,6 +4,7 @@ import os
 import signal
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,27 +31,27 @@ def data():
     return TrialData.from_dataset(load_dataset("digits"), seed=0)
 
 
-def retrain(run, data, trial_ids=(BEST, SECOND), *, n_seeds=1, max_epochs=2, slots=2, console=None):
-    retrain_finalists(
-        run,
-        trial_ids,
-        data,
-        KNN,
-        n_seeds=n_seeds,
-        study_seed=0,
-        max_epochs=max_epochs,
-        resources=TrialResources(1.0, 0.0, slots),
-        console=console,
+def session(run, data, *, max_epochs=2, slots=2):
+    """What `retrain_finalists` needs of a study at work."""
+    return SimpleNamespace(
+        run=run,
+        data=data,
+        objectives=(KNN,),
+        plan=SimpleNamespace(seed=0, max_epochs=max_epochs),
+        resources=lambda n_runs: TrialResources(1.0, 0.0, slots),
     )
+
+
+def retrain(run, data, trial_ids=(BEST, SECOND), *, n_seeds=1, console=None, **more):
+    retrain_finalists(session(run, data, **more), trial_ids, n_seeds=n_seeds, console=console)
     return read_table(run.finalist_seeds_file).to_pylist()
 
 
 def test_what_does_not_end_in_time_is_given_up_and_trained_by_the_next_call(study, data, ray_cluster):
-    asked = {"n_seeds": 1, "study_seed": 0, "max_epochs": 2, "resources": TrialResources(1.0, 0.0, 1)}
-    given_up = retrain_finalists(study, [BEST, SECOND], data, KNN, **asked, console=None, seconds=0.01)
-    assert given_up == 2
+    at_work, asked = session(study, data, slots=1), {"n_seeds": 1, "console": None}
+    assert retrain_finalists(at_work, [BEST, SECOND], **asked, seconds=0.01) == 2
     assert not study.finalist_seeds_file.exists()
-    assert retrain_finalists(study, [BEST, SECOND], data, KNN, **asked, console=None, seconds=300.0) == 0
+    assert retrain_finalists(at_work, [BEST, SECOND], **asked, seconds=300.0) == 0
     assert len(read_table(study.finalist_seeds_file)) == 2
 
 

@@ -1,4 +1,4 @@
-"""What a person sees when a command goes wrong: one line and an exit code."""
+"""What a user sees when a command goes wrong: one line and an exit code."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 from tune.callbacks.driver_callback import DriverCallback
 from tune.cluster.ray_private import actors
 from tune.storage.trial_status import TIME_ATTR
-from tune.trials.errors import cause_of, in_one_line, raised
+from tune.trials.errors import cause_of, last_line, raised
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class FailureTracker(DriverCallback):
             host={node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}.get(node_id),
             died=isinstance(error, RayActorError),
             before_first_epoch=trial_id not in self._progressed,
-            message=in_one_line(cause_of(error)),
+            message=last_line(cause_of(error)),
         )
         self._progressed.discard(trial_id)
         self._waiting.pop(trial_id, None)

@@ -25,7 +25,7 @@ from tune.cluster.ray_private import global_worker, setproctitle
 from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 
 GRACE_S = 90.0
-"""So long at most a process goes on when asked to end; AWS takes a machine two minutes after its notice."""
+"""A process ends this long after SIGTERM at most; AWS takes a machine two minutes after its notice."""
 LOGGED = ("val_knn_accuracy", "val_ssim", "val_loss", "train_loss", "epoch_seconds", "images_per_second")
 
 logger = logging.getLogger(__name__)

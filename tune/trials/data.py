@@ -29,7 +29,7 @@ class TrialData:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, *, seed: int) -> "TrialData":
-        """Split the training set; the test set is left where it is."""
+        """Split the training set; the test set is not touched."""
         split = split_validation(dataset.train, seed=seed)
         return cls(
             train_images=split.train.images.numpy(),

@@ -1,11 +1,14 @@
-"""What a trial failed of, from the file in which Tune keeps it."""
+"""Why a trial or a task failed: Ray's errors read and put into one line."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial
+
+from vae.errors import one_line
 
 
 def raised(trial: Trial) -> Exception:
@@ -36,8 +39,13 @@ def cause_of(error: Any) -> Exception:
     return error
 
 
-def in_one_line(error: Exception) -> str:
-    """Return its class and the last line of what it says."""
+def task_message(error: Exception) -> str:
+    """Return in one line why a task failed: what it raised, without Ray's traceback around it."""
+    return one_line(error.cause if isinstance(error, RayTaskError) else error)
+
+
+def last_line(error: Exception) -> str:
+    """Return the class of an error and its last line, which is what Ray's own have to say."""
     if getattr(error, "preempted", False):  # Ray gives no reason then
         return f"{type(error).__name__}: its machine was taken back"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,7 +1,7 @@
 """Checkpoints of a trial under a URI, written by the worker itself and complete or an error.
 
-Ray would copy them with `pyarrow.fs.copy_files`, which does not tell when S3 has refused a file, and a trial
-would go on, and its older checkpoint be deleted, with nothing there.
+Ray would copy them with `pyarrow.fs.copy_files`, which does not report that S3 has refused a file: the trial
+would continue, and its older checkpoint be deleted, with nothing in its place.
 """
 
 import logging
@@ -56,8 +56,8 @@ class RemoteCheckpoints:
                 self._delete(old)
         self._older = [checkpoint]
 
-    def load(self, directory: Path, left: str | None) -> bool:
-        """Fetch the newest whole checkpoint into an empty directory, else the one that ``left`` names.
+    def load(self, directory: Path, resume_from: str | None) -> bool:
+        """Fetch the newest whole checkpoint into an empty directory, else ``resume_from``.
 
         Returns
         -------
@@ -72,11 +72,11 @@ class RemoteCheckpoints:
         with _reached():
             found = self.filesystem.get_file_info(fs.FileSelector(self.folder, allow_not_found=True))
             self._older = sorted(info.path for info in found if info.base_name.startswith(CHECKPOINT))
-            for checkpoint in [*reversed(self._older), *([left] if left else [])]:
+            for checkpoint in [*reversed(self._older), *([resume_from] if resume_from else [])]:
                 with tempfile.TemporaryDirectory(dir=directory) as temporary:
                     copy = Path(temporary) / "checkpoint"
                     fetch_folder(self.filesystem, checkpoint, copy)
-                    if checkpoint == left or whole_history(copy) is not None:
+                    if checkpoint == resume_from or whole_history(copy) is not None:
                         for path in copy.iterdir():
                             path.rename(directory / path.name)
                         return True

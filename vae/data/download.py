@@ -76,7 +76,7 @@ def locate(name: str, data_dir: Path | None = None, *, download: bool = True) ->
     package = f"`apt-get install {archive.debian_package}`, or " if archive.debian_package else ""
     reasons = "; ".join(f"({number}) {reason}" for number, reason in enumerate(tried, start=1))
     raise StorageError(
-        f"{archive.title} not found; tried {reasons}. To go on: {package}put {', '.join(archive.checksums)} "
+        f"{archive.title} not found; tried {reasons}. Way out: {package}put {', '.join(archive.checksums)} "
         f"into {home}, or set VAE_DATA_DIR to the folder that has {archive.folder}/"
     )
 

@@ -1,4 +1,4 @@
-"""Reads a person's own images from a folder: class sub-folders, or image files without labels."""
+"""Reads one's own images from a folder: class sub-folders, or image files without labels."""
 
 import logging
 import warnings

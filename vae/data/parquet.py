@@ -1,4 +1,4 @@
-"""Reads a person's own images from Parquet: encoded, as Hugging Face ships them, or as arrays of numbers."""
+"""Reads one's own images from Parquet: encoded, as Hugging Face ships them, or as arrays of numbers."""
 
 import json
 import logging

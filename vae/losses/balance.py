@@ -11,7 +11,7 @@ class Balance:
     """Running means of reconstruction loss and KL divergence.
 
     The ratio of the two is the scale that makes one unit of KL weight mean the same for every loss and image
-    size. Left alone it would run away: the less information, the larger the weight on what is left of it,
+    size. Without a bound it would run away: the less information, the larger the weight on the remainder,
     until the posterior has collapsed. So the KL divergence counts as at least one nat per latent dimension.
     """
 
@@ -20,7 +20,7 @@ class Balance:
         """Reconstruction loss and KL divergence (2,); NaN before the first step."""
 
     def update(self, reconstruction: Tensor, kl: Tensor, latent_dim: int) -> Tensor:
-        """Take in the losses of one batch and return the factor on the KL weight, both scalars."""
+        """Update the means with the losses of one batch and return the factor on the KL weight (scalars)."""
         values = torch.stack((reconstruction, kl)).detach()
         means = self.means.to(values.device)
         self.means = torch.where(means.isnan(), values, DECAY * means + (1 - DECAY) * values)

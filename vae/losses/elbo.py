@@ -43,7 +43,7 @@ def vae_loss(
     kl_factor
         Of the warm-up, on the KL weight, 0 to 1.
     balance
-        Takes in these losses, and scales the KL term too.
+        Updated with these losses; scales the KL term.
     pixel_log_variance
         (C, H, W), for the loss mse: the learned variances instead of the most likely common one.
     """

@@ -25,7 +25,7 @@ def ssim(images: Tensor, targets: Tensor, *, window: int = 11, reflect: bool = F
     window
         Odd, at most the smaller side of the image.
     reflect
-        Whether the images go on as their mirror image beyond the edges, so that each pixel counts alike. If
+        Whether the images are padded with their mirror image, so that each pixel counts alike. If
         not, as in the paper, windows lie wholly within the image and a pixel of its frame hardly counts.
     """
     check_window(window, images.shape[-2], images.shape[-1])

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
 NO_LABEL = -1
-"""Stands for a label that is not told."""
+"""Stands for a label that is not given."""
 INITIAL_LOG_VARIANCE = -3.0
-"""Of a pixel with learned variance: about what is left after the first epoch."""
+"""Of a pixel with learned variance: about the mean squared error after the first epoch."""
 
 
 class Posterior(NamedTuple):
@@ -74,11 +74,11 @@ class VAE(nn.Module):
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
         """Return the posterior of images (n, C, H, W) in [0, 1], in float32.
 
-        ``labels``, int64 (n,), count in a conditional VAE only; `NO_LABEL`, or None, is a label not told.
+        ``labels``, int64 (n,), count in a conditional VAE only; `NO_LABEL`, or None, is a missing label.
         """
         if self.n_classes:
-            told = self._one_hot(labels, images)
-            plane = (told @ self.label_plane.weight).view(-1, 1, *self.image_shape[1:])
+            one_hot = self._one_hot(labels, images)
+            plane = (one_hot @ self.label_plane.weight).view(-1, 1, *self.image_shape[1:])
             images = torch.cat((images, plane), dim=1)
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         if self.spherical:
@@ -93,7 +93,7 @@ class VAE(nn.Module):
         return self.decoder(latents).float().view(-1, *self.image_shape)
 
     def _one_hot(self, labels: Tensor | None, like: Tensor) -> Tensor:
-        """Return (n, n_classes): all zeros where the label is not told."""
+        """Return (n, n_classes): all zeros where no label is given."""
         if labels is None:
             return like.new_zeros(len(like), self.n_classes)
         return F.one_hot(labels + 1, self.n_classes + 1)[:, 1:].to(like.dtype)

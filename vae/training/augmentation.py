@@ -19,8 +19,8 @@ NOISE_POOL = 2**20
 """Numbers drawn for the noise of one epoch: to draw each pixel's own would cost as much as a layer."""
 
 
-def move(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Return float images (n, C, H, W) moved as ``names`` say; what comes in from outside is black.
+def apply_geometric(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Return float images (n, C, H, W) flipped, shifted and rotated as ``names`` say, padded with black.
 
     ``flip`` mirrors half of them left to right, ``shift`` moves by up to `MAX_SHIFT` pixels, ``rotate`` turns
     by up to `MAX_ANGLE` degrees. Each image draws its own; pixels are interpolated once, bilinearly.
@@ -51,15 +51,15 @@ def add_noise(images: Tensor, pool: Tensor, generator: torch.Generator) -> Tenso
 
 @lru_cache(maxsize=16)
 def _grids(height: int, width: int, flip: bool, shift: bool, rotate: bool, device: torch.device) -> Tensor:
-    """Return where each pixel comes from (n_moves, H, W, 2), in `grid_sample`'s terms, for each move."""
+    """Return the sampling grids (n, H, W, 2) for `grid_sample` of all combinations."""
     angles = range(-MAX_ANGLE, MAX_ANGLE + 1) if rotate else [0]
     steps = range(-MAX_SHIFT, MAX_SHIFT + 1) if shift else [0]
-    moves = []
+    matrices = []
     for angle, down, right, mirror in product(angles, steps, steps, (1, -1) if flip else (1,)):
         turn = torch.tensor(radians(angle))
         c, s = turn.cos(), turn.sin()
         # Coordinates run from -1 to 1 along either side, so an oblong image needs its aspect.
         rows = [c * mirror, -s * height / width, 2 * right / width, s * mirror * width / height, c]
-        moves.append(torch.stack([torch.as_tensor(v) for v in (*rows, 2 * down / height)]).view(2, 3))
-    shape = [len(moves), 1, height, width]
-    return F.affine_grid(torch.stack(moves), shape, align_corners=False).to(device)
+        matrices.append(torch.stack([torch.as_tensor(v) for v in (*rows, 2 * down / height)]).view(2, 3))
+    shape = [len(matrices), 1, height, width]
+    return F.affine_grid(torch.stack(matrices), shape, align_corners=False).to(device)

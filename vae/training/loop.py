@@ -18,14 +18,14 @@ from vae.losses.elbo import vae_loss
 from vae.losses.ssim import check_window
 from vae.metrics.panel import evaluate_panel
 from vae.models import NO_LABEL, VAE, ImageShape, build_model, check_image_shape
-from vae.training.augmentation import add_noise, move, noise_pool
+from vae.training.augmentation import add_noise, apply_geometric, noise_pool
 from vae.training.schedules import kl_warmup_factor, learning_rate_factor
 from vae.training.state import TrainingState, load_state
 
 FINITE_CHECK_STEPS = 50
 """A diverged loss is noticed within this many steps; asking at each one would stall a GPU."""
 LABEL_KEEP_RATE = 0.5
-"""Share of the labels that a conditional VAE is told while it trains."""
+"""Share of the labels that a conditional VAE is given while it trains (label dropout)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         batch = to_unit(images.index_select(0, index))  # 4x as fast as images[index]
-        batch = move(batch, training.augmentations, generator)
+        batch = apply_geometric(batch, training.augmentations, generator)
         seen = batch if pool is None else add_noise(batch, pool, generator)
         labels = _drop_labels(data, index, generator) if model.n_classes else None
         noise = torch.randn(len(batch), model.latent_dim, generator=generator, device=device)
@@ -177,9 +177,8 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
         )
         if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1 and not sums[0].isfinite():
             break
-    train_loss, reconstruction_loss, kl = (
-        sums / n
-    ).tolist()  # waits for the device, so the clock below is honest
+    # Waits for the device, so that the clock below is right.
+    train_loss, reconstruction_loss, kl = (sums / n).tolist()
     seconds = time.perf_counter() - started
     return {
         "train_loss": train_loss,
@@ -192,11 +191,11 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
 
 
 def _drop_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the labels of a batch, of which half are not told: embeddings have to do without."""
+    """Return the labels of a batch with some dropped (label dropout): embeddings are made without labels."""
     assert data.labels is not None
     labels = data.labels.index_select(0, index)
-    told = torch.rand(len(labels), generator=generator, device=labels.device) < LABEL_KEEP_RATE
-    return labels.where(told, NO_LABEL)
+    kept = torch.rand(len(labels), generator=generator, device=labels.device) < LABEL_KEEP_RATE
+    return labels.where(kept, NO_LABEL)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

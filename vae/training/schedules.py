@@ -1,4 +1,4 @@
-"""How the learning rate and the KL weight change while training goes on: pure functions of progress."""
+"""How the learning rate and the KL weight change in the course of a training: pure functions of progress."""
 
 from math import cos, pi
 

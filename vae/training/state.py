@@ -1,4 +1,4 @@
-"""The state of a training run: all that is needed to go on after an epoch, in one atomically written file."""
+"""The state of a training run: what is needed to resume after an epoch, in one atomically written file."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class TrainingState:
         self.balance = Balance()
         self.epoch = epoch
         self.dataset = dataset
-        """Fingerprint of the images, if the caller has one to tell."""
+        """Fingerprint of the data set; None if the caller did not set it."""
 
     def save(self, directory: Path) -> None:
         """Write the state into a directory, made if need be; an older state there is replaced in one step.

@@ -24,7 +24,7 @@ class FakeTimer:
 
 @pytest.fixture
 def ended(monkeypatch):
-    """How often what was there before has been told to end the process; Ray's handler in a worker."""
+    """How often what was there before has been asked to end the process; Ray's handler in a worker."""
     monkeypatch.setattr(actor.threading, "Timer", FakeTimer)
     FakeTimer.started.clear()
     ended = []

@@ -34,7 +34,7 @@ def test_the_test_set_is_sealed(digits):
 
 
 def test_train_and_validation_images_are_different_ones(digits):
-    # Every image is told from the others by one pixel pattern: its own number, in bytes.
+    # Every image has one pixel pattern of its own: its number, in bytes.
     n = len(digits.train)
     images = digits.train.images.clone()
     images[:, 0, 0, 0], images[:, 0, 0, 1] = torch.arange(n) % 256, torch.arange(n) // 256

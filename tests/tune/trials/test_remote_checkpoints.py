@@ -58,7 +58,7 @@ def uri(request, tmp_path):
 def train(data, monkeypatch):
     """Train a trial of a run as a worker does, and die after an epoch; returns what it reported."""
 
-    def run(run, params=PARAMS, trial_id=TRIAL, *, kill_after=None, left=None):
+    def run(run, params=PARAMS, trial_id=TRIAL, *, kill_after=None, resume_from=None):
         results = []
 
         def report(metrics, checkpoint=None):
@@ -70,10 +70,10 @@ def train(data, monkeypatch):
         monkeypatch.setattr(trainable, "report", report)
         monkeypatch.setattr(trainable, "get_checkpoint", lambda: None)
         monkeypatch.setattr(trainable.ray, "get_gpu_ids", list)
-        session = new_session_dir(run) if left else run.ray_dir
+        session = new_session_dir(run) if resume_from else run.ray_dir
         with contextlib.suppress(Killed):
             train_trial(
-                {"trial_id": trial_id, "params": params, "resume_from": left},
+                {"trial_id": trial_id, "params": params, "resume_from": resume_from},
                 data=data,
                 objective=KNN,
                 n_threads=1,
@@ -119,7 +119,7 @@ def test_a_killed_worker_and_a_killed_driver_cost_no_epoch(uri, train):
     elsewhere = RunDirectory.resolve(uri)
     found = newest_checkpoint(elsewhere, TRIAL)
     assert [row["epoch"] for row in found.history] == [1, 2]
-    third = train(elsewhere, left=found.location)
+    third = train(elsewhere, resume_from=found.location)
     assert losses(first + second + third) == whole
     assert checkpoints(run)[-1] == f"session-2/{TRIAL}/checkpoint_000004"
     assert len(newest_checkpoint(elsewhere, TRIAL).history) == MAX_EPOCHS
@@ -196,9 +196,9 @@ def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, t
     assert other["trial_id"] in rule.rungs[2].values
     assert rule.rungs[2].values[config["trial_id"]] == results[1][KNN.name]
     assert sorted(tables.epochs[config["trial_id"]]) == [1, 2, 3]
-    told = open_journal(elsewhere.path).trials[1]
-    assert told.intermediate_values == {r["epoch"]: r[KNN.name] for r in results}
+    trial = open_journal(elsewhere.path).trials[1]
+    assert trial.intermediate_values == {r["epoch"]: r[KNN.name] for r in results}
     assert [
         r["epoch"]
-        for r in train(elsewhere, unfinished.params, unfinished.trial_id, left=unfinished.checkpoint)
+        for r in train(elsewhere, unfinished.params, unfinished.trial_id, resume_from=unfinished.checkpoint)
     ] == [4]

@@ -98,7 +98,7 @@ def test_the_checkpoint_holds_the_best_epochs_model(data, tune):
 
 
 @pytest.mark.parametrize("killed_after", [1, 3])
-def test_a_killed_trial_goes_on_as_if_nothing_had_happened(data, tune, killed_after):
+def test_a_killed_trial_continues_as_if_nothing_had_happened(data, tune, killed_after):
     run(data)
     undisturbed, tune.results, tune.checkpoint = measured(tune.results), [], None
     for directory in tune.directory.glob("checkpoint_*"):
@@ -121,13 +121,13 @@ def test_a_diverged_trial_reports_once_and_keeps_its_last_good_checkpoint(data, 
     assert (tune.checkpoint is None) == (len(tune.results) == 1)
 
 
-def test_a_trial_that_another_driver_left_goes_on_from_its_checkpoint(data, tune):
+def test_a_trial_of_another_driver_continues_from_its_checkpoint(data, tune):
     run(data)
     undisturbed, tune.results, tune.checkpoint = measured(tune.results), [], None
-    left = shutil.copytree(tune.directory / "checkpoint_2", tune.directory / "left")
+    copy = shutil.copytree(tune.directory / "checkpoint_2", tune.directory / "copy")
     for directory in tune.directory.glob("checkpoint_*"):
         shutil.rmtree(directory)
-    run(data, resume_from=str(left))
+    run(data, resume_from=str(copy))
     assert measured(tune.results) == undisturbed[2:]
     assert [row["epoch"] for row in read_history(tune.directory / "checkpoint_2")] == [1, 2, 3, 4]
 

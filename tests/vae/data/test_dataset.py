@@ -1,4 +1,4 @@
-"""Data sets, a person's own images, splits."""
+"""Data sets, one's own images, splits."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_an_unknown_name_is_refused_with_the_choices(name, message):
         load_dataset(name)
 
 
-# ---- a person's own images
+# ---- one's own images
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (64, 64, 3), (10, 12, 3)])

@@ -1,4 +1,4 @@
-"""A person's own images in Parquet, in the forms that Hugging Face, pyarrow, polars and pandas write."""
+"""One's own images in Parquet, in the forms that Hugging Face, pyarrow, polars and pandas write."""
 
 import io
 import json

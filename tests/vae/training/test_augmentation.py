@@ -3,7 +3,7 @@ import torch
 
 from vae.config import AUGMENTATIONS, TrainingConfig
 from vae.errors import UsageError
-from vae.training.augmentation import MAX_SHIFT, NOISE, add_noise, move, noise_pool
+from vae.training.augmentation import MAX_SHIFT, NOISE, add_noise, apply_geometric, noise_pool
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def near(a, b):
 
 
 def test_a_flip_mirrors_half_of_the_images(images, generator):
-    moved = move(images, ["flip"], generator)
+    moved = apply_geometric(images, ["flip"], generator)
     same = torch.isclose(moved, images, atol=1e-5).flatten(1).all(1)
     mirrored = torch.isclose(moved, images.flip(-1), atol=1e-5).flatten(1).all(1)
     assert (same ^ mirrored).all()
@@ -42,7 +42,7 @@ def test_a_flip_mirrors_half_of_the_images(images, generator):
 def test_a_shift_moves_by_up_to_a_pixel_and_lets_black_in(images, generator):
     steps = range(-MAX_SHIFT, MAX_SHIFT + 1)
     seen = set()
-    for image, moved in zip(images, move(images, ["shift"], generator), strict=True):
+    for image, moved in zip(images, apply_geometric(images, ["shift"], generator), strict=True):
         found = [(dy, dx) for dy in steps for dx in steps if near(moved, shifted(image, dy, dx))]
         assert len(found) == 1
         seen.update(found)
@@ -53,11 +53,11 @@ def test_a_rotation_turns_about_the_centre_and_keeps_what_is_there():
     disc = torch.zeros(200, 1, 21, 21)
     y, x = torch.meshgrid(torch.arange(21) - 10, torch.arange(21) - 10, indexing="ij")
     disc[:, 0, (x**2 + y**2) < 49] = 1.0
-    turned = move(disc, ["rotate"], torch.Generator().manual_seed(0))
+    turned = apply_geometric(disc, ["rotate"], torch.Generator().manual_seed(0))
     assert (turned - disc).abs().mean() < 0.02  # a disc stays one
     bar = torch.zeros(200, 1, 21, 21)
     bar[:, :, 10] = 1.0
-    turned = move(bar, ["rotate"], torch.Generator().manual_seed(0))
+    turned = apply_geometric(bar, ["rotate"], torch.Generator().manual_seed(0))
     assert torch.allclose(turned[:, 0, 10, 10], torch.ones(200), atol=1e-4)
     assert turned[:, 0, 10, 0].min() < 0.5 < turned[:, 0, 10, 0].max()
 
@@ -65,7 +65,7 @@ def test_a_rotation_turns_about_the_centre_and_keeps_what_is_there():
 def test_a_rotation_of_an_oblong_image_does_not_shear_it():
     bar = torch.zeros(50, 1, 12, 40)
     bar[:, :, :, 20] = 1.0
-    turned = move(bar, ["rotate"], torch.Generator().manual_seed(3))[:, 0]
+    turned = apply_geometric(bar, ["rotate"], torch.Generator().manual_seed(3))[:, 0]
     columns = (turned * torch.arange(40.0)).sum(2) / turned.sum(2)  # where the bar is, row by row
     slope = (columns[:, 9] - columns[:, 2]) / 7
     assert slope.abs().max() < 0.19  # tan 10° is 0.176
@@ -85,12 +85,12 @@ def test_noise_is_gaussian_and_stays_within_the_pixels(images, generator):
 
 def test_without_names_nothing_is_moved_and_nothing_drawn(images, generator):
     before = generator.get_state()
-    assert move(images, [], generator) is images
+    assert apply_geometric(images, [], generator) is images
     assert torch.equal(before, generator.get_state())
 
 
 def test_the_generator_alone_decides(images):
-    twice = [move(images, AUGMENTATIONS, torch.Generator().manual_seed(5)) for _ in range(2)]
+    twice = [apply_geometric(images, AUGMENTATIONS, torch.Generator().manual_seed(5)) for _ in range(2)]
     assert torch.equal(*twice)
 
 
