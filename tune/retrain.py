@@ -88,18 +88,18 @@ def retrain_finalists(
         num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_RETRIES
     )
     data_ref = ray.put(session.data)
-    under_way: dict[Any, _Job] = {}
-    with _Progress(console, len(queue)) as progress, _cancelled_at_end(under_way):
-        while queue or under_way:
-            while queue and len(under_way) < resources.slots:
+    running: dict[Any, _Job] = {}
+    with _Progress(console, len(queue)) as progress, _cancelled_at_end(running):
+        while queue or running:
+            while queue and len(running) < resources.slots:
                 job = queue.pop(0)
-                under_way[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
+                running[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
             wait_s = None if seconds is None else max(0.0, deadline - time.monotonic())
-            done = ray.wait(list(under_way), timeout=wait_s)[0]
+            done = ray.wait(list(running), timeout=wait_s)[0]
             if not done:
-                return len(queue) + len(under_way)
+                return len(queue) + len(running)
             ready = done[0]
-            row = _collect(run, ready, under_way.pop(ready))
+            row = _collect(run, ready, running.pop(ready))
             rows[row["trial_id"], row["seed"]] = row
             write_table(list(rows.values()), FINALIST_SEEDS, run.finalist_seeds_file)
             run.push()
@@ -231,12 +231,12 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
 
 
 @contextlib.contextmanager
-def _cancelled_at_end(under_way: dict[Any, _Job]) -> Iterator[None]:
+def _cancelled_at_end(running: dict[Any, _Job]) -> Iterator[None]:
     """Cancel the tasks if this process is interrupted: the cluster may outlive it."""
     try:
         yield
     finally:
-        for ref in under_way:
+        for ref in running:
             with contextlib.suppress(Exception):
                 ray.cancel(ref, force=True)
 

@@ -33,7 +33,7 @@ from tune.study.time_budget import TimeBudget
 from tune.trials.actor import trial_actor
 from tune.trials.checkpoints import new_session_dir
 from tune.trials.remote_checkpoints import RemoteCheckpoints
-from tune.trials.trainable import Collapse, train_trial
+from tune.trials.trainable import CollapseRule, train_trial
 
 
 def run_search(
@@ -176,7 +176,7 @@ def _tuner(
         data=session.data,
         objective=session.objectives[0],
         n_threads=resources.n_threads,
-        collapse=Collapse(plan.min_active_units, after=plan.grace_period),
+        collapse=CollapseRule(plan.min_active_units, after=plan.grace_period),
         remote=RemoteCheckpoints(remote.filesystem, remote.remote_path(directory)) if remote else None,
     )
     trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})

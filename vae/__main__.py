@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from vae.api import choose_device, load, validation_knn
+from vae.api import choose_device, diverged, load, validation_knn
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
@@ -125,7 +125,7 @@ def train_command(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
-    best = BestModel(output, "val_loss", split_seed=seed)
+    best = BestModel(output, "val_loss", split_seed=seed, resume=arguments.resume)
     board = None
     if arguments.tensorboard or arguments.tensorboard_images:
         board = TensorBoard(
@@ -165,11 +165,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         on_epoch_end=on_epoch_end,
     )
     if result.stop_reason == "nan":
-        rate = config.training.learning_rate
-        raise UsageError(
-            f"the loss became non-finite in epoch {epochs_before + len(result.history)}; "
-            f"try a --learning-rate below {rate:g}"
-        )
+        raise diverged(config, epochs_before + len(result.history))
     if not result.history:
         epochs = config.training.max_epochs
         print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to continue")

@@ -98,7 +98,7 @@ def test_every_nth_epoch_and_the_last_are_printed(tmp_path, monkeypatch, capsys)
         (
             ["--learning-rate", "1e30", "--optimizer", "sgd"],
             UsageError,
-            "non-finite in epoch 1; try a --learning-rate",
+            "non-finite in epoch 1; try a learning_rate below",
         ),
         (["--resume"], UsageError, "--resume needs the --name or --output of a run"),
         (["--print-every", "0"], UsageError, "--print-every must be >= 1, got 0"),

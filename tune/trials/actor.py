@@ -1,9 +1,9 @@
-"""The actor that runs trials: it goes by the name of its trial in Ray's dashboard, in `ps` and in its log.
+"""The actor that runs trials, named after its trial in Ray's dashboard, in `ps` and in its log.
 
-Ray asks an actor for its name once, when it starts, and an actor is used for one trial after another. What
-can follow the trial does: the title of the process, by which Ray also counts CPU and memory, and the log.
+Ray reads the name of an actor once, when it starts, and reuses it for one trial after another. The title of
+the process, by which Ray also reports CPU and memory, and the log follow the current trial.
 
-A process that is asked to end (SIGTERM) first finishes the epoch that is under way, with its checkpoint.
+On SIGTERM a process first finishes the current epoch, with its checkpoint.
 """
 
 import logging
@@ -51,7 +51,7 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
             setproctitle(f"ray::{self.config['trial_id']}")  # Ray sets another one at each call
             result: dict[str, Any] = super().step()
             if TIME_ATTR in result:
-                logger.info("%s", _line(result))
+                logger.info("%s", _log_line(result))
             return result
 
         def _trainable_func(self, config: dict[str, Any]) -> None:
@@ -69,33 +69,33 @@ def is_trial_process(title: str) -> bool:
 
 
 class DeferredSigterm:
-    """Puts off what SIGTERM does until `exit_if_signalled` is called, or another comes; by `GRACE_S` at most.
+    """Defers SIGTERM until `exit_if_signalled` is called, a second one arrives or `GRACE_S` have passed.
 
     To be made in the main thread, after Ray has set its own handler there.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._usual = signal.signal(signal.SIGTERM, self._handle)
+        self._signalled = False
+        self._handler = signal.signal(signal.SIGTERM, self._handle)
 
     def exit_if_signalled(self) -> None:
-        if self._asked:
-            signal.signal(signal.SIGTERM, self._usual)
+        if self._signalled:
+            signal.signal(signal.SIGTERM, self._handler)
             signal.raise_signal(signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._asked:
+        if not self._signalled:
             logger.info("asked to end (SIGTERM): after this epoch, in %.0f s at the latest", GRACE_S)
             again = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
             again.daemon = True
             again.start()
         else:
             self.exit_if_signalled()
-        self._asked = True
+        self._signalled = True
 
 
-def _line(result: Mapping[str, Any]) -> str:
-    """Return what a trial has reported, for its log."""
+def _log_line(result: Mapping[str, Any]) -> str:
+    """Return the line of a trial's log for one result."""
     parts = [f"epoch {result[TIME_ATTR]}"]
     parts += [f"{name} {result[name]:.5g}" for name in LOGGED if name in result]
     if result.get(STOP_REASON):

@@ -36,10 +36,10 @@ CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeE
 
 
 @dataclass(frozen=True, slots=True)
-class Collapse:
-    """When a posterior counts as collapsed: fewer than ``min_active_units`` from epoch ``after`` on.
+class CollapseRule:
+    """A posterior has collapsed if it has fewer than ``min_active_units`` in epoch ``after`` or later.
 
-    A model that has hardly begun to learn has no active unit either; `MIN_STEPS` steps are granted to each.
+    At the start of a training no unit is active either, so the first `MIN_STEPS` steps do not count.
     """
 
     min_active_units: int
@@ -47,7 +47,7 @@ class Collapse:
 
     MIN_STEPS: ClassVar[int] = 200
 
-    def happened(self, epoch: int, steps: int, active_units: float) -> bool:
+    def applies(self, epoch: int, steps: int, active_units: float) -> bool:
         return epoch >= self.after and steps >= self.MIN_STEPS and active_units < self.min_active_units
 
 
@@ -57,7 +57,7 @@ def train_trial(
     data: TrialData,
     objective: Objective,
     n_threads: int,
-    collapse: Collapse,
+    collapse: CollapseRule,
     remote: RemoteCheckpoints | None = None,
     on_epoch_end: Callable[[EpochEnd], object] | None = None,
 ) -> None:
@@ -136,7 +136,7 @@ class TrialReporter:
         directory: Path,
         data: TrialData,
         objective: Objective,
-        collapse: Collapse,
+        collapse: CollapseRule,
         remote: RemoteCheckpoints | None,
     ) -> None:
         self.directory = directory
@@ -148,7 +148,7 @@ class TrialReporter:
             self.history = read_history(directory)
         self.objective = objective
         self.best = BestModel(
-            directory / BEST_DIR, objective.name, objective.better, split_seed=data.split_seed
+            directory / BEST_DIR, objective.name, objective.better, split_seed=data.split_seed, resume=True
         )
         self.epoch = 0
 
@@ -157,7 +157,7 @@ class TrialReporter:
         metrics: dict[str, Any] = dict(end.metrics)
         stop_reason = end.stop_reason or (None if math.isfinite(metrics[self.objective.name]) else NAN)
         steps = end.epoch * math.ceil(self.n_train / end.state.config.training.batch_size)
-        if stop_reason is None and self.collapse.happened(end.epoch, steps, metrics["active_units"]):
+        if stop_reason is None and self.collapse.applies(end.epoch, steps, metrics["active_units"]):
             stop_reason = COLLAPSED
         self.epoch = end.epoch
         result = metrics | {

@@ -19,8 +19,7 @@ class BestModel:
     Parameters
     ----------
     directory
-        Made with the first model. A model that is there already, of a training that is resumed, remains until
-        an epoch is better.
+        Made with the first model.
     metric
         Name of the metric that decides, one of those in `EpochEnd.metrics`.
     better
@@ -28,6 +27,8 @@ class BestModel:
         for a value that is not finite.
     split_seed
         Seed of the validation split, noted in the checkpoint.
+    resume
+        Whether a model in the directory, of the training that is resumed, remains until an epoch is better.
     """
 
     def __init__(
@@ -37,14 +38,16 @@ class BestModel:
         better: Callable[[float, float | None], bool] = is_lower,
         *,
         split_seed: int | None = None,
+        resume: bool = False,
     ) -> None:
         self.directory = directory
         self.metric = metric
         self.split_seed = split_seed
         self.epoch: int | None = None
-        """The best epoch of this process; None as long as none was better than the model that was there."""
+        """The best epoch since the start or the resumption; None if there was none."""
         self._better = better
-        self._value = read_metrics(directory)[metric] if (directory / MODEL_FILE).exists() else None
+        known = resume and (directory / MODEL_FILE).exists()
+        self._value = read_metrics(directory)[metric] if known else None
 
     def update(self, end: EpochEnd) -> bool:
         """Save the model if its epoch is the best so far, and return whether it is; a diverged one never is.

@@ -21,7 +21,7 @@ from tune.trials import trainable
 from tune.trials.checkpoints import CheckpointUnreachable, keep_best, new_session_dir, newest_checkpoint
 from tune.trials.data import TrialData
 from tune.trials.remote_checkpoints import RemoteCheckpoints
-from tune.trials.trainable import Collapse, train_trial
+from tune.trials.trainable import CollapseRule, train_trial
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
@@ -77,7 +77,7 @@ def train(data, monkeypatch):
                 data=data,
                 objective=KNN,
                 n_threads=1,
-                collapse=Collapse(0, after=2),
+                collapse=CollapseRule(0, after=2),
                 remote=RemoteCheckpoints(run.mirror.filesystem, run.mirror.remote_path(session)),
             )
         return results

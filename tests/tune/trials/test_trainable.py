@@ -11,7 +11,7 @@ from tune.algorithms.objective import Objective
 from tune.trials import trainable
 from tune.trials.checkpoints import read_history
 from tune.trials.data import TrialData
-from tune.trials.trainable import Collapse, train_trial
+from tune.trials.trainable import CollapseRule, train_trial
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
@@ -71,7 +71,7 @@ def run(data, objective=KNN, resume_from=None, min_active_units=0, **params):
         data=data,
         objective=objective,
         n_threads=1,
-        collapse=Collapse(min_active_units, after=2),
+        collapse=CollapseRule(min_active_units, after=2),
     )
 
 

@@ -42,7 +42,13 @@ def test_a_diverged_epoch_is_never_the_best(tmp_path):
 
 def test_a_resumed_training_must_beat_the_model_that_is_there(tmp_path):
     BestModel(tmp_path).update(epoch_end(1, val_loss=2.0))
-    resumed = BestModel(tmp_path)
+    resumed = BestModel(tmp_path, resume=True)
     assert not resumed.update(epoch_end(2, val_loss=2.5))
     assert resumed.epoch is None
     assert resumed.update(epoch_end(3, val_loss=1.5))
+
+
+def test_a_new_training_replaces_the_model_that_is_there(tmp_path):
+    BestModel(tmp_path).update(epoch_end(1, val_loss=2.0))
+    assert BestModel(tmp_path).update(epoch_end(1, val_loss=2.5))
+    assert load_model(tmp_path).metrics["val_loss"] == 2.5
