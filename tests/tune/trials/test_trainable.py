@@ -89,6 +89,15 @@ def test_every_epoch_is_reported_with_the_neutral_panel(data, tune):
         assert {"val_ssim", "val_mse", "val_psnr", "val_kl", "active_units", "n_parameters"} <= result.keys()
 
 
+def test_a_hook_is_called_before_each_report(data, tune):
+    reported = []
+    hook = {"on_epoch_end": lambda end: reported.append((end.epoch, len(tune.results)))}
+    train_trial(
+        {"params": PARAMS}, data=data, objective=KNN, n_threads=1, collapse=CollapseRule(0, after=2), **hook
+    )
+    assert reported == [(1, 0), (2, 1), (3, 2), (4, 3)]
+
+
 def test_the_checkpoint_holds_the_best_epochs_model(data, tune):
     run(data)
     best = max(tune.results, key=lambda result: result["val_knn_accuracy"])
