@@ -1,5 +1,5 @@
-# The search in a container, without Ray's cluster launcher (cluster.yaml): the packages of requirements.lock, installed
-# as `make install` does it everywhere. A GPU needs the NVIDIA container toolkit on the host; CUDA comes with torch.
+# The search in a container, without Ray's cluster launcher (cluster.yaml). The packages of requirements.lock are installed
+# by `make install`, as everywhere. A GPU needs the NVIDIA container toolkit on the host; CUDA comes with torch.
 #   docker build -t vae-search .
 #   docker run --gpus all --shm-size 8g -v "$PWD/data:/vae-search/data" -v "$PWD/runs:/vae-search/runs" \
 #       vae-search tune search

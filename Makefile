@@ -47,7 +47,7 @@ check: $(INSTALLED)  ## Check format, lint and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
-format: $(INSTALLED)  ## Format the code and fix what lint can fix
+format: $(INSTALLED)  ## Format the code and correct what lint can
 	$(PYTHON) -m ruff check --fix-only --quiet .
 	$(PYTHON) -m ruff format .
 
@@ -55,7 +55,7 @@ docs: $(INSTALLED)  ## Build the pages of docs/ as a site in site/; needs no net
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 
-lock: $(INSTALLED)  ## Write requirements.lock anew from pyproject.toml
+lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --extra dev \
 		pyproject.toml -o requirements.lock
 
@@ -65,16 +65,16 @@ bench: $(INSTALLED)  ## Measure the time of an epoch
 bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
 
-bench-scale: $(INSTALLED)  ## Measure what a search of 1,000 trials itself costs
+bench-scale: $(INSTALLED)  ## Measure the overhead of a search of 1,000 trials
 	$(PYTHON) -m tests.benchmarks.scale $(ARGS)
 
-ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock
+ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock Ray Tune
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
 
-soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments, check each
+soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments and check each
 	$(PYTHON) -m tests.soak $(ARGS)
 
-cluster-test: $(INSTALLED)  ## Run a search over hosts made of namespaces, by `ray up`; skipped if not root
+cluster-test: $(INSTALLED)  ## Run a search on hosts made of namespaces, by `ray up`; skipped if not root
 	$(PYTHON) -m tests.cluster
 
 clean:  ## Delete .venv and caches; data/ and runs/ stay
