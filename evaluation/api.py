@@ -23,6 +23,7 @@ from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rou
 from evaluation.report.page import write_report
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import KnnGrid, missing_cells
+from tune.storage.filesystems import SHORT_RETRIES
 from tune.storage.lock import exclusive
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame, write_table
@@ -230,7 +231,7 @@ def _carry_out(
         run.push()
         if run.mirror and all(entry.done for entry in entries):
             with _warned():
-                run.mirror.impatient().delete(run.cache_dir)
+                run.mirror.with_retries(SHORT_RETRIES).delete(run.cache_dir)
 
 
 def _take(run: RunDirectory, entry: Entry, event: Event, images: Images) -> None:
@@ -238,7 +239,7 @@ def _take(run: RunDirectory, entry: Entry, event: Event, images: Images) -> None
     entry.take(event, images)
     if run.mirror and entry.done:
         with _warned():
-            entry.send(run.mirror.impatient())
+            entry.send(run.mirror.with_retries(SHORT_RETRIES))
 
 
 @contextmanager

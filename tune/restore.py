@@ -16,7 +16,7 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_name, trial_params
-from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOPPED_EARLY
+from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOP_REASON, STOPPED_EARLY
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import newest_checkpoint
 
@@ -145,5 +145,5 @@ def _finish_row(tables: StudyTables, trial_id: str, outcome: Outcome, trial: Fro
 def _outcome(trial: FrozenTrial) -> Outcome:
     if trial.state == TrialState.COMPLETE:
         return Outcome(COMPLETED)
-    reason = trial.user_attrs.get(journal.STOP_REASON)
+    reason = trial.user_attrs.get(STOP_REASON)
     return Outcome(STOPPED_EARLY, RUNG) if trial.state == TrialState.PRUNED else Outcome(FAILED, reason)

@@ -1,22 +1,21 @@
 """`python -m tune.spot_notice`: runs beside Ray on a spot machine of AWS, and clears it before it is taken.
 
 AWS announces that two minutes ahead, to whoever asks. Then this node is drained, so that no trial is put here
-any more, and the trials' processes are asked to end, which they do after their epoch (`actor.py`); they
-go on elsewhere. To end Ray instead would save nothing: a search drops the trials of a node that says goodbye.
+any more, and the trials' processes are asked to end, which they do after their epoch (`actor.py`); the trials
+continue on other nodes. To end Ray instead would save nothing: a search drops the trials of a node that
+leaves the cluster.
 """
 
 import argparse
+import contextlib
 import json
-import os
-import signal
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+
+import psutil
 
 from tune.cluster.ray_private import DrainNodeReason, GcsClient
 from tune.trials.actor import is_trial_process
@@ -27,39 +26,22 @@ METADATA = "http://169.254.169.254"
 (Spot Instance interruption notices; IMDSv2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of this machine."""
-
-    pid: int
-    parent: int
-    words: list[str]
-
-    def option(self, name: str) -> str:
-        return next(word.partition("=")[2] for word in self.words if word.startswith(f"--{name}="))
-
-
-def processes() -> Iterator[Process]:
-    """Yield those that run."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            parent = (directory / "stat").read_text().rpartition(") ")[2].split()[1]
-        except OSError:  # it has ended
-            continue
-        yield Process(int(directory.name), int(parent), words)
-
-
-def find_raylet(pid: int | None, wait_s: float) -> Process | None:
+def find_raylet(pid: int | None, wait_s: float) -> psutil.Process | None:
     """Return the process that stands for this machine in the cluster; there is one, but for tests."""
     deadline = time.monotonic() + wait_s
     while True:
-        for process in processes():
-            if Path(process.words[0]).name == "raylet" and pid in (None, process.pid):
-                return process
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # it has ended
+                if process.name() == "raylet" and pid in (None, process.pid):
+                    return process
         if time.monotonic() > deadline:
             return None
         time.sleep(1)
+
+
+def option(process: psutil.Process, name: str) -> str:
+    """Return the value of an option on a process's command line."""
+    return next(word.partition("=")[2] for word in process.cmdline() if word.startswith(f"--{name}="))
 
 
 def ask(metadata: str) -> datetime | None:
@@ -87,15 +69,17 @@ def ask(metadata: str) -> datetime | None:
     return datetime.fromisoformat(json.loads(notice)["time"])
 
 
-def clear(raylet: Process, deadline: datetime) -> None:
+def clear(raylet: psutil.Process, deadline: datetime) -> None:
     """Drain a node and ask its trials to end."""
-    cluster = GcsClient(address=raylet.option("gcs-address"))
+    cluster = GcsClient(address=option(raylet, "gcs-address"))
     reason, milliseconds = DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION, int(deadline.timestamp() * 1000)
-    cluster.drain_node(raylet.option("node_id"), reason, "spot notice", milliseconds)
-    for process in processes():
-        if process.parent == raylet.pid and is_trial_process(process.words[0]):
-            os.kill(process.pid, signal.SIGTERM)
-            print(f"asked {process.words[0].strip()} to end", flush=True)
+    cluster.drain_node(option(raylet, "node_id"), reason, "spot notice", milliseconds)
+    for process in raylet.children():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            title = " ".join(process.cmdline()).strip()
+            if is_trial_process(title):
+                process.terminate()
+                print(f"asked {title} to end", flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         print("error: Ray does not run here", file=sys.stderr)
         return 1
     answered = False
-    while Path(f"/proc/{raylet.pid}").exists():
+    while raylet.is_running():
         try:
             deadline = ask(arguments.metadata)
         except OSError as error:

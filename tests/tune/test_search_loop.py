@@ -202,6 +202,7 @@ def test_the_run_directory_holds_what_is_documented_and_no_leftovers(search):
         "optuna.journal",
         "ray",
         ".lock",
+        ".driver",
     }
     assert list(run.ray_dir.glob("*/events.out.tfevents.*"))  # TensorBoard
 

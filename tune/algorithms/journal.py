@@ -20,19 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
-from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOPPED_EARLY
+from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOP_REASON, STOPPED_EARLY
 from vae.atomic import replaced_file
 from vae.errors import StorageError
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
-TRIAL_ID, STOP_REASON, CUTOFF, _CURVE, _MAX_EPOCHS = (
-    "trial_id",
-    "stop_reason",
-    "cutoff",
-    "curve",
-    "max_epochs",
-)
+TRIAL_ID, CUTOFF, _CURVE, _MAX_EPOCHS = "trial_id", "cutoff", "curve", "max_epochs"
 
 Curve = dict[int, tuple[float, ...]]
 """Epoch -> the value of each objective."""

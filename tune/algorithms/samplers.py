@@ -1,7 +1,7 @@
 """Optuna's samplers by name, made anew for each proposal from a seed of its own.
 
-So the proposal of a trial is a function of the study's seed, the trial's number and what Optuna has been
-told: a search that was killed and resumed proposes what it would have proposed, with nothing stored for it.
+So the proposal of a trial is a function of the study's seed, the trial's number and what Optuna knows: a
+search that was killed and resumed proposes what it would have proposed, with nothing stored for it.
 """
 
 import warnings

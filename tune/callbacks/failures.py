@@ -25,7 +25,7 @@ from tune.trials.errors import cause_of, last_line, raised
 logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 2
-LOOK_EVERY_S = 5.0
+CHECK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FailureTracker(DriverCallback):
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock=clock)
-        self._looked_at = clock()
+        self._checked_at = clock()
         self._failures: dict[str, list[Failure]] = {}
         self._epochs: dict[str, int] = {}
         self._progressed: set[str] = set()  # whose present worker has trained an epoch
@@ -116,9 +116,9 @@ class FailureTracker(DriverCallback):
 
         The next run of Tune starts them on any node.
         """
-        if not self._waiting or self._clock() - self._looked_at < LOOK_EVERY_S:
+        if not self._waiting or self._clock() - self._checked_at < CHECK_EVERY_S:
             return []
-        self._looked_at = self._clock()
+        self._checked_at = self._clock()
         found = [trial for trial in self._waiting.values() if not _others(trial, self._avoided(trial))]
         for trial in found:
             self._unschedulable.add(trial.config["trial_id"])

@@ -87,7 +87,7 @@ def _use_token_as_wanted(address: str, found: str) -> None:
         with grpc.insecure_channel(found) as channel:
             _ask(channel)
     except (AuthenticationError, grpc.RpcError):
-        # To a cluster at an address, Ray sends it only when told to, here in the way of `ray status`.
+        # To a cluster at an address, Ray sends it only on demand, here in the way of `ray status`.
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         return
     if is_token_auth_enabled():

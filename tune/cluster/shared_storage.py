@@ -17,7 +17,7 @@ class NotShared(UsageError):
     """Trials on another node would write into another directory of the same name."""
 
     @classmethod
-    def by(cls, node: str, directory: str) -> Self:
+    def for_node(cls, node: str, directory: str) -> Self:
         return cls(
             f"the node {node} does not see {directory}, where its trials would write; on a cluster of "
             "several nodes --storage must be a directory that all of them share, or a URI such as s3://bucket/prefix"
@@ -27,8 +27,8 @@ class NotShared(UsageError):
 def check_shared(run: RunDirectory) -> None:
     """Ask every node of the connected cluster that can run trials for a file of the run directory.
 
-    A run under a URI needs no check, nor does a cluster whose trials run where the driver does. Of nodes that
-    the autoscaler starts later their trials tell, see `tune.trials.trainable`.
+    A run under a URI needs no check, nor does a cluster whose trials run where the driver does. On nodes
+    that the autoscaler starts later the trials find out, see `tune.trials.trainable`.
 
     Raises
     ------
@@ -41,18 +41,18 @@ def check_shared(run: RunDirectory) -> None:
     own = [ray.get_runtime_context().get_node_id()]
     if run.mirror or [node["NodeID"] for node in nodes] in ([], own):
         return
-    look: Any = ray.remote(num_cpus=0, max_retries=0)(_sees)
+    exists: Any = ray.remote(num_cpus=0, max_retries=0)(_file_exists)
     with tempfile.NamedTemporaryFile(prefix=".shared-", dir=run.path) as marker:
         asked: dict[Any, str] = {}
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            answer = look.options(scheduling_strategy=there).remote(marker.name)
+            answer = exists.options(scheduling_strategy=there).remote(marker.name)
             asked[answer] = node["NodeManagerHostname"]
         done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_WITHIN_S)
         for answer in done:
             try:
                 if not ray.get(answer):
-                    raise NotShared.by(asked[answer], str(run.path))
+                    raise NotShared.for_node(asked[answer], str(run.path))
             except ray.exceptions.RayError:
                 silent.append(answer)
     if silent:
@@ -61,5 +61,5 @@ def check_shared(run: RunDirectory) -> None:
         )
 
 
-def _sees(file: str) -> bool:
+def _file_exists(file: str) -> bool:
     return Path(file).exists()

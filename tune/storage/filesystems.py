@@ -1,10 +1,11 @@
-"""The filesystems that a URI can name, by way of pyarrow: what is accepted, how long each is asked again."""
+"""The filesystems that a URI can name, by way of pyarrow: what is accepted, how long each is retried."""
 
 import logging
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -21,13 +22,25 @@ ATOMIC = ("s3", "gcs", "abfs")
 """Filesystems that have no folders, and on which a file is not there before all of it is."""
 
 WARN_AFTER_S = 20.0
-"""How long a filesystem may say nothing before a person is told."""
-S3_ATTEMPTS, S3_PATIENCE = 4, 13
-"""Attempts for each request, with pauses from 50 ms that double: 16 s if nothing answers; 4 minutes."""
-GCS_ATTEMPTS, GCS_PATIENCE = timedelta(seconds=16), timedelta(minutes=4)
-"""For as long it tries again, not for 15 minutes; a server that accepts and is silent holds it for two."""
+"""How long a filesystem may not answer before a warning says so."""
 FILESYSTEM_ERRORS = (OSError, pa.ArrowException)
 """What a filesystem raises: that of Azure not only what it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a request to a filesystem is repeated before it has failed."""
+
+    s3_attempts: int
+    """With pauses from 50 ms that double."""
+    gcs_limit: timedelta
+    """Its own would be 15 minutes. A server that accepts and does not answer holds it for two."""
+
+
+SHORT_RETRIES = RetryPolicy(s3_attempts=4, gcs_limit=timedelta(seconds=16))
+"""Some 16 s if nothing answers: before work has begun, an early error is worth more."""
+LONG_RETRIES = RetryPolicy(s3_attempts=13, gcs_limit=timedelta(minutes=4))
+"""Some 4 minutes: for what must not be lost."""
 
 
 def is_uri(address: str | Path) -> bool:
@@ -36,7 +49,7 @@ def is_uri(address: str | Path) -> bool:
 
 
 def parse_location(text: str) -> str | Path:
-    """Return what a person gave as the place of a run: a URI as it is, else a path."""
+    """Return the location of a run as it was given: a URI as it is, else a path."""
     return text if is_uri(text) else Path(text).expanduser()
 
 
@@ -77,7 +90,7 @@ def connect(uri: str) -> tuple[fs.FileSystem, str]:
         raise StorageError(f"cannot reach {uri}: {error_message(error)}") from error
     if not path.strip("/"):
         raise UsageError(f"a storage URI must name a bucket or folder, got '{uri}'")
-    return _retried(filesystem, S3_ATTEMPTS, GCS_ATTEMPTS), path.rstrip("/")
+    return with_retries(filesystem, SHORT_RETRIES), path.rstrip("/")
 
 
 def check_writable(uri: str) -> None:
@@ -99,17 +112,13 @@ def check_writable(uri: str) -> None:
         filesystem.delete_file(probe)
 
 
-def patient(filesystem: fs.FileSystem) -> fs.FileSystem:
-    """Return the same filesystem for what shall not be lost: it tries again for minutes."""
-    return _retried(filesystem, S3_PATIENCE, GCS_PATIENCE)
-
-
-def _retried(filesystem: fs.FileSystem, attempts: int, limit: timedelta) -> fs.FileSystem:
+def with_retries(filesystem: fs.FileSystem, policy: RetryPolicy) -> fs.FileSystem:
+    """Return the same filesystem with that policy, if it is S3 or GCS; others are not retried."""
     if isinstance(filesystem, fs.S3FileSystem):
-        return RetriedS3.like(filesystem, attempts)
+        return RetriedS3.like(filesystem, policy.s3_attempts)
     if isinstance(filesystem, fs.GcsFileSystem):
         again, (options,) = filesystem.__reduce__()
-        return again(options | {"retry_time_limit": limit})
+        return again(options | {"retry_time_limit": policy.gcs_limit})
     return filesystem
 
 

@@ -1,9 +1,9 @@
 """One process at a time at work under a URI, wherever it runs.
 
-A filesystem of objects has no locks. So whoever comes writes a claim of its own, and only then looks for
-others': of two that come at once, at least one sees the other and withdraws. The holder writes its claim anew
-every few seconds; one that is older than `LEASE_TTL_S` is that of a dead process, by the clock of the
-storage, which has stamped them all.
+An object store has no locks. So each process writes a claim of its own, and only then looks for others': of
+two that come at the same time, at least one sees the other and withdraws. The holder renews its claim every
+few seconds; one that is older than `LEASE_TTL_S` is stale, by the clock of the storage, which has stamped
+them all.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from pathlib import Path
 import filelock
 from pyarrow import fs
 
+from tune.storage.filesystems import LONG_RETRIES, SHORT_RETRIES
 from tune.storage.mirror import Mirror
 from vae.errors import StorageError, UsageError
 
@@ -44,13 +45,14 @@ def hold_lease(remote: Mirror, lock_file: Path, busy: str) -> Iterator[None]:
     """
     folder = remote.directory / _FOLDER
     own = folder / f"{lock_file.name}-{uuid.uuid4().hex}"
-    told = json.dumps(
+    claim = json.dumps(
         {"host": socket.gethostname(), "pid": os.getpid(), "lock_file": str(lock_file)}
     ).encode()
-    remote.write(own, told)
+    remote.write(own, claim)
     stop = threading.Event()
-    # Impatient: between the last attempts of a patient one, this process would count as dead.
-    heart = threading.Thread(target=_renew, args=(remote, remote.impatient(), own, told, stop), daemon=True)
+    # With long retries this process would count as dead between the last attempts.
+    quick = remote.with_retries(SHORT_RETRIES)
+    renewer = threading.Thread(target=_renew, args=(remote, quick, own, claim, stop), daemon=True)
     try:
         for other, age_s in _others(remote, own):
             if age_s < LEASE_TTL_S and remote.exists(other) and not _holder_is_gone(remote.read(other)):
@@ -59,15 +61,15 @@ def hold_lease(remote: Mirror, lock_file: Path, busy: str) -> Iterator[None]:
                     "counts as dead)"
                 )
             remote.delete(other)
-        heart.start()
-        remote.be_patient()
+        renewer.start()
+        remote.set_retries(LONG_RETRIES)
         yield
     finally:
         stop.set()
-        if heart.is_alive():
-            heart.join(timeout=5)  # it may be trying again
+        if renewer.is_alive():
+            renewer.join(timeout=5)  # it may be trying again
         with contextlib.suppress(StorageError):
-            remote.impatient().delete(own)
+            quick.delete(own)
 
 
 def is_leased(remote: Mirror, lock_file: Path) -> bool:
@@ -94,9 +96,9 @@ def _is_claim(info: fs.FileInfo, kind: str) -> bool:
 
 def _holder_is_gone(claim: bytes) -> bool:
     """Whether a claim is of this machine, and the lock there says at once that its holder is dead."""
-    told = json.loads(claim)
-    lock_file = Path(told["lock_file"])
-    if told["host"] != socket.gethostname() or not lock_file.exists():
+    holder = json.loads(claim)
+    lock_file = Path(holder["lock_file"])
+    if holder["host"] != socket.gethostname() or not lock_file.exists():
         return False
     try:
         with filelock.FileLock(lock_file, timeout=0):
@@ -105,13 +107,13 @@ def _holder_is_gone(claim: bytes) -> bool:
         return False
 
 
-def _renew(remote: Mirror, impatient: Mirror, own: Path, told: bytes, stop: threading.Event) -> None:
+def _renew(remote: Mirror, quick: Mirror, own: Path, claim: bytes, stop: threading.Event) -> None:
     while not stop.wait(RENEW_EVERY_S):
         try:
             # Where a whole bucket is gone, nobody has taken over.
-            if not impatient.exists(own) and impatient.exists(remote.directory):
+            if not quick.exists(own) and quick.exists(remote.directory):
                 remote.taken_over = True
                 return
-            impatient.write(own, told)
+            quick.write(own, claim)
         except StorageError as error:  # whoever does the work will notice too
             logger.debug("no sign of life: %s", error)

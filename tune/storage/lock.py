@@ -1,7 +1,14 @@
-"""One process at a time where two would spoil each other's work."""
+"""One process at a time where two would spoil each other's work.
 
+A driver holds two files of its run directory. The first, `.lock`, keeps other drivers out, and only drivers
+take it. The second, `.driver`, is for whoever wants to know whether a driver is at work: such a process takes
+it for an instant, shared, so that it neither keeps a driver out nor looks like one to another.
+"""
+
+import fcntl
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +17,9 @@ import filelock
 from tune.storage.lease import hold_lease, is_leased
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
+
+WAIT_FOR_PROBES_S = 10.0
+"""How long a driver waits for processes that look whether one is at work; each needs less than a ms."""
 
 
 @contextmanager
@@ -44,7 +54,7 @@ def exclusive(run: RunDirectory, file: Path, busy: Callable[[], str]) -> Iterato
 
 @contextmanager
 def driver_lock(run: RunDirectory) -> Iterator[None]:
-    """Hold the lock of a run directory.
+    """Hold a run directory as its driver, visible to `is_held`.
 
     Raises
     ------
@@ -53,28 +63,56 @@ def driver_lock(run: RunDirectory) -> Iterator[None]:
     StorageError
         The directory cannot be written.
     """
-    with exclusive(
-        run,
-        run.lock_file,
-        lambda: (
+
+    def busy() -> str:
+        return (
             f"another process is at work on {run.location}{_holder(run)}; wait for it, or watch it with "
             f"`python -m tune status {run.location}`"
-        ),
-    ):
+        )
+
+    with exclusive(run, run.lock_file, busy), _presence(run) if run.mirror is None else nullcontext():
         yield
 
 
 def is_held(run: RunDirectory) -> bool:
-    """Whether a driver is at work on a run directory."""
+    """Whether a driver is at work on a run directory; it may be read-only.
+
+    One that an older version of this program has made has no file `.driver` and counts as not held.
+    """
     if run.mirror is not None:
         return is_leased(run.mirror, run.lock_file)
     try:
-        with driver_lock(run):
-            return False
-    except UsageError:
+        file = os.open(run.driver_file, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:  # not readable for us: somebody else's study
         return True
-    except StorageError:  # read-only for us: somebody else's study
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
         return True
+    finally:
+        os.close(file)  # which unlocks it
+    return False
+
+
+@contextmanager
+def _presence(run: RunDirectory) -> Iterator[None]:
+    """Hold the file by which `is_held` sees a driver, as soon as nobody probes it."""
+    lock = filelock.FileLock(run.driver_file)
+    try:
+        lock.acquire(timeout=WAIT_FOR_PROBES_S, poll_interval=0.005)
+    except filelock.Timeout as error:
+        raise StorageError(
+            f"cannot lock {run.driver_file}: another process has held it for {WAIT_FOR_PROBES_S:.0f} s; "
+            "end that one, or try again"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"cannot write {run.driver_file}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _holder(run: RunDirectory) -> str:

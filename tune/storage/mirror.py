@@ -18,7 +18,18 @@ from typing import Self
 
 from pyarrow import fs
 
-from tune.storage.filesystems import ATOMIC, connect, join, last_part, patient, send_file, storage_errors
+from tune.storage.filesystems import (
+    ATOMIC,
+    LONG_RETRIES,
+    SHORT_RETRIES,
+    RetryPolicy,
+    connect,
+    join,
+    last_part,
+    send_file,
+    storage_errors,
+    with_retries,
+)
 from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -43,8 +54,8 @@ class Mirror:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._quick, self._root = connect(uri)
-        self.filesystem = self._quick
+        self.filesystem, self._root = connect(uri)
+        self._retries = SHORT_RETRIES
         self.directory = Path(tempfile.mkdtemp(prefix="vae-search-"), last_part(uri))
         self.directory.mkdir()
         self.taken_over = False
@@ -52,16 +63,16 @@ class Mirror:
         self._known: dict[Path, tuple[int, int]] = {}  # path here -> size and time when it was the same there
         atexit.register(self._leave)
 
-    def be_patient(self) -> None:
-        """Try again for minutes from now on: at the door, an error within seconds is worth more."""
-        if self.filesystem is self._quick:
-            self.filesystem = patient(self._quick)
+    def set_retries(self, policy: RetryPolicy) -> None:
+        """Set how often a failed request is repeated from now on."""
+        if policy != self._retries:
+            self.filesystem, self._retries = with_retries(self.filesystem, policy), policy
 
-    def impatient(self) -> Self:
-        """Return the same for what is no great loss: it tries again for seconds only."""
-        quick = copy.copy(self)
-        quick.filesystem = self._quick
-        return quick
+    def with_retries(self, policy: RetryPolicy) -> Self:
+        """Return the same mirror with another policy."""
+        other = copy.copy(self)
+        other.set_retries(policy)
+        return other
 
     def remote_path(self, path: Path) -> str:
         """Return where on the filesystem something of the directory belongs."""
@@ -133,10 +144,10 @@ class Mirror:
                 if folder.name in REPLACED_WHOLE:
                     self._delete_what_is_gone(folder)
         except StorageError:
-            self.filesystem = self._quick  # the next attempts need not take minutes as well
+            self.set_retries(SHORT_RETRIES)  # the next attempts need not take minutes as well
             raise
         if changed:
-            self.be_patient()
+            self.set_retries(LONG_RETRIES)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file under the URI; it is not there before all of it is."""

@@ -157,6 +157,11 @@ class RunDirectory:
         return self.path / ".lock"
 
     @property
+    def driver_file(self) -> Path:
+        """Locked while a driver is at work, see `tune.storage.lock.is_held`."""
+        return self.path / ".driver"
+
+    @property
     def evaluation_lock_file(self) -> Path:
         return self.path / ".evaluation.lock"
 

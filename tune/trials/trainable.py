@@ -195,7 +195,7 @@ def _on_shared_storage() -> Iterator[None]:
     except RuntimeError as error:
         if NO_CLUSTER_STORAGE not in str(error):
             raise
-        raise NotShared.by(socket.gethostname(), get_context().get_trial_dir()) from error
+        raise NotShared.for_node(socket.gethostname(), get_context().get_trial_dir()) from error
 
 
 def trial_device() -> torch.device:

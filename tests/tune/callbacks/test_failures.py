@@ -8,7 +8,7 @@ from ray.util.placement_group import NODE_ID_LABEL_KEY
 
 from tests.tune.conftest import FakeTrial
 from tune.callbacks import failures as module
-from tune.callbacks.failures import LOOK_EVERY_S, FailureTracker
+from tune.callbacks.failures import CHECK_EVERY_S, FailureTracker
 
 ACTORS = {name * 32: f"{name}-node" for name in "abc"}
 
@@ -162,14 +162,14 @@ def test_without_another_node_it_is_tried_where_it_died(failures, trial, nodes):
 def test_a_trial_whose_other_nodes_are_gone_does_not_wait_for_ever(failures, trial, nodes, clock):
     start(failures, trial)
     fail(failures, trial, "a")
-    clock.now += LOOK_EVERY_S
+    clock.now += CHECK_EVERY_S
     assert failures.unschedulable() == []
     del nodes["b-node"], nodes["c-node"]
     assert failures.unschedulable() == [], "it looks now and then"
-    clock.now += LOOK_EVERY_S
+    clock.now += CHECK_EVERY_S
     assert failures.unschedulable() == [trial]
     assert failures.is_unschedulable("0000-fc-4d")
-    clock.now += LOOK_EVERY_S
+    clock.now += CHECK_EVERY_S
     assert failures.unschedulable() == []
 
 
@@ -178,5 +178,5 @@ def test_a_trial_that_has_begun_elsewhere_does_not_wait(failures, trial, nodes, 
     fail(failures, trial, "a")
     start(failures, trial)
     del nodes["b-node"], nodes["c-node"]
-    clock.now += LOOK_EVERY_S
+    clock.now += CHECK_EVERY_S
     assert failures.unschedulable() == []

@@ -34,7 +34,7 @@ def test_nodes_that_see_the_run_directory_may_run_trials(two_nodes, tmp_path):
 
 
 def test_a_node_that_does_not_see_it_is_named_with_the_way_out(two_nodes, tmp_path, monkeypatch):
-    monkeypatch.setattr(shared_storage, "_sees", lambda file: False)
+    monkeypatch.setattr(shared_storage, "_file_exists", lambda file: False)
     name = two_nodes[0]["NodeManagerHostname"]
     with pytest.raises(NotShared, match=f"the node {name} does not see {tmp_path}.*s3://bucket/prefix"):
         check_shared(RunDirectory(tmp_path))
@@ -60,7 +60,7 @@ def test_a_single_node_that_is_not_the_drivers_is_asked(two_nodes, tmp_path, mon
     other = "f" * 56
     context = ray.get_runtime_context()
     monkeypatch.setattr(type(context), "get_node_id", lambda self: other)
-    monkeypatch.setattr(shared_storage, "_sees", lambda file: False)
+    monkeypatch.setattr(shared_storage, "_file_exists", lambda file: False)
     with pytest.raises(NotShared):
         check_shared(RunDirectory(tmp_path))
 

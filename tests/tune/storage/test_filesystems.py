@@ -13,7 +13,17 @@ from pyarrow import fs
 
 from tests.s3_server import ACCESS_DENIED, BUCKET, SILENCE, SLOW_DOWN
 from tune.storage import filesystems
-from tune.storage.filesystems import check_writable, connect, is_uri, join, last_part, parse_location, patient
+from tune.storage.filesystems import (
+    LONG_RETRIES,
+    RetryPolicy,
+    check_writable,
+    connect,
+    is_uri,
+    join,
+    last_part,
+    parse_location,
+    with_retries,
+)
 from tune.storage.run_directory import RunDirectory
 from vae.command_line import exit_code
 from vae.errors import StorageError, UsageError
@@ -51,9 +61,9 @@ def test_a_uri_that_cannot_be_meant_is_refused(place, says):
     assert "secret" not in str(refused.value)
 
 
-def test_an_s3_filesystem_stays_patient_where_a_worker_unpickles_it(s3):
+def test_an_s3_filesystem_keeps_its_retries_where_a_worker_unpickles_it(s3):
     filesystem, path = connect(s3.uri("pickled"))
-    there = pickle.loads(pickle.dumps(patient(filesystem)))
+    there = pickle.loads(pickle.dumps(with_retries(filesystem, LONG_RETRIES)))
     assert isinstance(there, fs.S3FileSystem)
     failed = [0]
 
@@ -78,8 +88,8 @@ def test_a_bucket_that_can_be_written_is_left_as_it_was(s3):
 def test_a_bucket_that_cannot_be_written_is_told_in_one_line_within_30_seconds(s3, fault, says):
     s3.fault = lambda method, path, query: fault
     begun = time.monotonic()
-    told = f"cannot write s3://bucket/x.*{says}.*choose another --storage"
-    with pytest.raises(StorageError, match=told) as no:
+    message = f"cannot write s3://bucket/x.*{says}.*choose another --storage"
+    with pytest.raises(StorageError, match=message) as no:
         check_writable(s3.uri("x"))
     assert time.monotonic() - begun < 30
     assert "\n" not in str(no.value)
@@ -125,9 +135,11 @@ def test_a_person_is_told_of_a_long_silence(s3, monkeypatch, caplog):
 def test_googles_storage_is_not_asked_for_a_quarter_of_an_hour(monkeypatch):
     place = "gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1:1"
     filesystem, _ = connect(place)
-    limits = [f.__reduce__()[1][0]["retry_time_limit"] for f in (filesystem, patient(filesystem))]
+    limits = [
+        f.__reduce__()[1][0]["retry_time_limit"] for f in (filesystem, with_retries(filesystem, LONG_RETRIES))
+    ]
     assert limits == [timedelta(seconds=16), timedelta(minutes=4)]
-    monkeypatch.setattr(filesystems, "GCS_ATTEMPTS", timedelta(seconds=1))
+    monkeypatch.setattr(filesystems, "SHORT_RETRIES", RetryPolicy(1, timedelta(seconds=1)))
     with pytest.raises(StorageError, match=r"cannot write gs://.*: PerformWork.* connect to server; check"):
         check_writable(place)
 

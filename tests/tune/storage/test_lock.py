@@ -69,3 +69,57 @@ def test_a_place_that_cannot_be_written_is_an_error_of_storage(tmp_path):
     run = RunDirectory(tmp_path / "file" / "run")
     with pytest.raises(StorageError, match="cannot write"), driver_lock(run):
         pass
+
+
+PROBE = """
+import sys
+from pathlib import Path
+from tune.storage.run_directory import RunDirectory
+from tune.storage.lock import is_held
+run = RunDirectory(Path(sys.argv[1]))
+print("probing", flush=True)
+while True:
+    is_held(run)
+"""
+
+
+@pytest.fixture
+def prober(run):
+    """A process that looks all the time whether a driver is at work."""
+    source = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROBE, str(run.path)], cwd=source, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "probing\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_whoever_looks_never_keeps_a_driver_out(run, prober):
+    for _ in range(200):
+        with driver_lock(run):
+            pass
+    assert prober.poll() is None
+
+
+def test_two_that_look_do_not_take_each_other_for_a_driver(run, prober):
+    with driver_lock(run):
+        pass
+    assert not any(is_held(run) for _ in range(1000))
+
+
+def test_a_driver_is_seen_in_a_directory_that_is_read_only(run, holder):
+    run.driver_file.chmod(0o444)
+    run.path.chmod(0o555)
+    try:
+        before = sorted(run.path.iterdir())
+        assert is_held(run)
+        assert sorted(run.path.iterdir()) == before
+    finally:
+        run.path.chmod(0o755)
+
+
+def test_looking_at_a_directory_without_the_file_makes_none(run):
+    assert not is_held(run)
+    assert [path.name for path in run.path.iterdir()] == ["study.json"]

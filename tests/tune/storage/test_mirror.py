@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.s3_server import SLOW_DOWN, S3Server
+from tune.storage.filesystems import LONG_RETRIES
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
@@ -39,7 +40,7 @@ def write(run: RunDirectory, **files: str) -> None:
 def test_what_one_machine_pushes_another_fetches(uri):
     run = RunDirectory.resolve(uri)
     write(run, study_json="{}", checkpoints__0001__config_json="{}", checkpoints__0002__config_json="{}")
-    run.journal_file.write_text("told\n")
+    run.journal_file.write_text("a line\n")
     run.push()
     assert run.location == uri
     assert run.location_of(run.report_file) == uri.replace("/run", "/run/report.html")
@@ -47,7 +48,7 @@ def test_what_one_machine_pushes_another_fetches(uri):
     other = RunDirectory.open(uri)
     assert other.path != run.path
     assert other.path.name == "run"
-    assert other.journal_file.read_text() == "told\n"
+    assert other.journal_file.read_text() == "a line\n"
     assert not other.checkpoints_dir.exists()  # nobody has asked for one
     other.fetch(other.checkpoint_dir("0001"))
     assert [path.name for path in other.checkpoints_dir.iterdir()] == ["0001"]
@@ -151,7 +152,7 @@ def test_throttling_and_a_failing_upload_are_sat_out(s3, tmp_path):
     run = RunDirectory.resolve(s3.uri(tmp_path.name))
     (run.path / "large").write_bytes(os.urandom(12 << 20))  # several parts
     assert run.mirror is not None
-    run.mirror.be_patient()
+    run.mirror.set_retries(LONG_RETRIES)
     failed: dict[tuple[str, str], int] = {}
 
     def twice(method, path, query):
