@@ -18,7 +18,7 @@ from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
 from tune.gpu_sharing import choose_gpu_share
 from tune.search_loop import run_search
-from tune.space.display import SHOWN_PARAMS
+from tune.space.display import SHOWN_PARAMS, percent, value_text
 from tune.status import print_status, watch_status
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
@@ -250,10 +250,10 @@ def _print_best(study: StudySession, console: Console) -> None:
     timings, best = study.record.timings, study.best
     console.print(
         f"searched {timings['search_s']:.0f} s, "
-        f"{timings['occupancy']:.0%} of the workers' time was training and validation"
+        f"{percent(timings['occupancy'], 0)} of the workers' time was training and validation"
     )
     if best is not None:
-        params = ", ".join(f"{name} {_short(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
+        params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
         score = f"{study.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
         console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
 
@@ -265,10 +265,6 @@ def _why(study: StudySession) -> str:
         return ""
     (error, n), *others = Counter(failed).most_common()
     return f": {len(failed)} failed, {n if others else 'all'} with: {error}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def cli() -> NoReturn:

@@ -12,6 +12,7 @@ from rich.console import Console
 from tune.algorithms.searcher import trial_name
 from tune.cluster.nodes import Nodes, cluster_nodes
 from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
+from tune.space.display import percent
 from tune.space.largest_model import largest_config
 from tune.study.session import StudySession
 from tune.trials.data import TrialData
@@ -65,7 +66,7 @@ def choose_gpu_share(study: StudySession, console: Console) -> None:
         n, found = 1, "does not fit onto a GPU, so some trials may fail"
     else:
         n = min(trials_per_gpu(usage), _cpus_per_gpu(nodes, resources.cpus))
-        busy = "an unknown share of the time" if usage.busy is None else f"{usage.busy:.0%}"
+        busy = "an unknown share of the time" if usage.busy is None else percent(usage.busy, 0)
         found = f"{usage.memory_bytes / 1e9:.1f} of {usage.total_bytes / 1e9:.0f} GB, GPU busy {busy}"
     console.print(f"{what}: {found}: {f'{n} trials share a GPU' if n > 1 else 'each trial has its own GPU'}")
     study.save(

@@ -1,1 +1,1 @@
-"""What the files of a study say together: results, finalists, importance, judged rungs."""
+"""What a study and its evaluation say: results, comparison, finalists, statements, importance, rungs."""

@@ -1,1 +1,1 @@
-"""The report page and the tables in the terminal; comparing two studies."""
+"""`page` writes report.html, `summary` the tables in the terminal; `compare_studies` compares two."""

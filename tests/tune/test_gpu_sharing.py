@@ -89,7 +89,7 @@ def on_gpus(monkeypatch):
 def test_what_was_measured_is_said_and_recorded(study, on_gpus):
     on_gpus(GpuUsage(int(1.3 * GB), 16 * GB, 0.22))
     assert say(study) == (
-        "largest model of the space: conv-8d, width 0.25, batch 256: 1.3 of 16 GB, GPU busy 22%: "
+        "largest model of the space: conv-8d, width 0.25, batch 256: 1.3 of 16 GB, GPU busy 22 %: "
         "4 trials share a GPU\n"
     )
     profile = study.record.profile

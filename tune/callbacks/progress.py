@@ -17,7 +17,7 @@ from rich.text import Text
 
 from tune.algorithms.objective import Objective
 from tune.callbacks.driver_callback import DriverCallback
-from tune.space.display import SHOWN_PARAMS
+from tune.space.display import SHOWN_PARAMS, value_text
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY
 from tune.study.study_tables import StudyTables
@@ -185,7 +185,7 @@ def trial_table(
             Text("★", style="bold yellow") if is_best else "",
             row["trial_id"],
             Text(status, style=STYLES[row["status"]]),
-            *(_param_text(row[CONFIG_PREFIX + name]) for name in params),
+            *(value_text(row[CONFIG_PREFIX + name]) for name in params),
             f"{row['epochs']}/{max_epochs}",
             "–" if row["objective"] is None else f"{row['objective']:.4f}",
             style="bold" if is_best else None,
@@ -209,12 +209,6 @@ def _count_line(counts: Counter[str]) -> Text:
             f"{status.replace('_', ' ')}   ", style=style
         )
     return line
-
-
-def _param_text(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _clock(seconds: float) -> str:

@@ -33,11 +33,15 @@ class StopReason(StrEnum):
 PENDING, RUNNING, COMPLETED, STOPPED_EARLY, FAILED = TrialStatus
 NAN, COLLAPSED, OUT_OF_MEMORY, ERROR, RUNG, INTERRUPTED, TIME_BUDGET = StopReason
 
-_REASONS = {StopReason.OUT_OF_MEMORY: "out of memory"}
+_REASONS = {
+    StopReason.OUT_OF_MEMORY: "out of memory",
+    StopReason.NAN: "NaN loss",
+    StopReason.COLLAPSED: "posterior collapse",
+}
 
 
 class TrialCategory(StrEnum):
-    """What becomes of trials; what a figure draws alike."""
+    """How a trial ended, or that it has not; what a figure draws alike."""
 
     COMPLETED = "completed"
     STOPPED = "stopped at a rung"
@@ -47,7 +51,7 @@ class TrialCategory(StrEnum):
 
 
 def category(trial: Mapping[str, Any]) -> TrialCategory:
-    """Return what became of a row of `trials`."""
+    """Return how the trial of a row of `trials` ended."""
     match trial["status"], trial["stop_reason"]:
         case "completed", _:
             return TrialCategory.COMPLETED
@@ -61,10 +65,10 @@ def category(trial: Mapping[str, Any]) -> TrialCategory:
 
 
 def category_text(trial: Mapping[str, Any]) -> str:
-    """Return the same with the reason, such as ``failed: nan``."""
+    """Return the same with the reason, such as ``failed: NaN loss``."""
     kind, reason = category(trial), trial["stop_reason"]
     if kind is TrialCategory.FAILED and reason:
         return f"failed: {_REASONS.get(reason, reason)}"
     if kind is TrialCategory.CUT_SHORT:
-        return "cut short: time was up" if reason == "time_budget" else "interrupted"
+        return "cut short: time budget spent" if reason == "time_budget" else "interrupted"
     return str(trial["status"]) if kind is TrialCategory.OPEN else str(kind)

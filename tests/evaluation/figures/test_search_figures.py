@@ -38,10 +38,10 @@ def test_learning_curves_name_every_fate_with_its_count_and_the_winner(results):
         f"winner, {results.winner}",
         f"completed ({n['completed'] - 1})",
         f"stopped at a rung ({n['rung']})",
-        "failed: collapsed (1)",
-        "failed: nan (1)",
+        "failed: posterior collapse (1)",
+        "failed: NaN loss (1)",
         "failed: out of memory (1)",
-        "cut short: time was up (1)",
+        "cut short: time budget spent (1)",
         "running (1)",
     ]
 

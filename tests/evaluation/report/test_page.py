@@ -103,7 +103,7 @@ def test_a_search_in_which_no_trial_finished_has_its_report(study):
     write_report(study)
     page = Page(study.report_file.read_text())
     assert "No trial completed" in page.text
-    assert "1 stopped at a rung; 1 failed: nan." in page.text
+    assert "1 stopped at a rung; 1 failed: NaN loss." in page.text
 
 
 def test_a_search_without_any_trial_has_its_report(study):
