@@ -22,23 +22,23 @@ from vae.config import Config
 from vae.training.gpu_usage import GpuUsage, measure_gpu_usage
 
 MEMORY_SHARE = 0.9
-"""Of the GPU's memory; the rest is for what a short look does not see."""
+"""Of the GPU's memory that trials may use; a short measurement underestimates what they need."""
 MAX_TRIALS_PER_GPU = 16
 WAIT_S = 120.0
-"""For a GPU that is there: others may be using it."""
+"""Longest wait for a GPU of a node that is alive: others may be using it."""
 WAIT_FOR_NODE_S = 900.0
-"""For the first node with one; without it no trial can run either."""
+"""Longest wait for the first node with a GPU; without it no trial can run either."""
 BUDGET_SHARE = 0.25
-"""Of the time budget, for all of this."""
+"""Of the time budget that the wait may take."""
 
 OUT_OF_MEMORY = "it is out of memory"
 NO_CUDA = "torch can use none of the GPUs that Ray counts"
 
 
 def choose_gpu_share(study: StudySession, console: Console) -> None:
-    """Find out how many trials share a GPU, unless that was asked for, is known or there are none.
+    """Measure how many trials can share a GPU, unless the plan says so, it is known or there are no GPUs.
 
-    `study.json` keeps what was measured. If nothing can be, for whatever reason, the usual share remains.
+    `study.json` keeps the measurement. If it fails, the default share remains.
 
     Raises
     ------
@@ -53,14 +53,14 @@ def choose_gpu_share(study: StudySession, console: Console) -> None:
     resources = trial_resources(plan.cpus_per_trial, None, plan.max_concurrent, plan.trials)
     images = study.data.train(torch.device("cpu"))
     config = largest_config(plan.space, images.image_shape, images.n_classes)
-    what = f"largest model of the space: {_describe(config)}"
-    there = any(node.get("GPU", 0) for node in nodes.alive)
-    if not there:
+    model = f"largest model of the space: {_describe(config)}"
+    has_gpu = any(node.get("GPU", 0) for node in nodes.alive)
+    if not has_gpu:
         console.print("waiting for the first node with a GPU, to see how many trials can share one")
-    wait_s = min(WAIT_S if there else WAIT_FOR_NODE_S, BUDGET_SHARE * (plan.time_budget_s or math.inf))
+    wait_s = min(WAIT_S if has_gpu else WAIT_FOR_NODE_S, BUDGET_SHARE * (plan.time_budget_s or math.inf))
     usage = _measure_on_a_gpu(config, study.data, resources.cpus, resources.n_threads, wait_s)
     if isinstance(usage, str) and usage != OUT_OF_MEMORY:
-        console.print(f"{what}: not measured ({usage}); {1 / GPUS_PER_TRIAL:g} trials share a GPU")
+        console.print(f"{model}: not measured ({usage}); {1 / GPUS_PER_TRIAL:g} trials share a GPU")
         return
     if isinstance(usage, str):
         n, found = 1, "does not fit onto a GPU, so some trials may fail"
@@ -68,7 +68,7 @@ def choose_gpu_share(study: StudySession, console: Console) -> None:
         n = min(trials_per_gpu(usage), _cpus_per_gpu(nodes, resources.cpus))
         busy = "an unknown share of the time" if usage.busy is None else percent(usage.busy, 0)
         found = f"{usage.memory_bytes / 1e9:.1f} of {usage.total_bytes / 1e9:.0f} GB, GPU busy {busy}"
-    console.print(f"{what}: {found}: {f'{n} trials share a GPU' if n > 1 else 'each trial has its own GPU'}")
+    console.print(f"{model}: {found}: {f'{n} trials share a GPU' if n > 1 else 'each trial has its own GPU'}")
     study.save(
         profile={
             "config": config.to_params(),
@@ -82,7 +82,7 @@ def choose_gpu_share(study: StudySession, console: Console) -> None:
 def trials_per_gpu(usage: GpuUsage) -> int:
     """Return how many trainings like this one fit onto the GPU and leave one another time to compute.
 
-    Without MPS their kernels take turns, so beyond a GPU that is busy all the time there is nothing to gain.
+    Without MPS their kernels take turns, so a GPU that is always busy gains nothing from another trial.
     """
     by_memory = MEMORY_SHARE * usage.total_bytes / usage.memory_bytes
     by_time = 1 / GPUS_PER_TRIAL if usage.busy is None else 1 / max(usage.busy, 1 / MAX_TRIALS_PER_GPU)
@@ -95,7 +95,7 @@ def share_of(n: int) -> float:
 
 
 def _cpus_per_gpu(nodes: Nodes, cpus: float) -> int:
-    """Return for how many trials a node has CPUs, for each of its GPUs; of the node that has most."""
+    """Return for how many trials a node has CPUs, per GPU; the maximum over the nodes."""
     with_gpu = [node for node in nodes.possible if node.get("GPU", 0)]
     return max(1, *(int(node.get("CPU", 0) / cpus / node["GPU"] + 1e-9) for node in with_gpu))
 
@@ -108,8 +108,8 @@ def _describe(config: Config) -> str:
 def _measure_on_a_gpu(
     config: Config, data: TrialData, cpus: float, n_threads: int, wait_s: float
 ) -> GpuUsage | str:
-    """Return what a training takes of a GPU that it has for itself, or why nobody knows."""
-    # Its process ends with it, and with that process the memory that CUDA holds.
+    """Return what a training uses of a GPU of its own, or why that could not be measured."""
+    # The process ends with the task, which frees the memory that CUDA holds.
     measure: Any = ray.remote(num_cpus=cpus, num_gpus=1, max_calls=1, max_retries=0)(_measure)
     task = measure.remote(config.to_params(), data, n_threads)
     try:

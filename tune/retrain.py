@@ -1,4 +1,4 @@
-"""Finalists trained anew with fresh seeds: what their configuration is worth, apart from one lucky run."""
+"""Finalists retrained with fresh seeds: how good a configuration is, apart from one lucky run."""
 
 import contextlib
 import math

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -111,7 +112,8 @@ def train(
         ...
     vae.errors.UsageError: unknown hyperparameter 'latent_dims', did you mean 'latent_dim'?
     """
-    config = Config.from_params(hyperparameters)
+    plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in hyperparameters.items()}
+    config = Config.from_params(plain)
     place = choose_device(device)
     training, held_out, split_seed = _parts(images, labels, validation, config.training.seed)
     check_fit(config, training.image_shape, len(training), training.n_classes)

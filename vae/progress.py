@@ -1,4 +1,4 @@
-"""How far a training is: a bar in a terminal, one line in a notebook, nothing where nobody looks."""
+"""The progress of a training: a bar in a terminal, one line in a notebook, nothing elsewhere."""
 
 from types import TracebackType
 from typing import Any, Self

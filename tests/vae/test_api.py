@@ -83,6 +83,11 @@ def test_images_arrays_tensors_and_data_sets_give_the_same_model(digits, tmp_pat
         assert torch.equal(first, other)
 
 
+def test_hyperparameters_may_be_numpys_numbers(digits):
+    trained = vae.train(digits, **SMALL | {"latent_dim": np.int64(5), "learning_rate": np.float32(0.5)})
+    assert trained.config.model.latent_dim == 5
+
+
 def test_without_labels_there_is_no_knn_accuracy(digits):
     assert "val_knn_accuracy" not in vae.train(digits.train.images, **SMALL).history.columns
 
@@ -205,7 +210,7 @@ def test_a_folder_that_is_no_checkpoint_is_a_storage_error(tmp_path):
         vae.load(tmp_path)
 
 
-def test_nothing_is_printed_where_nobody_looks(digits, capfd, tmp_path, monkeypatch):
+def test_nothing_is_printed_without_a_terminal(digits, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     vae.train(digits, **SMALL | {"progress": True})
     assert capfd.readouterr() == ("", "")

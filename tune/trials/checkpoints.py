@@ -30,12 +30,12 @@ HISTORY_FILE = "history.json"
 
 
 class CheckpointUnreachable(StorageError):
-    """A checkpoint could not be written or read where the study lies; its trial is as good as before."""
+    """A checkpoint could not be written or read where the study lies; the trial itself has not failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialCheckpoint:
-    """A checkpoint that is whole: its state is that of the last epoch in ``history``."""
+    """A complete checkpoint: its state is that of the last epoch in ``history``."""
 
     location: str
     """Its path, of a run under a URI that on its filesystem."""
@@ -43,7 +43,7 @@ class TrialCheckpoint:
 
 
 def new_session_dir(run: RunDirectory) -> Path:
-    """Return where Tune keeps what it does next; it is not there yet."""
+    """Return a directory for the next run of Tune; it does not exist yet."""
     later = (run.ray_dir / f"session-{number}" for number in count(2))
     return next(path for path in chain([run.ray_dir], later) if not _is_taken(run, path))
 
@@ -70,7 +70,7 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 
 
 def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | None:
-    """Return the whole checkpoint of the latest epoch of a trial; one may be half written."""
+    """Return the complete checkpoint of the latest epoch of a trial; a later one may be half written."""
     found = [
         TrialCheckpoint(run.mirror.remote_path(path) if run.mirror else str(path), history)
         for path in _checkpoint_dirs(run, trial_id)
@@ -123,7 +123,7 @@ def _remote_checkpoint_dirs(run: RunDirectory, remote: Mirror, trial_id: str) ->
 
 
 def _checkpoint_dirs(run: RunDirectory, trial_id: str) -> Iterator[Path]:
-    """Yield a trial's checkpoints; under a URI copies of them, each gone when the next is asked for."""
+    """Yield a trial's checkpoints; under a URI copies of them, each deleted before the next is fetched."""
     if run.mirror:
         for path in _remote_checkpoint_dirs(run, run.mirror, trial_id):
             run.fetch(path)

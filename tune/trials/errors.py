@@ -28,7 +28,7 @@ def raised(trial: Trial) -> Exception:
 
 
 def forget_pickle(trial: Trial) -> None:
-    """Keep Tune from loading the pickled error at the end, from the run directory and for nobody."""
+    """Keep Tune from loading the pickled error again at the end, where nothing uses it."""
     trial.run_metadata.pickled_error_filename = None
 
 

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as arrays: images in whatever form they come, labels, splits."""
+"""Columns of a Parquet file as arrays: images in any of several forms, labels, splits."""
 
 import io
 import math

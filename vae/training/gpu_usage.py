@@ -1,4 +1,4 @@
-"""What the training of one VAE takes of a GPU, by training it for a moment: memory, and share of the time."""
+"""How much of a GPU one training uses, memory and share of the time: measured in three short epochs."""
 
 import time
 from collections.abc import Callable
@@ -14,23 +14,23 @@ from vae.models import VAE, ImageShape, build_model, count_parameters
 from vae.training.loop import EpochEnd, train
 
 STEPS = 50
-"""Of an epoch here, at most."""
+"""Of a measured epoch, at most."""
 WARM_UP, TIMED, TRACED = 1, 2, 3
 """The epochs: the first pays for allocations and the choice of kernels, tracing slows the last one down."""
 LEARNING_RATE = 1e-4
-"""It changes nothing but whether a model diverges, which would end the training."""
+"""Low, as a model that diverges would end the measurement; it has no other influence."""
 FLOATS_PER_PARAMETER = 4
 """The weight, its gradient and two moments of Adam."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuUsage:
-    """What one training takes of its GPU."""
+    """What one training uses of its GPU."""
 
     memory_bytes: int
-    """All that the process occupies, CUDA itself included."""
+    """All that the process allocates, CUDA itself included."""
     total_bytes: int
-    """What the GPU has."""
+    """Of the GPU."""
     busy: float | None
     """Share of the time in which it computes; None if it cannot be traced."""
 
@@ -82,10 +82,10 @@ def measure_gpu_usage(
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
-    given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
+    freed = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
     seconds = ended[TIMED] - ended[WARM_UP]
     busy = min(1.0, trace.kernel_seconds / seconds) if trace.kernel_seconds else None
-    return GpuUsage(total - free + given_back, total, busy)
+    return GpuUsage(total - free + freed, total, busy)
 
 
 def training_floats(config: ModelConfig, batch_size: int, image_shape: ImageShape, n_classes: int = 0) -> int:

@@ -49,7 +49,7 @@ class TensorBoard:
     validation
         The images that are shown: always the same ones, evenly spaced.
     epochs_before
-        Epochs that a resumed run has behind it; what an earlier process logged after them is void.
+        Epochs done before a run was resumed; what an earlier process logged after them is discarded.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TensorBoard:
         self._epochs_before = epochs_before
 
     def log_epoch(self, end: EpochEnd) -> None:
-        """Write what there is to see after an epoch.
+        """Log one epoch.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         try:
-            # TensorBoard believes the first hyperparameters that it reads, and resuming may raise max_epochs.
+            # TensorBoard keeps the first hyperparameters that it reads, and resuming may raise max_epochs.
             for old in self._directory.glob(f"*{HPARAMS_SUFFIX}"):
                 old.unlink()
             with SummaryWriter(self._directory, filename_suffix=HPARAMS_SUFFIX) as writer:

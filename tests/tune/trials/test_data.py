@@ -21,7 +21,7 @@ def arrays(data):
     return [value for value in values if isinstance(value, np.ndarray)]
 
 
-def test_the_test_set_is_sealed(digits):
+def test_the_test_set_is_not_among_them(digits):
     # Test images that differ from all others in a way that any copy of them would keep.
     marked = ImageSet(torch.full_like(digits.test.images, 251), torch.full_like(digits.test.labels, 251))
     assert 251 not in digits.train.images

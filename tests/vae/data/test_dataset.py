@@ -67,7 +67,7 @@ def test_digits_are_all_there_rescaled_to_bytes():
     assert dataset.train.image_shape == (1, 8, 8)
 
 
-def test_the_sealed_part_of_digits_is_a_stratified_fifth_and_never_changes():
+def test_the_held_out_part_of_digits_is_a_stratified_fifth_and_never_changes():
     first, second = load_dataset("digits"), load_dataset("digits")
     assert torch.equal(first.test.images, second.test.images)
     counts = first.train.labels.bincount() + first.test.labels.bincount()

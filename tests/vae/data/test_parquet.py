@@ -137,7 +137,7 @@ def test_without_labels_the_images_are_unlabelled(tmp_path):
     assert (len(dataset.train), len(dataset.test)) == (16, 4)
 
 
-def test_a_split_column_tells_which_images_are_the_test(tmp_path):
+def test_a_split_column_says_which_images_are_the_test(tmp_path):
     images = random_images(N + 4)
     split = ["test"] * 2 + ["train"] * N + ["test"] * 2
     columns = {"image": encoded(images), "label": np.arange(N + 4) % 2, "split": split}

@@ -52,7 +52,7 @@ def test_on_a_cpu_it_trains_all_the_same_and_measures_nothing(digits):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
-def test_on_a_gpu_it_tells_memory_and_time(digits):
+def test_on_a_gpu_it_measures_memory_and_time(digits):
     small, large = (
         measure_gpu_usage(
             Config.from_params({"architecture": "conv", "width": width, "batch_size": 256}),
