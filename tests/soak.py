@@ -65,7 +65,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
     Raises
     ------
     AssertionError
-        Something was lost, doubled or left undone.
+        Something was lost, doubled or not done.
     """
     rng = random.Random(seed)
     (directory / "space.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False))
@@ -104,7 +104,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
             break
         victim = rng.choice(["driver", "driver", "machine", "worker"])
         _kill(process, victim, rng)
-        if victim == "worker":  # Tune restarts the trial by itself; the search goes on
+        if victim == "worker":  # Tune restarts the trial by itself; the search continues
             moment = time.monotonic() + rng.uniform(1, 6)
             while process.poll() is None and time.monotonic() < moment:
                 time.sleep(0.01)
@@ -112,11 +112,13 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
         process.wait()
         _forget(own)
         after_s = time.monotonic() - begun
-        told = journal.open_study(look().journal_file, "soak").trials
+        optuna_trials = journal.open_study(look().journal_file, "soak").trials
         for number, completed_at in finished.items():
-            assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
-        finished = {t.number: t.datetime_complete for t in told if t.state.is_finished()}
-        kills.append(Kill(victim, after_s, len(told), sum(len(t.intermediate_values) for t in told)))
+            assert optuna_trials[number].datetime_complete == completed_at, f"trial {number} was run again"
+        finished = {t.number: t.datetime_complete for t in optuna_trials if t.state.is_finished()}
+        kills.append(
+            Kill(victim, after_s, len(optuna_trials), sum(len(t.intermediate_values) for t in optuna_trials))
+        )
         command = ["resume", address]
     process = start_tune("resume", address, cwd=directory)
     out, err = process.communicate(timeout=500)
@@ -124,9 +126,9 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
     assert "Traceback" not in err, err
     run = look()
     run.fetch(run.checkpoints_dir)
-    told = journal.open_study(run.journal_file, "soak").trials
+    optuna_trials = journal.open_study(run.journal_file, "soak").trials
     for number, completed_at in finished.items():
-        assert told[number].datetime_complete == completed_at, f"trial {number} was run again"
+        assert optuna_trials[number].datetime_complete == completed_at, f"trial {number} was run again"
     check(run)
     return kills
 
@@ -142,10 +144,10 @@ def check(run: RunDirectory) -> None:
     for row in epochs:
         assert row["epoch"] not in curves[row["trial_id"]], "an epoch has two rows"
         curves[row["trial_id"]][row["epoch"]] = row
-    told = journal.open_study(run.journal_file, "soak").trials
-    assert len(told) == N_TRIALS
+    optuna_trials = journal.open_study(run.journal_file, "soak").trials
+    assert len(optuna_trials) == N_TRIALS
     rungs = rung_epochs(MAX_EPOCHS, GRACE_PERIOD, 3)
-    for row, trial in zip(trials, told, strict=True):
+    for row, trial in zip(trials, optuna_trials, strict=True):
         curve = curves[row["trial_id"]]
         assert row["status"] in ("completed", "stopped_early"), row
         assert row["checkpoint"], row
@@ -182,7 +184,7 @@ def _check_curve(run: RunDirectory, row: dict, curves: dict[str, dict[int, dict]
 
 
 def _forget(machine: Path) -> None:
-    """Delete what a dead driver has left, but for the lock that tells at once that it is dead."""
+    """Delete the files of a dead driver, but for the lock that shows that it is dead."""
     for path in machine.rglob("*"):
         if path.is_file() and path.name != ".lock":
             path.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ def run_search(
     )
     if n_proposed:
         console.print(
-            f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} go on, "
+            f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} continue, "
             f"{plan.trials - n_proposed} are to come"
         )
     if utilization.slots < resources.slots:

@@ -97,7 +97,7 @@ def main() -> None:
     arguments.part.touch()
     curves = [json.loads(line) for line in arguments.part.read_text().splitlines()]
     done = {curve[0]["config"] for curve in curves}
-    # In random order, so that the time left can be told from the part that is done.
+    # In random order, so that the remaining time follows from the part that is done.
     order = [int(i) for i in np.random.default_rng(0).permutation(len(configs)) if i not in done]
     started = time.perf_counter()
     with ProcessPoolExecutor(

@@ -136,29 +136,29 @@ def test_a_table_is_read_from_rows():
 def test_ours_settles_every_trial_and_completes_only_full_budgets():
     searcher = our_searcher(TABLE, seed=0)
     trials = simulate(TABLE, searcher, our_scheduler(TABLE, grace_period=1), seconds=40)
-    told = searcher.study.get_trials(deepcopy=False)
-    assert len(told) == len(trials) > 30
+    optuna_trials = searcher.study.get_trials(deepcopy=False)
+    assert len(optuna_trials) == len(trials) > 30
     # WAITING: the budget ended while they ran, and they could be continued.
-    assert {t.state for t in told} == {
+    assert {t.state for t in optuna_trials} == {
         TrialState.COMPLETE,
         TrialState.PRUNED,
         TrialState.FAIL,
         TrialState.WAITING,
     }
     full = [len(t.reported) == TABLE.max_epochs for t in trials]
-    assert [t.state == TrialState.COMPLETE for t in told] == full
+    assert [t.state == TrialState.COMPLETE for t in optuna_trials] == full
 
 
 def test_stock_completes_whatever_ended_and_leaves_a_diverged_trial_running():
     searcher = stock_searcher(TABLE, seed=0)
     trials = simulate(TABLE, searcher, stock_scheduler(TABLE, grace_period=1), seconds=40)
-    told = searcher._ot_study.get_trials(deepcopy=False)
+    optuna_trials = searcher._ot_study.get_trials(deepcopy=False)
     diverged = [len(t.reported) == 2 and t.curve is DIVERGED for t in trials]
     assert any(diverged)
-    assert {t.state for t, d in zip(told, diverged, strict=True) if d} == {TrialState.RUNNING}
+    assert {t.state for t, d in zip(optuna_trials, diverged, strict=True) if d} == {TrialState.RUNNING}
     early = [
         (t, s)
-        for t, s in zip(told, trials, strict=True)
+        for t, s in zip(optuna_trials, trials, strict=True)
         if t.state == TrialState.COMPLETE and len(s.reported) < 3
     ]
     assert early

@@ -43,12 +43,12 @@ def agrees(run):
     """Check that tables and journal tell the same, with one row for each trial and epoch."""
     epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
     assert len(set(epochs)) == len(epochs)
-    told = {trial.user_attrs["trial_id"]: trial for trial in open_journal(run.path).trials}
-    assert told.keys() == rows(run).keys()
+    optuna_trials = {trial.user_attrs["trial_id"]: trial for trial in open_journal(run.path).trials}
+    assert optuna_trials.keys() == rows(run).keys()
     for trial_id, row in rows(run).items():
-        assert told[trial_id].state.name == STATES[row["status"]]
+        assert optuna_trials[trial_id].state.name == STATES[row["status"]]
         assert [epoch for name, epoch in epochs if name == trial_id] == list(range(1, row["epochs"] + 1))
-        assert sorted(told[trial_id].intermediate_values) == list(range(1, row["epochs"] + 1))
+        assert sorted(optuna_trials[trial_id].intermediate_values) == list(range(1, row["epochs"] + 1))
 
 
 def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(tmp_path):
@@ -143,8 +143,8 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     assert len(after) == 3
     epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
     assert len(set(epochs)) == len(epochs)
-    told = open_journal(run.path).trials
-    assert [trial.state.name for trial in told] == [
+    optuna_trials = open_journal(run.path).trials
+    assert [trial.state.name for trial in optuna_trials] == [
         STATES[row["status"]] for row in sorted(after.values(), key=lambda row: row["number"])
     ]
     done = [row for row in after.values() if row["status"] == "completed"]
@@ -158,7 +158,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
             for other in done
         )
         assert row["pareto"] == (not beaten)
-    for trial in told:
+    for trial in optuna_trials:
         if trial.state.name == "COMPLETE":
             row = after[trial.user_attrs["trial_id"]]
             assert trial.values == [row["val_ssim"], row["val_mse"]]

@@ -112,9 +112,9 @@ def test_the_status_agrees_with_the_epochs(search):
 def test_optuna_knows_what_the_tables_know(search):
     run = search[2]
     trials, epochs = read(run)
-    told = open_journal(run.path).trials
-    assert len(told) == N_TRIALS
-    for row, trial in zip(trials, told, strict=True):
+    optuna_trials = open_journal(run.path).trials
+    assert len(optuna_trials) == N_TRIALS
+    for row, trial in zip(trials, optuna_trials, strict=True):
         assert trial.user_attrs["trial_id"] == row["trial_id"]
         assert trial.state.name == STATES[row["status"]]
         assert trial.intermediate_values == {
@@ -251,9 +251,9 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path, monkeypatch, ray_
     (trial,), epochs = read(run)
     assert (trial["status"], trial["epochs"]) == ("completed", n_epochs)
     assert [row["epoch"] for row in epochs] == list(range(1, n_epochs + 1))
-    (told,) = open_journal(run.path).trials
-    assert told.state == optuna.trial.TrialState.COMPLETE
-    assert list(told.intermediate_values) == list(range(1, n_epochs + 1))
+    (trial_in_optuna,) = open_journal(run.path).trials
+    assert trial_in_optuna.state == optuna.trial.TrialState.COMPLETE
+    assert list(trial_in_optuna.intermediate_values) == list(range(1, n_epochs + 1))
 
 
 def test_a_search_in_which_nothing_completes_fails_and_says_so(tmp_path, monkeypatch, capsys, ray_cluster):

@@ -17,6 +17,7 @@ from tune.storage.trial_status import (
     STOPPED_EARLY,
     TIME_ATTR,
     TIME_BUDGET,
+    TrialStatus,
 )
 
 
@@ -24,7 +25,7 @@ from tune.storage.trial_status import (
 class Outcome:
     """A final status and its reason (None: the full budget was trained)."""
 
-    status: str
+    status: TrialStatus
     stop_reason: str | None = None
 
     @classmethod

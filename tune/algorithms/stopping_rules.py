@@ -46,19 +46,19 @@ class StoppingRule(ABC):
 
     @abstractmethod
     def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        """Take in a trial's value at an epoch; None where this rule does not judge, or has judged before."""
+        """Judge a trial by its value at an epoch; None where this rule does not, or has judged before."""
 
     @abstractmethod
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
-        """Take in what a trial reported before, epoch -> value, without judging it anew."""
+        """Add what a trial reported before, epoch -> value, without judging it anew."""
 
     def promising(self, trial_id: str, number: int) -> bool:
-        """Whether a trial that was stopped would go on if it were judged among all that are known now."""
+        """Whether a trial that was stopped would continue if it were judged among all that are known now."""
         return False
 
 
 class Asha(StoppingRule):
-    """At the end of each rung only the best ``1 / reduction_factor`` of the trials seen there goes on.
+    """At the end of each rung only the best ``1 / reduction_factor`` of the trials seen there continue.
 
     The rule is that of Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
     (https://arxiv.org/abs/1810.05934), in its stopping form: a trial is judged once, when it reaches a rung,
@@ -93,7 +93,7 @@ class Hyperband(StoppingRule):
 
     Asynchronous Hyperband of the same paper, section 3.2: bracket s lets its trials run for
     ``grace_period * reduction_factor**s`` epochs before it judges them. Trials take the brackets in turn, by
-    their number, so that a continued search goes on with the same ones.
+    their number, so that a resumed search uses the same ones.
     """
 
     def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: float) -> None:

@@ -112,7 +112,7 @@ class FailureTracker(DriverCallback):
         return f"{description} {len(failures)} times in a row{where}, last: {failures[-1].message}"
 
     def unschedulable(self) -> list[Trial]:
-        """Return the waiting trials for which no node is left but those where they failed; they are ended.
+        """Return the waiting trials that no node can take but those where they failed; they are ended.
 
         The next run of Tune starts them on any node.
         """

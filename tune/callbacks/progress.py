@@ -44,10 +44,10 @@ class Pace:
 
     elapsed_s: float
     epochs_per_s: float
-    left_s: float | None
+    remaining_s: float | None
 
     @classmethod
-    def of(cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float) -> "Pace":
+    def estimate(cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float) -> "Pace":
         """Estimate from the trials so far; those to come take as many epochs as those that ended."""
         rows = list(rows)
         ended = [row["epochs"] for row in rows if row["status"] not in (RUNNING, PENDING)]
@@ -62,7 +62,7 @@ class Pace:
         return cls(elapsed_s, rate, left / rate)
 
     def __str__(self) -> str:
-        left = "" if self.left_s is None else f" · about {_clock(self.left_s)} left"
+        left = "" if self.remaining_s is None else f" · about {_clock(self.remaining_s)} left"
         return f"{self.epochs_per_s:.2g} epochs/s · {_clock(self.elapsed_s)}{left}"
 
 
@@ -121,7 +121,7 @@ class Progress(DriverCallback):
             self._live.update(self._view(), refresh=True)
 
     def _pace(self) -> Pace:
-        return Pace.of(
+        return Pace.estimate(
             self.tables.trials.values(),
             n_trials=self.n_trials,
             max_epochs=self.tables.max_epochs,

@@ -34,7 +34,7 @@ class Interruption(DriverCallback):
         if self.reason is not None and not self._sent:
             self._sent = True
             logger.warning(
-                "ending (%s), the workers have some seconds to stop; Ctrl-C leaves at once", self.reason
+                "ending (%s), the workers have some seconds to stop; Ctrl-C quits immediately", self.reason
             )
             os.kill(os.getpid(), signal.SIGUSR1)
 

@@ -115,7 +115,7 @@ def check_writable(uri: str) -> None:
 def with_retries(filesystem: fs.FileSystem, policy: RetryPolicy) -> fs.FileSystem:
     """Return the same filesystem with that policy, if it is S3 or GCS; others are not retried."""
     if isinstance(filesystem, fs.S3FileSystem):
-        return RetriedS3.like(filesystem, policy.s3_attempts)
+        return RetriedS3.with_attempts(filesystem, policy.s3_attempts)
     if isinstance(filesystem, fs.GcsFileSystem):
         again, (options,) = filesystem.__reduce__()
         return again(options | {"retry_time_limit": policy.gcs_limit})
@@ -126,7 +126,7 @@ class RetriedS3(fs.S3FileSystem):
     """S3 with a number of attempts for each request, also where a worker has unpickled it.
 
     pyarrow's own way counts only pauses, so that a server that says nothing holds it up for two minutes. That
-    which it calls standard has a store of 100 retries, never filled up, and then gives up at once.
+    which it calls standard has a store of 100 retries, never filled up, and then gives up immediately.
     """
 
     def __init__(self, attempts: int, **options: Any) -> None:
@@ -134,7 +134,7 @@ class RetriedS3(fs.S3FileSystem):
         self._attempts = attempts
 
     @classmethod
-    def like(cls, filesystem: fs.S3FileSystem, attempts: int) -> Self:
+    def with_attempts(cls, filesystem: fs.S3FileSystem, attempts: int) -> Self:
         """Return one with the options of another."""
         return cls._restored(attempts, fs.S3FileSystem.__reduce__(filesystem)[1][0])
 

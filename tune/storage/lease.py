@@ -95,7 +95,7 @@ def _is_claim(info: fs.FileInfo, kind: str) -> bool:
 
 
 def _holder_is_gone(claim: bytes) -> bool:
-    """Whether a claim is of this machine, and the lock there says at once that its holder is dead."""
+    """Whether a claim is of this machine, and whether its lock is free there: the holder is dead."""
     holder = json.loads(claim)
     lock_file = Path(holder["lock_file"])
     if holder["host"] != socket.gethostname() or not lock_file.exists():

@@ -18,7 +18,7 @@ def objective(trial):
 
 
 def left_by_another(tmp_path, state):
-    """Return the study of a journal in which an earlier driver has told enough, and left that state."""
+    """Return the study of a journal with enough trials, in which an earlier driver has stored that state."""
     file = tmp_path / "optuna.journal"
     study = journal.create_study(file, "run", [KNN], max_epochs=1)
     for number in range(STARTUP_TRIALS):

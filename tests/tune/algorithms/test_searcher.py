@@ -35,7 +35,7 @@ def searcher(tmp_path):
     return make_searcher(tmp_path)
 
 
-def told(tmp_path, number=0):
+def stored_trial(tmp_path, number=0):
     return open_journal(tmp_path).trials[number]
 
 
@@ -48,7 +48,7 @@ def test_a_full_budget_is_told_complete_with_the_best_epoch(searcher, tmp_path):
     for epoch, value in [(1, 0.5), (2, 0.9), (3, 0.7)]:
         searcher.on_trial_result("ray-a", result(epoch, value))
     searcher.on_trial_complete("ray-a", result(4, 0.8))  # Tune reports the last epoch here only
-    trial = told(tmp_path)
+    trial = stored_trial(tmp_path)
     assert (trial.state, trial.values) == (COMPLETE, [0.9])
     assert trial.intermediate_values == {1: 0.5, 2: 0.9, 3: 0.7, 4: 0.8}
 
@@ -58,7 +58,7 @@ def test_the_best_epoch_of_a_minimised_objective_is_the_smallest(tmp_path):
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", {"epoch": 1, "val_mse": 0.2})
     searcher.on_trial_complete("ray-a", {"epoch": 4, "val_mse": 0.3})
-    assert told(tmp_path).values == [0.2]
+    assert stored_trial(tmp_path).values == [0.2]
     assert open_journal(tmp_path).direction == optuna.study.StudyDirection.MINIMIZE
 
 
@@ -67,7 +67,7 @@ def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(tmp_path):
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", result(1, 0.5))
     searcher.on_trial_complete("ray-a", result(2, 0.4))
-    trial = told(tmp_path)
+    trial = stored_trial(tmp_path)
     assert (trial.state, trial.intermediate_values) == (PRUNED, {1: 0.5, 2: 0.4})
     assert (trial.user_attrs["stop_reason"], trial.user_attrs["cutoff"]) == ("rung", [2, 0.45])
 
@@ -77,7 +77,7 @@ def test_a_diverged_trial_is_told_fail_and_its_nan_stays_outside(searcher, tmp_p
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", result(1, 0.5))
     searcher.on_trial_complete("ray-a", result(2, math.nan, stop_reason=reason))
-    trial = told(tmp_path)
+    trial = stored_trial(tmp_path)
     assert (trial.state, trial.intermediate_values) == (FAIL, {1: 0.5})
     assert trial.user_attrs["stop_reason"] == reason
 
@@ -86,7 +86,7 @@ def test_divergence_in_the_last_epoch_is_no_completion(searcher, tmp_path):
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", result(3, 0.5))
     searcher.on_trial_complete("ray-a", result(MAX_EPOCHS, math.nan, stop_reason="nan"))
-    assert told(tmp_path).state == FAIL
+    assert stored_trial(tmp_path).state == FAIL
 
 
 @pytest.mark.parametrize("reason", ["error", "oom"])
@@ -94,7 +94,7 @@ def test_an_error_is_told_fail_with_the_reason_that_the_recorder_finds(searcher,
     searcher.suggest("ray-a")
     searcher.on_trial_complete("ray-a", error=True)
     searcher.tell("ray-a", Outcome("failed", reason))
-    assert (told(tmp_path).state, told(tmp_path).user_attrs["stop_reason"]) == (FAIL, reason)
+    assert (stored_trial(tmp_path).state, stored_trial(tmp_path).user_attrs["stop_reason"]) == (FAIL, reason)
 
 
 def test_what_the_end_of_the_search_takes_waits_to_be_continued(tmp_path):
@@ -144,14 +144,14 @@ def test_an_epoch_that_a_restored_trial_repeats_is_told_once(searcher, tmp_path,
     searcher.suggest("ray-a")
     for epoch in (1, 2, 2, 3):
         searcher.on_trial_result("ray-a", result(epoch, epoch / 10))
-    assert told(tmp_path).intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert stored_trial(tmp_path).intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
     assert not recwarn.list
 
 
 def test_numbers_names_and_seeds_belong_together(searcher, tmp_path):
     configs = [searcher.suggest(f"ray-{i}") for i in range(3)]
     for number, config in enumerate(configs):
-        params, trial = config["params"], told(tmp_path, number)
+        params, trial = config["params"], stored_trial(tmp_path, number)
         assert config["number"] == trial.number == number
         assert config["trial_id"] == f"000{number}-{params['architecture']}-{params['latent_dim']}d"
         assert trial.user_attrs == {"trial_id": config["trial_id"]}

@@ -210,11 +210,11 @@ def test_sigterm_leaves_everything_written(seen):
     epochs = [(row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist()]
     assert sorted(set(epochs)) == sorted(epochs)
     states = {("completed", None): "COMPLETE", ("stopped_early", "interrupted"): "WAITING"}
-    told = open_journal(run.path).trials
+    optuna_trials = open_journal(run.path).trials
     assert {number: states[row["status"], row["stop_reason"]] for number, row in trials.items()} == {
-        trial.number: trial.state.name for trial in told
+        trial.number: trial.state.name for trial in optuna_trials
     }
-    assert "WAITING" in {trial.state.name for trial in told}
+    assert "WAITING" in {trial.state.name for trial in optuna_trials}
     for row in trials.values():
         if row["epochs"]:
             assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]

@@ -20,19 +20,19 @@ def row(status, epochs):
 def test_the_time_left_is_that_of_the_epochs_to_come():
     # 2 ended after 3 epochs on average, 1 runs at epoch 2, 2 are to come: 1 + 2 * 3 epochs at 8 in 40 s.
     rows = [row("completed", 4), row("stopped_early", 2), row("running", 2)]
-    pace = Pace.of(rows, n_trials=5, max_epochs=4, elapsed_s=40.0)
+    pace = Pace.estimate(rows, n_trials=5, max_epochs=4, elapsed_s=40.0)
     assert pace.epochs_per_s == pytest.approx(0.2)
-    assert pace.left_s == pytest.approx(35.0)
+    assert pace.remaining_s == pytest.approx(35.0)
 
 
 def test_until_a_trial_has_ended_all_are_taken_to_run_in_full():
-    pace = Pace.of([row("running", 1), row("running", 1)], n_trials=4, max_epochs=4, elapsed_s=2.0)
-    assert pace.left_s == pytest.approx(3 + 3 + 4 + 4)
+    pace = Pace.estimate([row("running", 1), row("running", 1)], n_trials=4, max_epochs=4, elapsed_s=2.0)
+    assert pace.remaining_s == pytest.approx(3 + 3 + 4 + 4)
 
 
 def test_nothing_is_promised_before_the_first_epoch():
-    pace = Pace.of([row("pending", 0), row("running", 0)], n_trials=4, max_epochs=4, elapsed_s=9.0)
-    assert pace.left_s is None
+    pace = Pace.estimate([row("pending", 0), row("running", 0)], n_trials=4, max_epochs=4, elapsed_s=9.0)
+    assert pace.remaining_s is None
     assert str(pace) == "0 epochs/s · 0:09"
 
 

@@ -34,17 +34,17 @@ def clock():
 
 
 @pytest.fixture
-def told():
+def outcomes():
     """The outcomes that Optuna would get."""
     return []
 
 
 @pytest.fixture
-def recorder(tmp_path, clock, told):
+def recorder(tmp_path, clock, outcomes):
     return Recorder(
         StudyTables(RunDirectory(tmp_path / "run"), [KNN], max_epochs=MAX_EPOCHS),
         FailureTracker(),
-        tell=lambda ray_id, outcome: told.append((ray_id, outcome.status)),
+        tell=lambda ray_id, outcome: outcomes.append((ray_id, outcome.status)),
         cutoff_of={TRIAL_ID: (1, 0.7)}.get,
         clock=clock,
     )
@@ -74,12 +74,12 @@ def row_of(recorder, trial_id=TRIAL_ID):
     return recorder.tables.trials[trial_id]
 
 
-def test_starts_epochs_and_ends_become_rows_and_the_end_is_told_to_optuna(recorder, told):
+def test_starts_epochs_and_ends_become_rows_and_the_end_is_told_to_optuna(recorder, outcomes):
     run(recorder, make_trial(), epoch_result(1, 0.5), epoch_result(3, 0.7))
     row = row_of(recorder)
     assert (row["status"], row["objective"], row["epochs"], row["node"]) == ("completed", 0.7, 3, "node-a")
     assert row["started_at"] <= row["finished_at"]
-    assert told == [("ray-0", "completed")]
+    assert outcomes == [("ray-0", "completed")]
 
 
 def test_a_stopped_trial_has_its_rung_and_cutoff(recorder):
@@ -175,7 +175,7 @@ def test_what_keeps_a_trial_from_starting_is_remembered(recorder, monkeypatch):
 
 
 def test_a_trial_that_tune_gives_up_too_early_is_continued_but_not_for_ever(
-    recorder, told, tmp_path, no_nodes
+    recorder, outcomes, tmp_path, no_nodes
 ):
     trial = make_trial()
     trial.error_file = str(tmp_path / "error.txt")
@@ -186,23 +186,23 @@ def test_a_trial_that_tune_gives_up_too_early_is_continued_but_not_for_ever(
         recorder.tables.finish("interrupted")
         (row,) = trials(recorder)
         assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
-        assert told == []
+        assert outcomes == []
         recorder.tables.reopen(row["trial_id"])
     fail(recorder, trial)
     recorder.tables.finish("interrupted")
     (row,) = trials(recorder)
     assert (row["status"], row["stop_reason"]) == ("failed", "error")
     assert row["error"] == "it failed 3 times in a row, last: RuntimeError: ActorDiedError: The actor is dead"
-    assert told == [("ray-0", "failed")]
+    assert outcomes == [("ray-0", "failed")]
 
 
-def test_a_trial_that_waits_for_a_node_that_is_gone_is_continued_later(recorder, told, monkeypatch):
+def test_a_trial_that_waits_for_a_node_that_is_gone_is_continued_later(recorder, outcomes, monkeypatch):
     monkeypatch.setattr(recorder.failures, "is_unschedulable", lambda trial_id: True)
     trial = make_trial()
     recorder.on_step_end(0, [trial])
     recorder.on_trial_complete(0, [trial], trial)
     assert (row_of(recorder)["status"], row_of(recorder)["stop_reason"]) == ("stopped_early", "interrupted")
-    assert told == []
+    assert outcomes == []
 
 
 def test_writing_the_tables_takes_a_small_share_of_the_time(recorder, clock, monkeypatch):

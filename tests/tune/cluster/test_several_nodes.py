@@ -47,9 +47,9 @@ def check_complete(run):
     assert {row["status"] for row in rows} == {"completed"}
     expected = {(row["trial_id"], epoch): 1 for row in rows for epoch in range(1, MAX_EPOCHS + 1)}
     assert Counter((row["trial_id"], row["epoch"]) for row in epochs) == expected
-    told = open_journal(run.path).trials
-    assert [trial.state.name for trial in told] == [STATES[row["status"]] for row in rows]
-    assert [trial.user_attrs["trial_id"] for trial in told] == [row["trial_id"] for row in rows]
+    optuna_trials = open_journal(run.path).trials
+    assert [trial.state.name for trial in optuna_trials] == [STATES[row["status"]] for row in rows]
+    assert [trial.user_attrs["trial_id"] for trial in optuna_trials] == [row["trial_id"] for row in rows]
 
 
 class Search:
@@ -105,7 +105,7 @@ def test_two_studies_of_one_name_share_a_cluster(cluster, tmp_path):
 
 
 class Metadata(BaseHTTPRequestHandler):
-    """What a machine of AWS is told about itself, as far as spot machines go."""
+    """What a machine of AWS learns about itself, as far as spot machines go."""
 
     def do_PUT(self):
         asked = self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
