@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,11 @@ from tune.storage.filesystems import SHORT_RETRIES
 from tune.storage.lock import exclusive
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame, write_table
+from tune.study.images import load_images
 from tune.study.ranking import DEFAULT_FINALISTS, choose_finalists, rank_finalists
 from vae.atomic import replaced_directory, write_text
-from vae.data import Dataset, load_dataset
-from vae.errors import StorageError, UsageError
+from vae.data import Dataset
+from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +78,9 @@ def evaluate_run(
     trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
     trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study.mode)
     described = study.dataset
-    dataset = load_dataset(described.path, data_dir or _path(described.data_dir))
-    if dataset.fingerprint != described.fingerprint:
-        raise UsageError(
-            f"the dataset '{described.path}' is not the one that was searched: its fingerprint is "
-            f"{dataset.fingerprint}, was {described.fingerprint}; give the right one's --data-dir"
-        )
+    if data_dir is not None:
+        described = replace(described, data_dir=str(data_dir))
+    dataset = load_images(run, described)
     vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
     _evaluate(run, study.name, dataset, vaes, replica_embedders(run, vaes), options, compute, console)
 
@@ -306,7 +305,3 @@ def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
         row.get("weights") or "",
         -1 if row.get("fold") is None else row["fold"],
     )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

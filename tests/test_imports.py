@@ -55,7 +55,10 @@ RAY_PRIVATE = "tune.cluster.ray_private"
 WITHOUT_RAY = (
     "tune.storage",
     "tune.space",
+    "tune.study.images",
     "tune.study.ranking",
+    "tune.study.study",
+    "tune.api",
     "tune.algorithms.objective",
     "tune.algorithms.rungs",
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 
 from tune.cluster.dashboard_job import job_config, listed
+from tune.cluster.environment import ray_environment
 from tune.cluster.join import check_cluster
 from tune.cluster.ray_private import Config, parameter, ray_constants
 from vae.errors import ClusterError, UsageError
@@ -45,9 +46,18 @@ def ray_session(
     ClusterError
         None starts on this machine.
     """
-    if address is None and ray.is_initialized():  # called from a program that has its own
-        yield None
-        return
+    with ray_environment(), _without_uv():
+        if address is None and ray.is_initialized():  # called from a program that has its own
+            yield None
+        else:
+            with _connection(address, cpus=cpus, dashboard=dashboard, job=job) as url:
+                yield url
+
+
+@contextlib.contextmanager
+def _connection(
+    address: str | None, *, cpus: int | None, dashboard: bool, job: str | None
+) -> Iterator[str | None]:
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the ports are guarded
     if cpus is None:
         address = address or os.environ.get("RAY_ADDRESS")  # set inside a Ray job
@@ -55,9 +65,6 @@ def ray_session(
     if address is None:
         # Inherited by the raylet and so by every worker: `import vae` works whatever the working directory.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))
-        os.environ.setdefault(
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
-        )  # `uv run` would launch workers through uv
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray's default for `local`, but for who has set another mode
         Config.initialize("")  # it has read that variable already
         try:
@@ -95,6 +102,19 @@ def ray_session(
             yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_uv() -> Iterator[None]:
+    """Keep to what the environment says about `uv run` now: Ray has read it when it was imported."""
+    usual = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = ray_constants.env_bool(
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True
+    )
+    try:
+        yield
+    finally:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = usual
 
 
 @contextlib.contextmanager

@@ -93,6 +93,11 @@ class RunDirectory:
         return self.path / "study.json"
 
     @property
+    def images_file(self) -> Path:
+        """Images that a search was given as arrays."""
+        return self.path / "images.npz"
+
+    @property
     def trials_file(self) -> Path:
         return self.path / "trials.parquet"
 

@@ -1,48 +1,154 @@
-"""What a search is asked for, checked as far as that is possible without data or cluster."""
+"""What a search is asked for: each argument with its default, its rule and its help, spelled once."""
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
-from tune.algorithms.samplers import check_sampler
-from tune.algorithms.stopping_rules import StoppingRule, make_rule
+from tune.algorithms.objective import MODES
+from tune.algorithms.samplers import SAMPLERS, check_sampler
+from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
 from tune.space.domains import Space
-from tune.space.file import parse_space
+from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
 from tune.storage.study_record import StudyRecord
-from vae.errors import StorageError
+from vae.errors import StorageError, UsageError
+
+WHAT, HOW_LONG, WHERE = "what to search", "how long", "where"
+"""The groups of the command's help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which numbers an argument allows."""
+
+    whole: bool
+    minimum: float
+    above: bool = False
+    """Whether the minimum itself is too small."""
+
+    def check(self, name: str, value: Any) -> int | float:
+        """Return the number; a UsageError if it is none or out of range."""
+        kind: Any = Integral if self.whole else Real
+        number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < self.minimum or (self.above and value == self.minimum):
+            what = "a whole number" if self.whole else "a number"
+            sign = ">" if self.above else ">="
+            raise UsageError(f"{name} must be {what} {sign} {self.minimum:g}, got {value!r}")
+        return int(value) if self.whole else float(value)
+
+
+def _param(default: Any, group: str, help: str, *, rule: Rule | None = None, flag: str = "") -> Any:
+    """A field whose description also serves the command line; None as default allows None."""
+    return field(default=default, metadata={"group": group, "help": help, "rule": rule, "flag": flag})
+
+
+def whole(minimum: int) -> Rule:
+    return Rule(whole=True, minimum=minimum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that a search is asked for; None means: as the data or the cluster suggests."""
 
-    dataset: str
-    data_dir: Path | None
-    name: str | None
-    storage: str | Path
-    trials: int
-    max_epochs: int
-    grace_period: int
-    reduction_factor: float
-    scheduler: str
-    min_active_units: int
-    space: Space
-    objectives: tuple[str, ...] | None
-    sampler: str
-    seed: int
-    warm_start: str | Path | None
-    finalists: int
-    finalist_seeds: int
-    evaluate: bool
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
-    max_concurrent: int | None
-    time_budget_s: float | None
+    dataset: str = _param("fmnist", WHAT, "fmnist, mnist, digits, or a path to images (%(default)s)")
+    data_dir: Path | None = _param(None, WHAT, "where data sets are kept ($VAE_DATA_DIR or ./data)")
+    space: Space = _param(None, WHAT, "YAML search space (tune/space.yaml)")
+    objectives: tuple[str, ...] | None = _param(
+        None,
+        WHAT,
+        f"one of {', '.join(MODES)} (val_knn_accuracy; without labels val_ssim); give it twice for a Pareto "
+        "front, weak trials are stopped by the first",
+        flag="objective",
+    )
+    warm_start: str | Path | None = _param(
+        None, WHAT, "try the best configurations of another study first; its directory or URI"
+    )
+    seed: int = _param(0, WHAT, "seed of splits, proposals and trials (%(default)s)", rule=whole(0))
+
+    trials: int = _param(20, HOW_LONG, "configurations to try (%(default)s)", rule=whole(1))
+    max_epochs: int = _param(8, HOW_LONG, "full budget of a trial (%(default)s)", rule=whole(1))
+    grace_period: int = _param(
+        None, HOW_LONG, "epochs before a trial can be stopped (a quarter of the budget)", rule=whole(1)
+    )
+    reduction_factor: float = _param(
+        3.0,
+        HOW_LONG,
+        "one of so many trials continues beyond a rung (%(default)g)",
+        rule=Rule(whole=False, minimum=1, above=True),
+    )
+    time_budget_s: float | None = _param(
+        None,
+        HOW_LONG,
+        "end all of it, the evaluation included, within for example 90s, 30m or 1h30m",
+        rule=Rule(whole=False, minimum=0, above=True),
+        flag="time-budget",
+    )
+    sampler: str = _param("tpe", HOW_LONG, f"one of {', '.join(SAMPLERS)} (%(default)s)")
+    scheduler: str = _param(
+        "asha", HOW_LONG, f"what stops weak trials: {', '.join(SCHEDULERS)} (%(default)s)"
+    )
+    min_active_units: int = _param(
+        1,
+        HOW_LONG,
+        "a trial with fewer active latent dimensions after the grace period has collapsed and is stopped "
+        "(%(default)s)",
+        rule=whole(0),
+    )
+    finalists: int = _param(3, HOW_LONG, "best trials that are evaluated (%(default)s)", rule=whole(1))
+    finalist_seeds: int = _param(
+        0,
+        HOW_LONG,
+        "train each finalist anew with so many fresh seeds, for an interval (%(default)s)",
+        rule=whole(0),
+    )
+    evaluate: bool = _param(True, HOW_LONG, "stop after the search", flag="no-evaluate")
+
+    name: str | None = _param(None, WHERE, "name of the run (<dataset>-<time>)")
+    storage: str | Path = _param(
+        "runs", WHERE, "directory of all runs, or a URI such as s3://bucket/prefix (%(default)s)"
+    )
+    cpus_per_trial: float | None = _param(
+        None,
+        WHERE,
+        "CPUs of a trial, also its threads (1)",
+        rule=Rule(whole=False, minimum=0, above=True),
+    )
+    gpus_per_trial: float | None = _param(
+        None,
+        WHERE,
+        "share of a GPU (where there are any: as measured with the largest model of the space)",
+        rule=Rule(whole=False, minimum=0),
+    )
+    max_concurrent: int | None = _param(None, WHERE, "trials at once (as many as fit)", rule=whole(1))
 
     def __post_init__(self) -> None:
+        given: Any = self  # what callers hand in may still be text, a list or a dict
+        if isinstance(given.time_budget_s, str):
+            self._set("time_budget_s", duration(given.time_budget_s))
+        for f in fields(self):
+            rule, value = f.metadata["rule"], getattr(self, f.name)
+            if rule and not (value is None and f.default is None):
+                self._set(f.name, rule.check(f.metadata["flag"].replace("-", "_") or f.name, value))
+        if given.grace_period is None:
+            self._set("grace_period", max(1, self.max_epochs // 4))
+        self._set("storage", parse_location(str(self.storage)))
+        if self.warm_start is not None:
+            self._set("warm_start", parse_location(str(self.warm_start)))
+        if self.data_dir is not None:
+            self._set("data_dir", Path(self.data_dir))
+        if self.objectives is not None:
+            names = (given.objectives,) if isinstance(given.objectives, str) else tuple(given.objectives)
+            self._set("objectives", names or None)
+        self._set("space", _space(given.space))
         check_sampler(self.sampler, len(self.objectives or ("",)))
         self.make_rule()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def make_rule(self) -> StoppingRule | None:
         """Return the rule that stops weak trials.
@@ -61,7 +167,7 @@ class Plan:
 
     def arguments(self) -> dict[str, Any]:
         """Return the plan as JSON values; the space has its own place in `study.json`."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "space"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
@@ -73,11 +179,40 @@ class Plan:
         StorageError
             It was written by another version, which asked for other things.
         """
-        values = dict(record.arguments)
+        values = record.arguments | {"objectives": tuple(record.objectives), "space": record.space}
         try:
-            for name in ("data_dir", "storage", "warm_start"):
-                values[name] = None if values[name] is None else parse_location(values[name])
-            values["objectives"] = tuple(record.objectives)
-            return cls(**values, space=parse_space(record.space))
-        except (KeyError, TypeError) as error:
+            return cls(**values)
+        except TypeError as error:
             raise StorageError(f"study.json was written by another version: {error}") from error
+
+
+def _space(space: Any) -> Space:
+    if isinstance(space, Space):
+        return space
+    if isinstance(space, Mapping):
+        return parse_space(dict(space))
+    if space is not None and not isinstance(space, str | Path):
+        raise UsageError(f"space must be a path or a dict, got {space!r}")
+    return load_space(Path(space or DEFAULT_SPACE))
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a time such as 90s, 30m or 1h30m.
+
+    Raises
+    ------
+    UsageError
+        It is not a time.
+
+    Examples
+    --------
+    >>> duration("1h30m")
+    5400.0
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    seconds = (
+        sum(int(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
+    if seconds <= 0:
+        raise UsageError(f"time_budget must be a time such as 90s, 30m or 1h30m, got '{text}'")
+    return float(seconds)

@@ -17,6 +17,7 @@ from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import DatasetRecord, StudyRecord, StudyStatus
 from tune.storage.trial_status import COMPLETED, INTERRUPTED
+from tune.study.images import load_images
 from tune.study.plan import Plan
 from tune.study.provenance import code_version, hardware, versions
 from tune.study.warm_start import warm_start
@@ -78,8 +79,15 @@ class StudySession:
 
 
 @contextmanager
-def create_study(plan: Plan) -> Iterator[StudySession]:
+def create_study(plan: Plan, arrays: Path | None = None) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
+
+    Parameters
+    ----------
+    plan
+        What is searched.
+    arrays
+        An `.npz` with the images, which the run directory keeps; None: they are what the plan names.
 
     Raises
     ------
@@ -92,7 +100,7 @@ def create_study(plan: Plan) -> Iterator[StudySession]:
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
     if is_uri(plan.storage):
         check_writable(str(plan.storage))
-    dataset = load_dataset(plan.dataset, plan.data_dir)
+    dataset = load_dataset(str(arrays or plan.dataset), plan.data_dir)
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     data = TrialData.from_dataset(dataset, seed=plan.seed)
@@ -101,24 +109,27 @@ def create_study(plan: Plan) -> Iterator[StudySession]:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     run, made = _new_directory(plan.storage, name)
-    study = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
+    session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
-        with driver_lock(run), _removed_unless_started(study), _at_work(study):
-            yield study
+        if arrays is not None:
+            shutil.copyfile(arrays, run.images_file)
+            session.record.dataset.path = run.location_of(run.images_file)
+        with driver_lock(run), _removed_unless_started(session), _at_work(session):
+            yield session
     finally:
-        if not study.started:
+        if not session.started:
             shutil.rmtree(run.path, ignore_errors=True)
             _remove(made)
 
 
 @contextmanager
-def _removed_unless_started(study: StudySession) -> Iterator[None]:
+def _removed_unless_started(session: StudySession) -> Iterator[None]:
     """Leave nothing of a study without trials under a URI, as long as it is certain that it is ours."""
     try:
         yield
     finally:
-        if study.run.mirror and not study.started:
-            study.run.mirror.delete(study.run.path)
+        if session.run.mirror and not session.started:
+            session.run.mirror.delete(session.run.path)
 
 
 @contextmanager
@@ -137,30 +148,23 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
             run.mirror.fetch(run.path, again=True)
         record = run.read_study()
         plan = replace(Plan.from_record(record), **changes)
-        described = record.dataset
         if changes.get("data_dir"):
-            described.data_dir = str(changes["data_dir"].expanduser().absolute())
-        data_dir = None if described.data_dir is None else Path(described.data_dir)
-        dataset = load_dataset(described.path, data_dir)
-        if dataset.fingerprint != described.fingerprint:
-            raise UsageError(
-                f"the dataset '{described.path}' is not the one that was searched: its fingerprint is "
-                f"{dataset.fingerprint}, was {described.fingerprint}"
-            )
+            record.dataset.data_dir = str(Path(changes["data_dir"]).expanduser().absolute())
+        dataset = load_images(run, record.dataset)
         objectives = choose_objectives(
             plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
-        study = StudySession(plan, run, objectives, data, record, started=True)
+        session = StudySession(plan, run, objectives, data, record, started=True)
         record.arguments = plan.arguments()
-        with _at_work(study):
-            yield study
+        with _at_work(session):
+            yield session
 
 
 @contextmanager
-def _at_work(study: StudySession) -> Iterator[None]:
+def _at_work(session: StudySession) -> Iterator[None]:
     """Keep the record of this session, also if it ends badly."""
-    study.record.sessions.append(
+    session.record.sessions.append(
         {
             "started_at": _now(),
             "finished_at": None,
@@ -170,14 +174,14 @@ def _at_work(study: StudySession) -> Iterator[None]:
             "code": code_version(),
         }
     )
-    study.save(status=StudyStatus.RUNNING, finished_at=None)
+    session.save(status=StudyStatus.RUNNING, finished_at=None)
     try:
         yield
     except KeyboardInterrupt:
-        study.end(StudyStatus.INTERRUPTED)
+        session.end(StudyStatus.INTERRUPTED)
         raise
     except BaseException:
-        study.end(StudyStatus.FAILED)
+        session.end(StudyStatus.FAILED)
         raise
 
 

@@ -1,0 +1,303 @@
+"""One session of a study from Ray's start to the study's end: what the commands and the Python API share."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.tune import Callback
+from rich.console import Console
+
+from tune.callbacks.failures import MAX_FAILURES, FailureTracker
+from tune.callbacks.shutdown import Interruption
+from tune.cluster.session import ray_session
+from tune.gpu_sharing import choose_gpu_share
+from tune.search_loop import run_search
+from tune.space.display import SHOWN_PARAMS, percent, value_text
+from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyRecord, StudyStatus
+from tune.storage.tables import CONFIG_PREFIX
+from tune.storage.trial_status import StopReason, TrialStatus
+from tune.study.plan import Plan, whole
+from tune.study.session import StudySession, create_study, open_study
+from tune.study.time_budget import TimeBudget
+from vae.errors import ClusterError, UsageError
+
+
+class Evaluation(Protocol):
+    """What the command does after the search and before the study ends, so that `resume` repeats it."""
+
+    def seconds(self, session: StudySession) -> float:
+        """Return what it will take at most, on the connected cluster."""
+
+    def run(self, session: StudySession, console: Console) -> None:
+        """Evaluate the finalists."""
+
+    def report(self, session: StudySession) -> None:
+        """Write the report of a search that is not evaluated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """How a study is carried out; the study itself is in its plan.
+
+    Parameters
+    ----------
+    console
+        Shows the progress.
+    address
+        Ray cluster to join, see `ray_session`.
+    dashboard
+        Start a local cluster with Ray's dashboard.
+    callbacks, trainable
+        See `run_search`.
+    evaluation
+        What follows the search; None leaves it to the caller.
+    started
+        When the time budget begins, on `time.perf_counter`.
+    """
+
+    console: Console
+    address: str | None = None
+    dashboard: bool = True
+    callbacks: Sequence[Callback] = ()
+    trainable: Callable[..., Any] | None = None
+    evaluation: Evaluation | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def search(self, plan: Plan, arrays: Path | None = None) -> StudySession:
+        """Search anew; see `create_study` for arguments and errors."""
+        with create_study(plan, arrays) as session:
+            self._carry_out(session)
+        return session
+
+    def resume(
+        self, run: RunDirectory, *, time_budget: float | str | None = None, data_dir: str | Path | None = None
+    ) -> StudySession | None:
+        """Continue a study that was interrupted or killed, exactly where it was.
+
+        One that is complete stays as it is, and so does one that has used its time budget, unless it is given
+        another: None.
+
+        Raises
+        ------
+        UsageError, StorageError
+            As `open_study`.
+        ClusterError
+            Ray does not start, or loses trials again and again.
+        """
+        record = run.read_study()
+        if record.status is StudyStatus.COMPLETED:
+            self.console.print(
+                f"{record.name} is finished: {record.arguments['trials']} trials, nothing to resume; "
+                f"`python -m tune extend {run.location} --trials N` adds more"
+            )
+            return None
+        if record.status is StudyStatus.TIME_BUDGET and time_budget is None:
+            self.console.print(
+                f"{record.name} has used its time budget, nothing was changed; to continue, give resume a "
+                "--time-budget of its own, such as 30m"
+            )
+            return None
+        changes: dict[str, Any] = {"time_budget_s": time_budget or _remaining_budget(run, record)}
+        if data_dir is not None:
+            changes["data_dir"] = data_dir
+        with open_study(run, **changes) as session:
+            self._carry_out(session)
+        return session
+
+    def extend(
+        self,
+        run: RunDirectory,
+        *,
+        trials: int = 0,
+        max_epochs: int | None = None,
+        time_budget: float | str | None = None,
+        **changes: Any,
+    ) -> StudySession:
+        """Add trials or epochs to a finished study.
+
+        Parameters
+        ----------
+        trials
+            How many more.
+        max_epochs
+            The new full budget.
+        time_budget
+            Of the extension.
+        changes
+            Other fields of the plan that change; None keeps what they were.
+
+        Raises
+        ------
+        UsageError
+            It is not finished, or there is nothing to add; also as `open_study`.
+        StorageError
+            As `open_study`.
+        ClusterError
+            Ray does not start, or loses trials again and again.
+        """
+        record = run.read_study()
+        if record.status is not StudyStatus.COMPLETED:
+            raise UsageError(
+                f"{run.location} is not finished; continue it with `python -m tune resume {run.location}`"
+            )
+        whole(0).check("trials", trials)
+        if max_epochs is not None:
+            whole(1).check("max_epochs", max_epochs)
+        if not trials and max_epochs is None:
+            raise UsageError("there is nothing to extend; give --trials, --max-epochs or both")
+        if max_epochs is not None and max_epochs < record.max_epochs:
+            raise UsageError(f"max_epochs can only grow: it is {record.max_epochs}, got {max_epochs}")
+        changes = {name: value for name, value in changes.items() if value is not None} | {
+            "trials": record.arguments["trials"] + trials,
+            "max_epochs": max_epochs or record.max_epochs,
+            "time_budget_s": time_budget,
+        }
+        with open_study(run, **changes) as session:
+            self._carry_out(session)
+        return session
+
+    def _carry_out(self, session: StudySession) -> None:
+        """Run what remains of a study: trials, fresh seeds for the finalists, evaluation."""
+        console, plan, record, run = self.console, session.plan, session.record, session.run
+        shutdown, evaluation = Interruption(), self.evaluation if session.plan.evaluate else None
+        with ray_session(self.address, dashboard=self.dashboard, job=record.name) as dashboard:
+            console.print(
+                f"[bold]{record.name}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
+                f"{record.dataset.name}, by {' and '.join(o.name for o in session.objectives)}"
+            )
+            if dashboard:
+                console.print(f"dashboard {dashboard}")
+            record.timings["start_s"] = time.perf_counter() - self.started
+            choose_gpu_share(session, console)
+            budget = self._time_budget(session, evaluation)
+            self._search(session, shutdown, budget)
+            if session.n_lost and shutdown.reason is None:
+                raise ClusterError(
+                    f"{session.n_lost} trials came no further again and again; see "
+                    f"{run.location_of(run.ray_dir)}, `python -m tune resume {run.location}` continues"
+                )
+            _print_best(session, console)
+            interrupted = shutdown.reason == StopReason.INTERRUPTED
+            if self.evaluation is not None and (interrupted or session.best is None or not plan.evaluate):
+                self.evaluation.report(session)
+            if interrupted:
+                session.end(StudyStatus.INTERRUPTED)
+                console.print(
+                    f"interrupted; what was done is in {run.location}, "
+                    f"`python -m tune resume {run.location}` continues"
+                )
+                return
+            # `--no-evaluate` stops after the search; without an evaluation of ours the caller's follows.
+            if session.best is not None and (self.evaluation is None or plan.evaluate):
+                _train_fresh_seeds(session, console, budget)
+                if evaluation is not None:
+                    _evaluate(evaluation, session, console)
+            time_is_up = shutdown.reason == StopReason.TIME_BUDGET
+            session.end(StudyStatus.TIME_BUDGET if time_is_up else StudyStatus.COMPLETED)
+            if session.best is None:
+                console.print(
+                    f"no trial trained its full budget{failure_summary(session.trials)}; see "
+                    f"{run.location_of(run.trials_file)}",
+                    style="red",
+                )
+            else:
+                console.print(f"everything is in {run.location}")
+
+    def _search(self, session: StudySession, shutdown: Interruption, budget: TimeBudget | None) -> None:
+        """Search, and again for the trials that were lost on the way, as long as that takes them further."""
+        failures, n_stalled = FailureTracker(), 0
+        while True:
+            before = session.n_lost, session.n_epochs
+            run_search(
+                session,
+                self.console,
+                shutdown,
+                budget,
+                failures,
+                callbacks=self.callbacks,
+                trainable=self.trainable,
+            )
+            n_stalled = n_stalled + 1 if (session.n_lost, session.n_epochs) == before else 0
+            if not session.n_lost or shutdown.reason is not None or n_stalled == MAX_FAILURES:
+                return
+
+    def _time_budget(self, session: StudySession, evaluation: Evaluation | None) -> TimeBudget | None:
+        plan = session.plan
+        if plan.time_budget_s is None:
+            return None
+        budget = TimeBudget(
+            seconds=plan.time_budget_s,
+            started=self.started,
+            evaluation_s=evaluation.seconds(session) if evaluation else 0.0,
+            finalists=plan.finalists,
+            finalist_seeds=plan.finalist_seeds if plan.evaluate or self.evaluation is None else 0,
+        )
+        budget.check()
+        return budget
+
+
+def failure_summary(trials: Iterable[Mapping[str, Any]]) -> str:
+    """Say why most of the trials that failed did; nothing if none failed."""
+    failed = [row["error"] or row["stop_reason"] for row in trials if row["status"] == TrialStatus.FAILED]
+    if not failed:
+        return ""
+    (error, n), *others = Counter(failed).most_common()
+    return f": {len(failed)} failed, {n if others else 'all'} with: {error}"
+
+
+def _remaining_budget(run: RunDirectory, record: StudyRecord) -> float | None:
+    """Return what remains of the time budget of a killed study, whose files say until when it lived."""
+    whole: float | None = record.arguments["time_budget_s"]
+    if whole is None:
+        return None
+    started = datetime.fromisoformat(record.sessions[-1]["started_at"]).timestamp()
+    files = [run.study_file, run.trials_file, run.journal_file]
+    last = max(file.stat().st_mtime for file in files if file.exists())
+    return max(whole - (last - started), 1.0)
+
+
+def _train_fresh_seeds(session: StudySession, console: Console, budget: TimeBudget | None) -> None:
+    plan, started = session.plan, time.perf_counter()
+    if not plan.finalist_seeds:
+        return
+    from tune.retrain import retrain_finalists  # only this needs it
+    from tune.study.ranking import choose_finalists
+
+    finalists = choose_finalists(session.run, session.objectives[0].mode, plan.finalists)
+    n_runs = len(finalists) * plan.finalist_seeds
+    n_unfinished = retrain_finalists(
+        session,
+        finalists,
+        n_seeds=plan.finalist_seeds,
+        console=console,
+        seconds=None if budget is None else budget.left(),
+    )
+    if n_unfinished:
+        console.print(
+            f"{n_unfinished} of {n_runs} trainings with fresh seeds did not end within the time budget"
+        )
+    session.record.timings["finalist_seeds_s"] = time.perf_counter() - started
+
+
+def _evaluate(evaluation: Evaluation, session: StudySession, console: Console) -> None:
+    started = time.perf_counter()
+    evaluation.run(session, console)
+    session.record.timings["evaluation_s"] = time.perf_counter() - started
+    session.save()
+
+
+def _print_best(session: StudySession, console: Console) -> None:
+    timings, best = session.record.timings, session.best
+    console.print(
+        f"searched {timings['search_s']:.0f} s, "
+        f"{percent(timings['occupancy'], 0)} of the workers' time was training and validation"
+    )
+    if best is not None:
+        params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
+        score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
+        console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
