@@ -4,7 +4,6 @@ The journal says which trials there are, what they reported and how they ended. 
 what it reported last, where the driver died before it could write that down. The tables say the rest.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +18,6 @@ from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, t
 from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOP_REASON, STOPPED_EARLY
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import newest_checkpoint
-
-logger = logging.getLogger(__name__)
 
 
 def restore_trials(

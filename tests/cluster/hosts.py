@@ -20,7 +20,7 @@ BRIDGE = "10.77.0.1"
 """The address of the client; no packet of this network leaves the namespace."""
 SSH_PORT = 22
 SSHD_CONFIG = "PermitRootLogin yes\nUsePAM no\nStrictModes no\nSubsystem sftp /usr/lib/openssh/sftp-server\n"
-PATIENCE = (
+RAY_TIMEOUTS = (
     "RAY_health_check_period_ms=2000 RAY_health_check_timeout_ms=4000 RAY_health_check_failure_threshold=4 "
     "RAY_gcs_rpc_server_reconnect_timeout_s=30 AUTOSCALER_HEARTBEAT_TIMEOUT_S=15 "
     "AUTOSCALER_UPDATE_INTERVAL_S=1"
@@ -145,7 +145,7 @@ class Hosts:
         (view / "etc/ssh/sshd_config").write_text(SSHD_CONFIG)
         (view / "run/sshd").mkdir()
         python = Path(os.path.realpath(sys.executable)).parent  # perhaps not the one that Debian has
-        (view / "etc/profile.d/test.sh").write_text(f"export PATH={python}:$PATH {PATIENCE}\n")
+        (view / "etc/profile.d/test.sh").write_text(f"export PATH={python}:$PATH {RAY_TIMEOUTS}\n")
         host_key = view / "etc/ssh/ssh_host_ed25519_key"
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key)
         shared = view / SHARED.relative_to("/")

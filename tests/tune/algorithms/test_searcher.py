@@ -218,12 +218,12 @@ def test_trials_that_an_earlier_driver_left_come_first_and_keep_their_numbers(se
     config = searcher.suggest("old")
     searcher.on_trial_result("old", result(1, 0.7))
     searcher.close()
-    (left,) = journal.proposed_trials(open_journal(tmp_path))
+    (waiting,) = journal.proposed_trials(open_journal(tmp_path))
     unfinished = Unfinished(
-        0, config["trial_id"], left._trial_id, config["params"], str(tmp_path / "checkpoint")
+        0, config["trial_id"], waiting._trial_id, config["params"], str(tmp_path / "checkpoint")
     )
     again = make_searcher(tmp_path, unfinished=[unfinished])
-    journal.set_running(again.study, left)
+    journal.set_running(again.study, waiting)
     assert again.suggest("new") == config | {"resume_from": str(str(tmp_path / "checkpoint"))}
     again.on_trial_complete("new", result(MAX_EPOCHS, 0.6))
     (trial,) = open_journal(tmp_path).trials
