@@ -7,24 +7,15 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from evaluation.api import evaluate_checkpoints, evaluate_precomputed, evaluate_run
 from evaluation.embedders import METHODS
-from evaluation.export.atlas import MAX_IMAGES as ATLAS_IMAGES
-from evaluation.export.atlas import write_atlas
-from evaluation.export.image_sample import sample_images
-from evaluation.export.projector import MAX_IMAGES as PROJECTOR_IMAGES
-from evaluation.export.projector import write_projector
-from evaluation.pipeline.plan import Options
-from evaluation.report.compare_studies import compare_runs
-from evaluation.report.summary import print_summary
-from evaluation.scores.protocols import ALL_IMAGES_K10, KnnGrid
+from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import is_uri, parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
-from vae.checkpoint import CONFIG_FILE
 from vae.command_line import Parser, configure_logging, run
-from vae.data import load_dataset
 from vae.errors import UsageError
+
+# What computes is imported where it is used: torch takes seconds, and --help needs none of it.
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,41 +27,51 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(arguments.verbose)
     if arguments.address is not None and arguments.cpus is not None:
         raise UsageError("--cpus is for a cluster that is started on this machine: leave it or --address out")
-    options = Options(
+    if arguments.cpus is not None and arguments.cpus < 1:
+        raise UsageError(f"--cpus must be >= 1, got {arguments.cpus}")
+    if arguments.k is not None and min(arguments.k, default=0) < 1:
+        raise UsageError(f"--k must be numbers >= 1, got {','.join(map(str, arguments.k)) or 'none'}")
+
+    from evaluation.api import evaluate
+    from evaluation.report.summary import print_summary
+
+    _check_dataset_and_output(arguments)
+    console = Console()
+    result = evaluate(
+        arguments.run,
         methods=arguments.methods,
         dims=arguments.dims,
-        grid=_grid(arguments.k),
+        finalists=arguments.finalists,
+        dataset=arguments.dataset,
+        data_dir=arguments.data_dir,
+        output=arguments.output,
         seed=arguments.seed,
+        n_neighbors=arguments.k,
         address=arguments.address,
-        cpus=_positive(arguments.cpus),
+        cpus=arguments.cpus,
+        progress=console,
     )
-    console = Console()
-    path = arguments.run
-    if isinstance(path, Path) and path.suffix == ".parquet":
-        if arguments.output is None or arguments.dataset is not None:
-            raise UsageError(f"{path} is an embedding: give a directory with --output, and no --dataset")
-        output = _new_output(arguments.output)
-        evaluate_precomputed(path, output, options=options, console=console)
-    elif isinstance(path, Path) and (checkpoints := _checkpoints(path)):
-        if arguments.dataset is None or arguments.output is None:
-            what = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
-            raise UsageError(f"{path} {what}: name the images with --dataset and a directory with --output")
-        output = _new_output(arguments.output)
-        dataset = load_dataset(arguments.dataset, arguments.data_dir)
-        evaluate_checkpoints(checkpoints, dataset, output, options=options, console=console)
-    else:
-        output = RunDirectory.open(path)
-        if arguments.dataset is not None or arguments.output is not None:
-            raise UsageError("--dataset and --output are for checkpoints: a run has its own of both")
-        evaluate_run(
-            output,
-            finalists=arguments.finalists,
-            data_dir=arguments.data_dir,
-            options=options,
-            console=console,
-        )
-    print_summary(output, console)
+    print_summary(result.run, console)
     return 0
+
+
+def _check_dataset_and_output(arguments: argparse.Namespace) -> None:
+    """Refuse what does not fit together in the words of the command line."""
+    from evaluation.api import find_checkpoints
+
+    path, dataset, output = arguments.run, arguments.dataset, arguments.output
+    checkpoints = find_checkpoints(path) if isinstance(path, Path) else []
+    if isinstance(path, Path) and path.suffix == ".parquet":
+        if output is None or dataset is not None:
+            raise UsageError(f"{path} is an embedding: give a directory with --output, and no --dataset")
+    elif checkpoints:
+        if dataset is None or output is None:
+            kind = "is a checkpoint" if checkpoints == [path] else "holds checkpoints"
+            raise UsageError(f"{path} {kind}: name the images with --dataset and a directory with --output")
+    elif dataset is not None or output is not None:
+        raise UsageError("--dataset and --output are for checkpoints: a run has its own of both")
+    if output is not None and RunDirectory(output).study_file.exists():
+        raise UsageError(f"--output {output} is the run directory of a study, whose evaluation would be lost")
 
 
 def _compare(words: list[str]) -> int:
@@ -78,15 +79,23 @@ def _compare(words: list[str]) -> int:
     parser.add_argument("first", type=parse_location, metavar="RUN_A", help="an evaluated study or --output")
     parser.add_argument("second", type=parse_location, metavar="RUN_B", help="another, of the same images")
     arguments = parser.parse_args(words)
-    first, second = (_evaluated(path) for path in (arguments.first, arguments.second))
-    compare_runs(first, second, Console())
+
+    from evaluation.api import open_evaluated
+    from evaluation.report.compare_studies import compare_runs
+
+    compare_runs(open_evaluated(arguments.first), open_evaluated(arguments.second), Console())
     return 0
 
 
 def _projector(words: list[str]) -> int:
     arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
-    run = _evaluated(arguments.run)
-    shown = sample_images(run, PROJECTOR_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+
+    from evaluation.api import open_evaluated
+    from evaluation.export.image_sample import sample_images
+    from evaluation.export.projector import MAX_IMAGES, write_projector
+
+    run = open_evaluated(arguments.run)
+    shown = sample_images(run, MAX_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
     directory = _place(run, arguments.output).projector_dir
     write_projector(run, shown, directory)
     _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
@@ -96,8 +105,13 @@ def _projector(words: list[str]) -> int:
 
 def _atlas(words: list[str]) -> int:
     arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
-    run = _evaluated(arguments.run)
-    shown = sample_images(run, ATLAS_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
+
+    from evaluation.api import open_evaluated
+    from evaluation.export.atlas import MAX_IMAGES, write_atlas
+    from evaluation.export.image_sample import sample_images
+
+    run = open_evaluated(arguments.run)
+    shown = sample_images(run, MAX_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
     file = _place(run, arguments.output).atlas_file
     options = write_atlas(run, shown, file)
     _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
@@ -108,8 +122,8 @@ def _atlas(words: list[str]) -> int:
 COMMANDS = {"compare": _compare, "projector": _projector, "atlas": _atlas}
 
 
-def _for_a_tool(name: str, what: str, words: list[str]) -> argparse.Namespace:
-    parser = Parser(prog=f"python -m evaluation {name}", description=what)
+def _for_a_tool(name: str, description: str, words: list[str]) -> argparse.Namespace:
+    parser = Parser(prog=f"python -m evaluation {name}", description=description)
     parser.add_argument("run", type=parse_location, metavar="RUN", help="an evaluated study or --output")
     parser.add_argument("--dataset", help="its images, if they are not where the evaluation found them")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets lie")
@@ -129,19 +143,6 @@ def _place(run: RunDirectory, output: Path | None) -> RunDirectory:
 
 def _say(text: str) -> None:
     Console().print(text, highlight=False, soft_wrap=True)
-
-
-def _evaluated(place: str | Path) -> RunDirectory:
-    """Return a study, or what an evaluation of checkpoints or embeddings has left."""
-    run = RunDirectory.resolve(place)
-    return run if run.evaluation_file.is_file() else RunDirectory.open(place)
-
-
-def _new_output(path: Path) -> RunDirectory:
-    output = RunDirectory(path)
-    if output.study_file.exists():
-        raise UsageError(f"--output {path} is the run directory of a study, whose evaluation would be lost")
-    return output
 
 
 def _parser() -> Parser:
@@ -209,23 +210,6 @@ def _local(text: str) -> Path:
     return Path(text)
 
 
-def _checkpoints(path: Path) -> list[Path]:
-    """Return the checkpoint that ``path`` is, or those that lie in it; none if it is a run directory."""
-    if (path / CONFIG_FILE).is_file():
-        return [path]
-    if not path.is_dir() or RunDirectory(path).study_file.exists():
-        return []
-    return sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
-
-
-def _grid(ks: list[int] | None) -> KnnGrid:
-    if ks is None:
-        return KnnGrid()
-    if not ks or min(ks) < 1:
-        raise UsageError(f"--k must be numbers >= 1, got {','.join(map(str, ks)) or 'none'}")
-    return KnnGrid(n_neighbors=tuple(sorted({*ks, ALL_IMAGES_K10.n_neighbors})))
-
-
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
@@ -235,12 +219,6 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part]
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be whole numbers between commas, got '{text}'") from None
-
-
-def _positive(cpus: int | None) -> int | None:
-    if cpus is not None and cpus < 1:
-        raise UsageError(f"--cpus must be >= 1, got {cpus}")
-    return cpus
 
 
 def cli() -> NoReturn:

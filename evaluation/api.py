@@ -1,307 +1,242 @@
-"""Evaluate the finalists of a study, or bare checkpoints, against raw pixels, PCA and UMAP."""
+"""The Python API: `evaluate` a study, checkpoints or an embedding, and `load` what was evaluated before."""
 
-import json
-import logging
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import pyarrow as pa
 from rich.console import Console
 
-from evaluation.embedders import METHODS, Embedder, Images, Vae
-from evaluation.embedders.precomputed import PrecomputedEmbedder, read_precomputed
-from evaluation.pipeline.cache import Entry, find_cache_entries
-from evaluation.pipeline.plan import Options, best_first, plan_embedders, replica_embedders, vae_embedder
-from evaluation.pipeline.progress import Progress
-from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
+from evaluation.evaluation import Evaluation
+from evaluation.pipeline.plan import Options
+from evaluation.pipeline.run import run_evaluation
+from evaluation.pipeline.serial import Compute
+from evaluation.pipeline.subject import Subject, checkpoints_subject, precomputed_subject, study_subject
 from evaluation.report.page import write_report
-from evaluation.result_tables import EVALUATIONS, PREDICTIONS
-from evaluation.scores.protocols import KnnGrid, missing_cells
-from tune.storage.filesystems import SHORT_RETRIES
-from tune.storage.lock import exclusive
+from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
+from tune.storage.filesystems import parse_location
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import FINALIST_SEEDS, read_frame, write_table
-from tune.study.images import load_images
-from tune.study.ranking import DEFAULT_FINALISTS, choose_finalists, rank_finalists
-from vae.atomic import replaced_directory, write_text
-from vae.data import Dataset
-from vae.errors import StorageError
-
-logger = logging.getLogger(__name__)
+from tune.study.ranking import DEFAULT_FINALISTS
+from vae import data
+from vae.checkpoint import CONFIG_FILE
+from vae.data import Dataset, load_dataset
+from vae.errors import UsageError
 
 
-def evaluate_run(
-    run: RunDirectory,
+class HasLocation(Protocol):
+    """A study as `tune` returns it, or anything else that names its run directory."""
+
+    @property
+    def location(self) -> str:
+        """Path or URI."""
+
+
+def evaluate(
+    subject: HasLocation | str | Path | Sequence[str | Path],
     *,
+    methods: Sequence[str] | None = None,
+    dims: Sequence[int] | None = None,
     finalists: int = DEFAULT_FINALISTS,
-    data_dir: Path | None = None,
-    options: Options | None = None,
+    dataset: Dataset | tuple[Any, Any] | str | Path | None = None,
+    data_dir: str | Path | None = None,
+    output: str | Path | None = None,
+    seed: int = 0,
+    n_neighbors: Sequence[int] | None = None,
+    address: str | None = None,
+    cpus: int | None = None,
     compute: Compute | None = None,
-    console: Console | None = None,
-) -> None:
-    """Evaluate the best trials of a study; the results in its run directory are replaced.
+    progress: bool | Console = True,
+) -> Evaluation:
+    """Compare the best VAEs of a study, bare checkpoints, or an embedding with the usual baselines.
 
-    Where finalists were trained anew with fresh seeds, those trainings are evaluated too and tell which
-    finalist comes first.
+    Each method is fitted on the training images alone. Embeddings, scores, figures and report go to the run
+    directory of the study, whose earlier evaluation they replace, or to ``output``. What an earlier
+    evaluation has computed there is not computed again.
 
     Parameters
     ----------
-    run
-        The study.
+    subject
+        A study of `tune`, the path or URI of its run directory, a checkpoint directory, a folder or a list of
+        such, or a Parquet file with an embedding in the columns ``embedding``, ``label`` and perhaps
+        ``split``.
+    methods
+        Names from `evaluation.embedders.METHODS`; by default those that are marked so.
+    dims
+        Dimensions of the baselines: 2 and 10 by default, for PCA those of the VAEs too.
     finalists
-        How many trials, from the best; only those that ran their full budget count.
+        Of a study, how many trials to take, from the best.
+    dataset
+        Of checkpoints, the images: a name, a path, or ``(images, labels)``. A study knows its own.
     data_dir
-        Where the dataset lies, if not where the search found it.
-    options
-        What is evaluated.
+        Where the dataset lies, if not in its usual place.
+    output
+        Of checkpoints and embeddings, the directory of the results. A study has its own.
+    seed
+        Of what is random.
+    n_neighbors
+        Numbers of neighbours that vote: 1, 5, 10, 25 and 50 by default; 10 is always among them.
+    address
+        Ray cluster to join: ``auto`` or ``HOST[:PORT]``; by default one is started on this machine, unless
+        this program has one already.
+    cpus
+        CPUs of the one that is started.
     compute
-        How it is carried out; on Ray by default.
-    console
-        Shows the progress; None is silent.
+        What carries it out; None means Ray. `evaluation.pipeline.serial.compute` works in this process.
+    progress
+        Whether to show a progress bar, or lines where there is no terminal; a rich console says where.
+
+    Returns
+    -------
+    Evaluation
+        The results, read from their directory.
 
     Raises
     ------
     UsageError
-        There is nothing to evaluate, or the options do not fit the data.
+        There is nothing to evaluate, or the arguments do not fit the subject.
     StorageError
         A file cannot be read or written.
+
+    Examples
+    --------
+    An embedding of one's own, 200 points of two classes that its first dimension tells apart:
+
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> import numpy as np, pandas as pd
+    >>> import evaluation
+    >>> from evaluation.pipeline import serial
+    >>> points, labels = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
+    >>> points[:, 0] += 9 * labels
+    >>> directory = Path(mkdtemp())
+    >>> file = directory / "mine.parquet"
+    >>> pd.DataFrame({"embedding": list(points), "label": labels}).to_parquet(file)
+    >>> result = evaluation.evaluate(
+    ...     file, output=directory / "out", compute=serial.compute, progress=False
+    ... )
+    >>> result.comparison[["method", "dim", "test"]]
+      method  dim  test
+    0   mine    3   1.0
+    >>> result.embedding("mine").shape
+    (40, 3)
+
+    A study, and what its best VAE gives:
+
+    >>> result = evaluation.evaluate("runs/NAME", methods=["pca", "vae"], dims=[2, 10])  # doctest: +SKIP
+    >>> latents = result.embedding("vae", split="train")  # doctest: +SKIP
     """
-    options = options or Options()
-    study = run.read_study()
-    trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
-    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study.mode)
-    described = study.dataset
-    if data_dir is not None:
-        described = replace(described, data_dir=str(data_dir))
-    dataset = load_images(run, described)
-    vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
-    _evaluate(run, study.name, dataset, vaes, replica_embedders(run, vaes), options, compute, console)
-
-
-def evaluate_checkpoints(
-    checkpoints: Sequence[Path],
-    dataset: Dataset,
-    output: RunDirectory,
-    *,
-    options: Options | None = None,
-    compute: Compute | None = None,
-    console: Console | None = None,
-) -> None:
-    """Evaluate checkpoints that belong to no study; each is named after its directory. See `evaluate_run`.
-
-    The best by its validation metrics comes first, see `best_first`.
-    """
-    named = [checkpoint.absolute() for checkpoint in checkpoints]
-    vaes = [vae_embedder(checkpoint.name, checkpoint, dataset) for checkpoint in best_first(named)]
-    _evaluate(output, output.path.name, dataset, vaes, [], options or Options(), compute, console)
-
-
-def _evaluate(
-    run: RunDirectory,
-    study: str,
-    dataset: Dataset,
-    vaes: Sequence[Vae],
-    replicas: Sequence[Vae],
-    options: Options,
-    compute: Compute | None,
-    console: Console | None,
-) -> None:
-    _carry_out(
-        run,
-        study,
-        Images.from_dataset(dataset),
-        plan_embedders(dataset, vaes, options, replicas),
-        options,
-        compute,
-        console,
-        dataset={
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "class_names": dataset.class_names,
-        },
-        finalists=[vae.trial_id for vae in vaes],
-        training_seeds={vae.trial_id: vae.training_seed for vae in vaes},
-        trained_with_labels=[vae.trial_id for vae in vaes if vae.conditional],
-        checkpoints={vae.trial_id: run.location_of(vae.checkpoint.directory) for vae in vaes},
+    if address is not None and cpus is not None:
+        raise UsageError("cpus is for a cluster that is started on this machine: leave it or address out")
+    if cpus is not None and cpus < 1:
+        raise UsageError(f"cpus must be >= 1, got {cpus}")
+    options = Options(
+        methods=methods, dims=dims, grid=_grid(n_neighbors), seed=seed, address=address, cpus=cpus
     )
-    write_report(run, dataset)
+    console = progress if isinstance(progress, Console) else Console() if progress else None
+    where = None if data_dir is None else Path(data_dir)
+    found, run = _open(subject, options, finalists, dataset, where, output)
+    run_evaluation(found, run, options, compute, console)
+    write_report(run, found.dataset)
     run.push()
+    return Evaluation(run)
 
 
-def evaluate_precomputed(
-    path: Path,
-    output: RunDirectory,
-    *,
-    options: Options | None = None,
-    compute: Compute | None = None,
-    console: Console | None = None,
-) -> None:
-    """Score an embedding that a Parquet file holds (`evaluation.embedders.precomputed`), under its name.
+def load(path: str | Path) -> Evaluation:
+    """Return the results of an earlier evaluation.
+
+    Parameters
+    ----------
+    path
+        Run directory of a study or its URI, or the ``output`` of checkpoints or an embedding.
 
     Raises
     ------
     UsageError
-        The file does not hold an embedding.
+        There is no evaluation.
     StorageError
-        A file cannot be read or written.
+        A file cannot be read.
+
+    Examples
+    --------
+    >>> evaluation.load("runs/NAME").comparison  # doctest: +SKIP
     """
-    own = read_precomputed(path)
-    _carry_out(
-        output,
-        output.path.name,
-        own.images,
-        [PrecomputedEmbedder(own.embedding)],
-        options or Options(),
-        compute,
-        console,
-        dataset={"name": path.stem, "fingerprint": own.fingerprint, "class_names": own.class_names},
-    )
-    write_report(output)
+    run = open_evaluated(path)
+    if not run.evaluation_file.is_file():
+        raise UsageError(f"{run.location} is not evaluated yet; evaluate it with evaluation.evaluate")
+    return Evaluation(run)
 
 
-def _carry_out(
-    run: RunDirectory,
-    study: str,
-    images: Images,
-    embedders: Sequence[Embedder],
+def find_checkpoints(path: Path) -> list[Path]:
+    """Return the checkpoint that ``path`` is, or those that lie in it; none if it is a run directory."""
+    if (path / CONFIG_FILE).is_file():
+        return [path]
+    if not path.is_dir() or RunDirectory(path).study_file.exists():
+        return []
+    return sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+
+
+def open_evaluated(location: str | Path) -> RunDirectory:
+    """Return a study, or the ``output`` of checkpoints or of an embedding."""
+    run = RunDirectory.resolve(location)
+    return run if run.evaluation_file.is_file() else RunDirectory.open(location)
+
+
+def _open(
+    subject: HasLocation | str | Path | Sequence[str | Path],
     options: Options,
-    compute: Compute | None,
-    console: Console | None,
-    **described: Any,
-) -> None:
-    """Embed and score alone on this run, and write the tables and the record, with what is ``described``."""
-    gaps = _known_gaps(images, options.grid)
-    for gap in gaps:
-        logger.warning("left out: %s", gap)
-    started = time.perf_counter()
-    n_rounds = len(planned_rounds(images, options.grid))
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
-    busy = f"another evaluation of {run.location} is under way; wait for it"
-    with ExitStack() as at_end:
-        at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
-        fingerprint = described["dataset"]["fingerprint"]
-        entries = find_cache_entries(run, embedders, fingerprint, options.grid, n_rounds)
-        todo = [embedder for embedder, entry in zip(embedders, entries, strict=True) if not entry.done]
-        n_there = sum(len(entry.keys) for entry in entries if entry.done)
-        if console and n_there:
-            console.print(f"{n_there} embeddings are there from an earlier evaluation", highlight=False)
-        entry_of = {key: entry for entry in entries for key in entry.keys}
-        for entry in entries:
-            at_end.callback(entry.give_up)
-        for event in _events(compute, images, todo, options, console) if todo else ():
-            if event.key in entry_of:
-                _take(run, entry_of[event.key], event, images)
-            if isinstance(event, MissingScore):
-                logger.warning("missing: %s", event)
-                gaps.append(str(event))
-        if not any(entry.embedded for entry in entries):
-            raise StorageError(f"no embedding could be made: {gaps[-1]}")
-        with replaced_directory(run.embeddings_dir) as staging:
-            for entry in entries:
-                entry.place_embeddings(staging)
-        rows = [row | {"study": study} for entry in entries for row in entry.rows]
-        rows.sort(key=_row_order)
-        write_table(rows, EVALUATIONS, run.evaluations_file)
-        predictions = [table for entry in entries for table in entry.predictions]
-        write_table(_of_study(study, predictions), PREDICTIONS, run.predictions_file)
-        record = {
-            "study": study,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": sys.argv,
-            "n_train": len(images.train),
-            "n_test": len(images.test),
-            **described,
-            "seed": options.seed,
-            "seconds": time.perf_counter() - started,
-            "from_earlier": n_there,
-            "gaps": gaps,
-        }
-        write_text(json.dumps(record, indent=2) + "\n", run.evaluation_file)
-        run.push()
-        if run.mirror and all(entry.done for entry in entries):
-            with _warned():
-                run.mirror.with_retries(SHORT_RETRIES).delete(run.cache_dir)
+    finalists: int,
+    dataset: Dataset | tuple[Any, Any] | str | Path | None,
+    data_dir: Path | None,
+    output: str | Path | None,
+) -> tuple[Subject, RunDirectory]:
+    """Return what is to be evaluated and where its results go."""
+    checkpoints: list[Path] = []
+    if isinstance(subject, str | Path):
+        location = parse_location(str(subject))
+        if isinstance(location, Path) and location.suffix == ".parquet":
+            if output is None or dataset is not None:
+                raise UsageError(f"{location} is an embedding: give a directory as output, and no dataset")
+            run = _new_output(output)
+            return precomputed_subject(location, run), run
+        checkpoints = find_checkpoints(location) if isinstance(location, Path) else []
+    elif isinstance(subject, Sequence):
+        location = ", ".join(map(str, subject))
+        checkpoints = [found for path in subject for found in find_checkpoints(Path(path))]
+        if not checkpoints:
+            raise UsageError(f"there is no checkpoint in [{location}]; name at least one directory of one")
+    else:
+        location = subject.location
+    if checkpoints:
+        if dataset is None or output is None:
+            raise UsageError(f"{checkpoints[0]} is a checkpoint: give its images as dataset, and an output")
+        run = _new_output(output)
+        return checkpoints_subject(checkpoints, _dataset(dataset, data_dir), run, options), run
+    if dataset is not None or output is not None:
+        raise UsageError("dataset and output are for checkpoints: a study has its own of both")
+    run = subject if isinstance(subject, RunDirectory) else RunDirectory.open(location)
+    return study_subject(run, options, finalists=finalists, data_dir=data_dir), run
 
 
-def _take(run: RunDirectory, entry: Entry, event: Event, images: Images) -> None:
-    """Keep what has been computed, also under a URI if that is where the run lies."""
-    entry.take(event, images)
-    if run.mirror and entry.done:
-        with _warned():
-            entry.send(run.mirror.with_retries(SHORT_RETRIES))
+def _dataset(dataset: Dataset | tuple[Any, Any] | str | Path, data_dir: Path | None) -> Dataset:
+    if isinstance(dataset, Dataset):
+        return dataset
+    if isinstance(dataset, str | Path):
+        return load_dataset(str(dataset), data_dir)
+    arrays: Any = data
+    found: Dataset = arrays.dataset_from_arrays(*dataset)
+    return found
 
 
-@contextmanager
-def _warned() -> Iterator[None]:
-    """Go on if the storage does not answer: the results themselves are sent in the end."""
-    try:
-        yield
-    except StorageError as error:
-        logger.warning("%s", error)
+def _new_output(path: str | Path) -> RunDirectory:
+    output = RunDirectory(Path(path))
+    if output.study_file.exists():
+        raise UsageError(f"output {path} is the run directory of a study, whose evaluation would be lost")
+    return output
 
 
-def _events(
-    compute: Compute | None,
-    images: Images,
-    embedders: Sequence[Embedder],
-    options: Options,
-    console: Console | None,
-) -> Iterator[Event]:
-    n_embeddings = sum(len(embedder.keys) for embedder in embedders)
-    n_rounds = len(planned_rounds(images, options.grid))
-    progress = Progress(console, n_embeddings, n_rounds) if console else None
-    with progress or nullcontext():
-        for event in (compute or _ray(options))(images, embedders, options.grid):
-            if progress:
-                progress.show(event)
-            yield event
-
-
-def _ray(options: Options) -> Compute:
-    # Not at the top of the file: whoever brings another `compute` needs no Ray.
-    from evaluation.pipeline import ray_tasks
-
-    return partial(ray_tasks.compute, address=options.address, cpus=options.cpus)
-
-
-def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
-    if images.train_labels is None or images.test_labels is None:
-        return ["KNN accuracy: the dataset has no labels"]
-    return missing_cells(images.train_labels, grid)
-
-
-def _of_study(study: str, predictions: Sequence[pa.Table]) -> pa.Table:
-    table = pa.concat_tables([PREDICTIONS.empty_table(), *predictions])
-    name = pa.repeat(pa.scalar(study), len(table))
-    return table.set_column(0, PREDICTIONS.field("study"), name).sort_by(
-        [
-            (column, "ascending")
-            for column in ("method", "trial_id", "training_seed", "dim", "n_neighbors", "index")
-        ]
-    )
-
-
-def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
-    infinite = float("inf")
-    return (
-        list(METHODS).index(row["method"]) if row["method"] in METHODS else len(METHODS),
-        row["trial_id"] or "",
-        -1 if row["training_seed"] is None else row["training_seed"],
-        row["dim"],
-        row["protocol"],
-        row["metric"],
-        infinite if row.get("samples_per_class") is None else row["samples_per_class"],
-        row.get("n_neighbors") or 0,
-        row.get("weights") or "",
-        -1 if row.get("fold") is None else row["fold"],
-    )
+def _grid(n_neighbors: Sequence[int] | None) -> KnnGrid:
+    if n_neighbors is None:
+        return KnnGrid()
+    if not n_neighbors or min(n_neighbors) < 1:
+        found = ", ".join(map(str, n_neighbors)) or "none"
+        raise UsageError(f"n_neighbors must be numbers >= 1, got {found}")
+    return KnnGrid(n_neighbors=tuple(sorted({*n_neighbors, ALL_IMAGES_K10.n_neighbors})))

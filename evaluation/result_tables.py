@@ -43,7 +43,7 @@ PREDICTIONS = make_schema(
         "predicted": pa.int64(),
     }
 )
-"""One row per embedding, headline setting and test image: what its neighbours vote for."""
+"""One row per embedding, reported setting and test image: what its neighbours vote for."""
 
 
 def embeddings_schema(dim: int) -> pa.Schema:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from evaluation.api import evaluate_run
+from evaluation.api import evaluate
 from evaluation.pipeline import serial
-from evaluation.pipeline.plan import Options
 from evaluation.report import page as report
 from tune.cluster.session import ray_session
 from tune.storage.run_directory import RunDirectory
@@ -171,8 +170,8 @@ def evaluated_once(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     Its figures are drawn.
     """
     run = write_study(tmp_path_factory.mktemp("evaluated") / "runs" / "tiny")
-    options = Options(methods=["raw", "pca", "vae"])
-    evaluate_run(run, finalists=2, options=options, compute=serial.compute)
+    options = dict(methods=["raw", "pca", "vae"])
+    evaluate(run, finalists=2, **options, compute=serial.compute, progress=False)
     return run
 
 

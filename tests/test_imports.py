@@ -30,12 +30,12 @@ ALLOWED = {
     "tune.callbacks": "tune.algorithms tune.cluster tune.space tune.storage tune.study tune.trials vae",
     "tune.study": "tune.algorithms tune.cluster tune.space tune.storage tune.trials vae vae.data",
     # The evaluation.
-    "evaluation": "evaluation.embedders evaluation.export evaluation.pipeline "
+    "evaluation": "evaluation.analysis evaluation.embedders evaluation.export evaluation.pipeline "
     "evaluation.report evaluation.scores tune.space tune.storage tune.study vae vae.data",
     "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
     "evaluation.scores": "vae vae.metrics",
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.storage "
-    "vae vae.data",
+    "tune.study vae vae.data",
     "evaluation.analysis": "evaluation evaluation.embedders evaluation.scores tune.algorithms tune.space "
     "tune.storage tune.study",
     "evaluation.figures": "evaluation.analysis evaluation.embedders evaluation.scores tune.algorithms "

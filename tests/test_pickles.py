@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_run
+from evaluation.api import evaluate
 from evaluation.embedders import EmbeddingKey
 from evaluation.embedders.files import read_embedding
 from evaluation.embedders.precomputed import read_precomputed
 from evaluation.pipeline import serial
-from evaluation.pipeline.plan import Options
+from evaluation.record import EvaluationRecord
 from tests.conftest import write_study
 from tests.pickle_bomb import Bomb
 from tests.tune.conftest import KNN
@@ -37,12 +37,12 @@ from vae.training.state import STATE_FILE, TrainingState, load_state
 
 CONFIG = Config.from_params({"architecture": "fc", "latent_dim": 4, "width": 0.25})
 TRIAL, PCA = "0000-fc-4d", EmbeddingKey("pca", 2)
-PCA_ALONE = Options(methods=["pca"], dims=[2])
+PCA_ALONE = dict(methods=["pca"], dims=[2])
 CHECKPOINT = f"ray/{TRIAL}/checkpoint_000000"
 
 READERS = {
     "study.json": RunDirectory.read_study,
-    "evaluation.json": RunDirectory.read_evaluation,
+    "evaluation.json": lambda run: EvaluationRecord.read(run.evaluation_file),
     "trials.parquet": Results.read,
     "epochs.parquet": Results.read,
     "evaluations.parquet": Results.read,
@@ -70,7 +70,7 @@ def bomb(tmp_path):
 def written(tmp_path_factory):
     """A searched and evaluated run, with what Ray has left of a trial."""
     run = write_study(tmp_path_factory.mktemp("written") / "tiny")
-    evaluate_run(run, options=PCA_ALONE, compute=serial.compute)
+    evaluate(run, **PCA_ALONE, compute=serial.compute, progress=False)
     journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=1)
     state = TrainingState(CONFIG, build_model(CONFIG.model, (1, 8, 8)), epoch=1)
     state.save(run.path / CHECKPOINT)
@@ -107,7 +107,7 @@ def test_the_work_of_an_earlier_evaluation_is_done_again_if_it_holds_a_pickle(ru
     assert kept
     for path in kept:
         path.write_bytes(bomb.content)
-    evaluate_run(run, options=PCA_ALONE, compute=serial.compute)
+    evaluate(run, **PCA_ALONE, compute=serial.compute, progress=False)
     assert read_table(run.evaluations_file).drop(["seconds"]).equals(expected)
 
 

@@ -78,10 +78,10 @@ class _Evaluation:
 
     def run(self, session: StudySession, console: Console) -> None:
         """Evaluate the finalists and print the comparison."""
-        from evaluation.api import evaluate_run
+        from evaluation.api import evaluate
         from evaluation.report.summary import print_summary
 
-        evaluate_run(session.run, finalists=session.plan.finalists, console=console)
+        evaluate(session.run, finalists=session.plan.finalists, progress=console)
         print_summary(session.run, console)
 
     def report(self, session: StudySession) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from evaluation.analysis.embedding_scores import EmbeddingScores, rows_at
 from evaluation.embedders import METHODS, EmbeddingKey
 from evaluation.scores.confidence import PairedDifference, paired_difference
-from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500, Setting
+from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 from evaluation.scores.structure import STRUCTURE, Score
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.embedders import EmbeddingKey
-from evaluation.scores.protocols import ALL_IMAGES_K10, KNN_ACCURACY, Setting
+from evaluation.scores.settings import ALL_IMAGES_K10, KNN_ACCURACY, Setting
 from evaluation.scores.structure import STRUCTURE
 
 

@@ -11,7 +11,7 @@ from evaluation.analysis.comparison import ComparisonRow
 from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey
 from evaluation.scores.confidence import Interval, t_interval
-from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500, Setting
+from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from evaluation.analysis.comparison import Comparison
 from evaluation.analysis.embedding_scores import EmbeddingScores
 from evaluation.embedders import EmbeddingKey
+from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
@@ -32,7 +33,7 @@ class Results:
     """
 
     study: StudyRecord | None
-    evaluation: dict[str, Any] | None
+    evaluation: EvaluationRecord | None
     trials: pd.DataFrame
     epochs: pd.DataFrame
     evaluations: pd.DataFrame
@@ -50,7 +51,7 @@ class Results:
         """
         return cls(
             run.read_study() if run.study_file.exists() else None,
-            run.read_evaluation() if run.evaluation_file.exists() else None,
+            EvaluationRecord.read(run.evaluation_file) if run.evaluation_file.exists() else None,
             read_frame(run.trials_file, TRIALS),
             read_frame(run.epochs_file, EPOCHS),
             read_frame(run.evaluations_file, EVALUATIONS),
@@ -61,7 +62,9 @@ class Results:
     @property
     def name(self) -> str:
         """The study's name."""
-        return self.study.name if self.study else str((self.evaluation or {}).get("study", ""))
+        if self.study:
+            return self.study.name
+        return self.evaluation.study if self.evaluation else ""
 
     @property
     def objectives(self) -> list[str]:
@@ -120,7 +123,7 @@ class Results:
     @property
     def finalists(self) -> list[str]:
         """The trials that were evaluated, best first."""
-        evaluated = (self.evaluation or {}).get("finalists", [])
+        evaluated = list((self.evaluation and self.evaluation.finalists) or ())
         return rank_finalists(evaluated, self.finalist_seeds, self.mode)
 
     def is_winner(self, key: EmbeddingKey) -> bool:
@@ -129,8 +132,8 @@ class Results:
 
     def own_seed(self, trial_id: str | None) -> int | None:
         """Return the seed of a finalist's own model, which is the one that the search trained."""
-        seeds: dict[str | None, int] = (self.evaluation or {}).get("training_seeds", {})
-        return seeds.get(trial_id)
+        seeds = (self.evaluation and self.evaluation.training_seeds) or {}
+        return None if trial_id is None else seeds.get(trial_id)
 
     @cached_property
     def scores(self) -> EmbeddingScores:

@@ -61,7 +61,7 @@ def optimism_sentence(finalists: Sequence[Finalist]) -> str | None:
 
 def labels_sentence(results: Results) -> str | None:
     """Name the VAEs that were trained with labels, which other methods never see; None if there are none."""
-    conditional = (results.evaluation or {}).get("trained_with_labels")
+    conditional = results.evaluation and results.evaluation.trained_with_labels
     if not conditional:
         return None
     return (

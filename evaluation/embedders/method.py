@@ -25,7 +25,7 @@ class PlanRequest:
     vaes
         The finalists' own models, best first.
     replicas
-        The finalists as trainings with fresh seeds made them.
+        The finalists as trained anew with fresh seeds.
     dims
         The dimensions asked for; None means the default ones.
     seed

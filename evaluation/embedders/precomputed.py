@@ -1,4 +1,4 @@
-"""An embedding that somebody else has made, scored like ours: points from a Parquet file, without images."""
+"""An embedding from a Parquet file, which is scored like ours but has no images."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ EMBEDDING_COLUMN, LABEL_COLUMN, SPLIT_COLUMN = "embedding", "label", "split"
 
 @dataclass(frozen=True, slots=True)
 class PrecomputedEmbedder:
-    """An embedder that has nothing to do: the embedding is there."""
+    """An embedder for points that exist already."""
 
     embedding: Embedding
     relative_cost: ClassVar[int] = 1
@@ -41,7 +41,7 @@ class PrecomputedEmbedder:
 
 @dataclass(frozen=True, slots=True)
 class PrecomputedEmbedding:
-    """What such a file holds; ``images`` are the labels alone."""
+    """What such a file holds; ``images`` has the labels but no pixels."""
 
     embedding: Embedding
     images: Images

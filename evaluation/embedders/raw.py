@@ -10,7 +10,7 @@ from evaluation.embedders.method import Method, PlanRequest
 
 @dataclass(frozen=True, slots=True)
 class Raw(Method):
-    """Pixels in [0, 1], untouched: what an embedding has to keep up with at a fraction of the dimensions."""
+    """Pixels in [0, 1], unchanged: what an embedding has to match with a fraction of the dimensions."""
 
     n_pixels: int
     name: ClassVar[str] = "raw"

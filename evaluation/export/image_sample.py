@@ -1,6 +1,6 @@
 """Some of the test images of an evaluation, with what is known of each, for tools that show them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class ImageSample:
         if self.classes is None:
             return {}
         columns = {"class": self.classes}
-        names = (self.results.evaluation or {})["dataset"]["class_names"]
+        assert self.results.evaluation is not None
+        names = self.results.evaluation.dataset.class_names
         winner = self.results.comparison.winner
         if winner is not None:
             predicted = self.results.scores.predictions_of(winner.key).set_index("index")["predicted"]
@@ -78,7 +79,7 @@ def sample_images(
     index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])
     classes = None
     if labels.null_count == 0:
-        names = results.evaluation["dataset"]["class_names"]
+        names = results.evaluation.dataset.class_names
         classes = [names[label] for label in labels.to_numpy()[index]]
     return ImageSample(results, keys, index, classes, _images(results, dataset, data_dir, index))
 
@@ -86,16 +87,19 @@ def sample_images(
 def _images(
     results: Results, name: str | None, data_dir: Path | None, index: NDArray[np.int64]
 ) -> NDArray[np.uint8] | None:
-    described = (results.evaluation or {})["dataset"]
-    if results.study is not None:
-        described = described | asdict(results.study.dataset)
-    elif name is None and "checkpoints" not in (results.evaluation or {}):
+    assert results.evaluation is not None
+    searched, fingerprint = results.study and results.study.dataset, results.evaluation.dataset.fingerprint
+    if searched:
+        fingerprint, found = searched.fingerprint, searched.path
+    elif name is None and results.evaluation.checkpoints is None:
         return None  # an embedding that came without images
-    where = data_dir or (Path(found) if (found := described.get("data_dir")) else None)
-    dataset = load_dataset(name or described.get("path", described["name"]), where)
-    if dataset.fingerprint != described["fingerprint"]:
+    else:
+        found = results.evaluation.dataset.name
+    where = data_dir or (Path(searched.data_dir) if searched and searched.data_dir else None)
+    dataset = load_dataset(name or found, where)
+    if dataset.fingerprint != fingerprint:
         raise UsageError(
             f"the dataset '{dataset.name}' is not the one that was evaluated: its fingerprint is "
-            f"{dataset.fingerprint}, was {described['fingerprint']}; name the right one with --dataset"
+            f"{dataset.fingerprint}, was {fingerprint}; name the right one with --dataset"
         )
     return dataset.test.images[torch.tensor(index)].numpy()

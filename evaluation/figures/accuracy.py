@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from evaluation.analysis.results import Results
 from evaluation.embedders import METHODS, EmbeddingKey, label
 from evaluation.figures.style import MUTED, WINNER, label_line_ends
-from evaluation.scores.protocols import ALL_IMAGES_K10
+from evaluation.scores.settings import ALL_IMAGES_K10
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 
@@ -100,7 +100,7 @@ def _draw(axes: Axes, series: pd.Series, line: Line) -> float | None:
 
 def _samples_per_class_of_all(results: Results) -> float:
     """Return where "all" stands on the axis: the training images per class, on average."""
-    record = results.evaluation or {}
-    n_classes = len(record.get("dataset", {}).get("class_names", [])) or 1
+    record = results.evaluation
+    n_classes = (len(record.dataset.class_names) if record else 0) or 1
     n_train = results.scores.knn.query("protocol == 'test'")["n_train"].max()
     return float(n_train) / n_classes

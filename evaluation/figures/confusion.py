@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from evaluation.analysis.results import Results
 from evaluation.figures.style import INK, WINNER
-from evaluation.scores.protocols import ALL_IMAGES_K10
+from evaluation.scores.settings import ALL_IMAGES_K10
 
 MAX_CLASSES = 30
 """More do not fit on a page."""

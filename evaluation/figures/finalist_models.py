@@ -82,5 +82,6 @@ def models_by_loss(run: RunDirectory, results: Results) -> Iterator[tuple[str, V
 def _checkpoint(run: RunDirectory, results: Results, trial_id: str) -> Path | None:
     directory = run.checkpoint_dir(trial_id)
     if not directory.is_dir():  # a bare checkpoint, which stays where it was
-        directory = Path((results.evaluation or {}).get("checkpoints", {}).get(trial_id, directory))
+        checkpoints = (results.evaluation and results.evaluation.checkpoints) or {}
+        directory = Path(checkpoints.get(trial_id, directory))
     return directory if directory.is_dir() else None

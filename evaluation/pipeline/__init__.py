@@ -1,1 +1,1 @@
-"""How an evaluation is carried out: plan, cost, cache, progress; in this process or as Ray tasks."""
+"""How an evaluation is computed: subject, plan, cost, cache, progress; in this process or as Ray tasks."""

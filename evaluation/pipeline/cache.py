@@ -1,11 +1,11 @@
-"""The work of earlier evaluations of a run: what is finished is not done again.
+"""A cache of what each embedder gives, so that an evaluation computes only what is missing.
 
-Each embedder has an entry under a hash of all that its results depend on, written as soon as it is done. So
-a killed evaluation loses only what was under way, and a second one computes only what is missing. The folder
-may be deleted at any time; what has not been used for long is.
+Each embedder has an entry under a hash of all that its results depend on, written as soon as it is complete.
+So a killed evaluation loses only what was being computed. The folder may be deleted at any time; entries that
+no evaluation has used for long are deleted.
 
-Of a run under a URI it is sent there entry by entry, for an evaluation that goes on elsewhere, and deleted
-there when all is done: the results are then in the tables.
+Of a run under a URI each complete entry is uploaded, for an evaluation that continues on another machine, and
+deleted there when the evaluation is complete: the results are then in the tables.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ from evaluation.embedders import Embedder, EmbeddingKey, Images
 from evaluation.embedders.files import embedding_file, write_embedding
 from evaluation.pipeline.serial import Embedded, Event, Scored
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
-from evaluation.scores.protocols import KnnGrid, Round
+from evaluation.scores.protocols import Round
+from evaluation.scores.settings import KnnGrid
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
@@ -34,18 +35,30 @@ from vae.errors import StorageError, UsageError
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Of the entries; one more for each change of what the same embedder and grid give."""
+"""Version of the entries; raised whenever the same embedder and grid give something else."""
 KEPT_DAYS = 30.0
-"""How long an entry stays that no evaluation has used."""
+"""Entries that no evaluation has used for so long are deleted."""
 LIBRARIES = ("numpy", "torch", "scikit-learn", "umap-learn", "opentsne", "pacmap")
 """Those that compute embeddings and scores."""
 
-_UNDER_WAY = ".part"
+_PARTIAL = ".part"
 _SCORES, _PREDICTIONS = "scores.parquet", "predictions.parquet"
 
 
-class Entry:
-    """What one embedder gives: its events one by one, or all of it from an earlier evaluation."""
+class CacheEntry:
+    """The results of one embedder: collected event by event, or read from an earlier evaluation.
+
+    Parameters
+    ----------
+    root
+        Directory of the cache.
+    signature
+        Hash of all that the results depend on, see `signature`.
+    keys
+        The embeddings that the embedder gives.
+    n_rounds
+        Scoring rounds of each; with fewer the entry is not complete.
+    """
 
     def __init__(self, root: Path, signature: str, keys: Sequence[EmbeddingKey], n_rounds: int) -> None:
         self.keys = tuple(keys)
@@ -67,8 +80,8 @@ class Entry:
                 shutil.rmtree(self._path, ignore_errors=True)
                 self.done = False
 
-    def take(self, event: Event, images: Images) -> None:
-        """Keep what an embedding or a score brings; with the last one the entry is on disk for good.
+    def add(self, event: Event, images: Images) -> None:
+        """Keep an embedding or a score; with the last one the entry is complete and stays.
 
         Raises
         ------
@@ -97,7 +110,7 @@ class Entry:
             self.done = True
 
     def place_embeddings(self, root: Path) -> None:
-        """Put the files of its embeddings where they belong, as links where the file system has them.
+        """Put the files of its embeddings below ``root``, as hard links where the file system has them.
 
         Raises
         ------
@@ -117,7 +130,7 @@ class Entry:
                 raise StorageError(f"cannot write {target}: {error.strerror}") from error
 
     def send(self, remote: Mirror) -> None:
-        """Send the finished entry to where another machine looks for it; it is whole with the last file.
+        """Upload the complete entry for other machines; the last file that is sent makes it complete there.
 
         Raises
         ------
@@ -128,23 +141,23 @@ class Entry:
         for file in (self._path / _SCORES, self._path / _PREDICTIONS, *embeddings):
             remote.write(file, file.read_bytes())
 
-    def give_up(self) -> None:
-        """Remove what is not finished."""
+    def discard_partial(self) -> None:
+        """Delete an entry that is not complete."""
         if not self.done:
-            shutil.rmtree(self._partial(), ignore_errors=True)
+            shutil.rmtree(self._partial_dir(), ignore_errors=True)
 
     def _work(self) -> Path:
-        self._partial().mkdir(parents=True, exist_ok=True)
-        return self._partial()
+        self._partial_dir().mkdir(parents=True, exist_ok=True)
+        return self._partial_dir()
 
-    def _partial(self) -> Path:
-        return self._path.with_name(self._path.name + _UNDER_WAY)
+    def _partial_dir(self) -> Path:
+        return self._path.with_name(self._path.name + _PARTIAL)
 
 
 def find_cache_entries(
     run: RunDirectory, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
-) -> list[Entry]:
-    """Return the entry of each embedder, for a dataset of that fingerprint; what is of no use is removed.
+) -> list[CacheEntry]:
+    """Return the entry of each embedder for a dataset of that fingerprint; old entries are deleted.
 
     Raises
     ------
@@ -164,21 +177,21 @@ def find_cache_entries(
         there = {info.base_name for info in run.mirror.list(root)}
         run.fetch(*(root / name for name in signatures if name in there))
     return [
-        Entry(root, name, embedder.keys, n_rounds)
+        CacheEntry(root, name, embedder.keys, n_rounds)
         for name, embedder in zip(signatures, embedders, strict=True)
     ]
 
 
 def _prune(root: Path) -> None:
-    """Remove what a killed process left half done, and what was not used for long."""
+    """Delete incomplete entries of killed processes, and those that were not used for long."""
     oldest = time.time() - KEPT_DAYS * 24 * 3600
     for path in root.glob("*"):
-        if path.suffix == _UNDER_WAY or path.stat().st_mtime < oldest:
+        if path.suffix == _PARTIAL or path.stat().st_mtime < oldest:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def signature(embedder: Embedder, fingerprint: str, grid: KnnGrid) -> str:
-    """Return a hash of all that the results of an embedder depend on."""
+    """Return a hash of all that the results of an embedder depend on, see `Embedder`."""
     described = [
         FORMAT,
         {name: version(name) for name in LIBRARIES},

@@ -8,7 +8,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders.method import DEFAULT_DIMS
-from evaluation.scores.protocols import KnnGrid, Round, score_round
+from evaluation.scores.protocols import Round, score_round
+from evaluation.scores.settings import KnnGrid
 from evaluation.scores.structure import MAX_IMAGES
 
 SAFETY = 1.2

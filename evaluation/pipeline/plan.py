@@ -1,4 +1,4 @@
-"""What an evaluation will do: the options, the finalists of a study, the embedders that they ask for."""
+"""What an evaluation will do: its options, and the embedders that they and the VAEs ask for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from evaluation.embedders import METHODS, Checkpoint, Embedder, PlanRequest, Vae
-from evaluation.scores.protocols import KnnGrid
+from evaluation.scores.settings import KnnGrid
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
 from vae.checkpoint import read_config, read_metrics
@@ -16,7 +16,7 @@ from vae.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What may be chosen about an evaluation; None means the default.
+    """What can be chosen about an evaluation; None means the default.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
 
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
-    """Return the finalists as they came out of the trainings with fresh seeds, as far as there are any."""
+    """Return the finalists as trained anew with fresh seeds, where that has succeeded."""
     originals = {vae.trial_id: vae for vae in finalists}
     return [
         replace(
@@ -117,13 +117,13 @@ def plan_embedders(
     options
         What was asked for.
     replicas
-        The finalists as fresh seeds made them.
+        The finalists as trained anew with fresh seeds.
 
     Raises
     ------
     UsageError
         A dimension was asked for that the data does not have, a method that takes more VAEs or dimensions
-        than there are, or nothing is left to do.
+        than there are, or there is nothing to do.
     """
     request = PlanRequest(
         n_pixels=dataset.train.images[0].numel(),

@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar on a terminal, a line per finished embedding elsewhere."""
+"""How far an evaluation is: a bar on a terminal, a line per finished embedding in logs and notebooks."""
 
 import time
 from typing import Self
@@ -29,7 +29,7 @@ class Progress:
         self.n_rounds = n_rounds
         self.n_steps = n_embeddings * (1 + n_rounds)
         self.done = 0
-        self.left: dict[EmbeddingKey, int] = {}
+        self.remaining: dict[EmbeddingKey, int] = {}
         self.started = time.perf_counter()
         self.bar = RichProgress(
             TextColumn("evaluating"),
@@ -57,18 +57,18 @@ class Progress:
         key = event.key
         if isinstance(event, MissingScore) and event.round is None:
             steps = 1 + self.n_rounds
-            self.left[key] = 0
-            what = f"{key} is missing"
+            self.remaining[key] = 0
+            description = f"{key} is missing"
         elif isinstance(event, Embedded):
             steps = 1
-            self.left[key] = self.n_rounds
-            what = f"{key} embedded"
+            self.remaining[key] = self.n_rounds
+            description = f"{key} embedded"
         else:
             steps = 1
-            self.left[key] -= 1
-            what = f"{key}, {event.round} scored"
+            self.remaining[key] -= 1
+            description = f"{key}, {event.round} scored"
         self.done += steps
-        self.bar.update(self.task, advance=steps, description=what)
-        if self.left[key] == 0 and not self.console.is_terminal:
+        self.bar.update(self.task, advance=steps, description=description)
+        if self.remaining[key] == 0 and not self.console.is_terminal:
             seconds = time.perf_counter() - self.started
             self.console.print(f"{self.done}/{self.n_steps} {key} done, {seconds:.0f} s", highlight=False)

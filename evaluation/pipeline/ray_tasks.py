@@ -19,7 +19,8 @@ from evaluation.pipeline.serial import (
     planned_rounds,
     score,
 )
-from evaluation.scores.protocols import KnnGrid, Round
+from evaluation.scores.protocols import Round
+from evaluation.scores.settings import KnnGrid
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
 from vae.errors import UsageError, one_line
@@ -43,8 +44,8 @@ def compute(
 ) -> Iterator[Event]:
     """Embed and score on a Ray cluster; see `ray_session` for which.
 
-    The images lie once in the object store of each node. The scoring of an embedding starts as soon as it is
-    there. A killed task is tried again; one that fails is a `MissingScore` and the rest goes on.
+    The images are in the object store of each node once. An embedding is scored as soon as it is made. A
+    killed task is tried again; one that fails is a `MissingScore` and the others continue.
     """
     with ray_session(address, cpus=cpus, dashboard=False):
         yield from _run_tasks(images, embedders, grid)
@@ -97,8 +98,8 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
             yield from (MissingScore(key, None, one_line(_cause(error))) for key in missing)
             continue
         missing.remove(result.key)
-        if gap := not_finite(result):
-            yield gap
+        if missing_score := not_finite(result):
+            yield missing_score
             continue
         for which in planned_rounds(images, grid):
             scoring[score_task.remote(embedding_ref, images_ref, which, grid)] = result.key, which

@@ -1,6 +1,6 @@
-"""From images to embeddings to scores: the events of one evaluation, here in this process.
+"""From images to embeddings to scores: the events of one evaluation, computed in this process.
 
-`tune.cluster` gives the same events from Ray tasks.
+`evaluation.pipeline.ray_tasks` gives the same events from Ray tasks.
 """
 
 import logging
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.result_tables import PREDICTIONS
-from evaluation.scores.protocols import KnnGrid, Round, Setting, rounds, score_round
+from evaluation.scores.protocols import Round, rounds, score_round
+from evaluation.scores.settings import KnnGrid, Setting
 from evaluation.scores.structure import score_structure
 from vae.errors import one_line
 
@@ -26,7 +27,7 @@ STRUCTURE_ROUND = "structure"
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """An embedding is there."""
+    """An embedding has been made."""
 
     embedding: Embedding
 
@@ -58,23 +59,24 @@ class MissingScore:
 
 
 Event = Embedded | Scored | MissingScore
+"""What an evaluation reports while it runs; of each embedding first `Embedded`, then one for each round."""
 Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
-"""How an evaluation is carried out: `compute` below or `evaluation.pipeline.ray_tasks.compute`."""
+"""Where an evaluation is computed: `compute` here, in this process, or `ray_tasks.compute` on a cluster."""
 
 
 def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
-    """Embed and score one after the other; a failure is a `MissingScore` and the rest goes on."""
+    """Embed and score one after the other; a failure is a `MissingScore` and the others continue."""
     for embedder in embedders:
         missing = list(embedder.keys)
         try:
             for embedding in embedder.embeddings(images, "cpu"):
                 missing.remove(embedding.key)
-                if gap := not_finite(embedding):
-                    yield gap
+                if missing_score := not_finite(embedding):
+                    yield missing_score
                     continue
                 yield Embedded(embedding)
                 yield from _score(embedding, images, grid)
-        except Exception as error:  # whatever a method raises, the others are still wanted
+        except Exception as error:  # whatever one method raises, the others are evaluated
             logger.debug("%s failed", embedder, exc_info=True)
             yield from (MissingScore(key, None, one_line(error)) for key in missing)
 
@@ -149,7 +151,7 @@ def predictions_table(
 
 
 def not_finite(embedding: Embedding) -> MissingScore | None:
-    """Return the gap that an embedding with NaN or infinity leaves."""
+    """Return what is missing if the embedding holds NaN or infinity, else None."""
     return (
         None if embedding.finite else MissingScore(embedding.key, None, "the embedding holds NaN or infinity")
     )

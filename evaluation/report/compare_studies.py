@@ -109,6 +109,6 @@ def _best(results: Results, method: str) -> ComparisonRow | None:
 
 
 def _fingerprint(results: Results) -> str:
-    if results.evaluation and "dataset" in results.evaluation:
-        return str(results.evaluation["dataset"]["fingerprint"])
+    if results.evaluation and results.evaluation.dataset.fingerprint:
+        return results.evaluation.dataset.fingerprint
     return (results.study and results.study.dataset.fingerprint) or "unknown"

@@ -28,7 +28,7 @@ from evaluation.formatting import (
 )
 from evaluation.report.explorer import explorer
 from evaluation.report.search_view import search_view
-from evaluation.scores.protocols import ALL_IMAGES_K10, FEW_SHOT_500
+from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import SHOWN_PARAMS, param_name
 from tune.storage.run_directory import RunDirectory

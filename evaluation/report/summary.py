@@ -11,7 +11,7 @@ from evaluation.analysis.results import Results
 from evaluation.analysis.statements import labels_sentence, optimism_sentence, verdict
 from evaluation.embedders import label
 from evaluation.formatting import MISSING, interval, mean_and_spread, p_value, percent_or_missing, points
-from evaluation.scores.protocols import FEW_SHOT_500
+from evaluation.scores.settings import FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import percent
 from tune.storage.run_directory import RunDirectory
@@ -41,7 +41,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     for sentence in (labels_sentence(results), verdict(results), optimism_sentence(finalists)):
         if sentence:
             console.print(sentence, highlight=False)
-    if gaps := (results.evaluation or {}).get("gaps"):
+    if gaps := results.evaluation and results.evaluation.gaps:
         console.print("missing: " + "; ".join(gaps), style="yellow", highlight=False)
     if winner is not None and winner.test is not None:
         console.print(

@@ -1,4 +1,4 @@
-"""The two ways to ask how good an embedding is: cross-validation on the training set, and the test set.
+"""The two protocols of KNN accuracy: cross-validation on the training set, and the test set.
 
 Each is a list of rounds; a round searches its neighbours once and scores every cell of the grid from them.
 """
@@ -13,56 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores.confidence import bootstrap_share
+from evaluation.scores.settings import KNN_ACCURACY, REPORTED_SETTINGS, KnnGrid, Setting
 from vae.errors import UsageError
-from vae.metrics.knn import WEIGHTS, vote
+from vae.metrics.knn import vote
 from vae.metrics.neighbors import Array, Neighbors, choose_backend, find_neighbors
-
-KNN_ACCURACY = "knn_accuracy"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One cell of the accuracy grid; ``samples_per_class`` None is the whole training set."""
-
-    samples_per_class: int | None
-    n_neighbors: int
-    weights: str
-
-
-ALL_IMAGES_K10 = Setting(None, 10, "distance")
-FEW_SHOT_500 = Setting(500, 10, "uniform")
-REPORTED_SETTINGS = (ALL_IMAGES_K10, FEW_SHOT_500)
-"""Those of the published figures that ours are compared with; each test image's vote is kept for them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnnGrid:
-    """The cells that are scored: each combination of these, in both protocols.
-
-    Parameters
-    ----------
-    samples_per_class
-        Training images per class; None is all of them.
-    n_neighbors
-        References that vote.
-    weights
-        How much a vote counts; see `vae.metrics.knn`.
-    n_folds
-        Folds of the cross-validation.
-    seed
-        Of the subsets and folds.
-    """
-
-    samples_per_class: tuple[int | None, ...] = (50, 100, 500, 1000, 3000, None)
-    n_neighbors: tuple[int, ...] = (1, 5, 10, 25, 50)
-    weights: tuple[str, ...] = WEIGHTS
-    n_folds: int = 5
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One search: the whole test set, or one fold (from 0) of the cross-validation.
+    """One neighbour search: for the whole test set, or for one fold (from 0) of the cross-validation.
 
     ``structure`` in place of a protocol stands for the scores of `evaluation.scores.structure`.
     """
@@ -105,7 +64,7 @@ def rank_within_class(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]
 
 
 def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
-    """Return, in words, the part of the grid that the training set is too small for."""
+    """Return a sentence for each part of the grid that the training set is too small for."""
     classes, counts = np.unique(train_labels, return_counts=True)
     gaps = []
     if counts.min() < grid.n_folds:

@@ -1,4 +1,4 @@
-"""Scores beside the neighbours' votes: what an embedding keeps of the pixels, how it separates classes."""
+"""Scores other than KNN accuracy: what an embedding keeps of the pixels, how it separates classes."""
 
 import time
 import warnings
@@ -34,7 +34,7 @@ class Score:
     """How one of these scores is presented; higher is better for all of them."""
 
     title: str
-    what: str
+    description: str
 
 
 STRUCTURE: Mapping[str, Score] = {
@@ -80,7 +80,7 @@ def score_structure(
     pixels
         The test images (m, d); None leaves out the scores that are about them.
     seed
-        Of the draws and of k-means.
+        Of the random subsets and of k-means.
     """
     generator = np.random.default_rng(seed)
     drawn = np.sort(generator.permutation(len(test))[:MAX_IMAGES])
@@ -113,7 +113,7 @@ def score_structure(
         add("silhouette", float(silhouette_score(test[drawn], test_labels[drawn])), n_train=0)
     n_classes = len(np.unique(test_labels))
     if n_classes > 1:
-        with warnings.catch_warnings():  # fewer points than clusters: the scores tell
+        with warnings.catch_warnings():  # fewer points than clusters: the scores show it
             warnings.simplefilter("ignore", ConvergenceWarning)
             clusters = KMeans(n_classes, n_init=10, random_state=seed).fit_predict(test)
         whole = {"n_train": 0, "n_query": len(test)}

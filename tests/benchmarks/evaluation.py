@@ -22,10 +22,11 @@ from rich.console import Console
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from evaluation.api import evaluate_checkpoints
+from evaluation.api import evaluate
 from evaluation.embedders import Embedding, EmbeddingKey, Images, Vae
-from evaluation.pipeline.plan import Options, vae_embedder
-from evaluation.scores.protocols import KNN_ACCURACY, KnnGrid, rank_within_class
+from evaluation.pipeline.plan import vae_embedder
+from evaluation.scores.protocols import rank_within_class
+from evaluation.scores.settings import KNN_ACCURACY, KnnGrid
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from vae.data import load_dataset
@@ -107,7 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, watched_workers() as largest:
         output = RunDirectory(Path(directory) / "ours")
         started = time.perf_counter()
-        evaluate_checkpoints(paths, dataset, output, options=Options(methods=METHODS), console=console)
+        evaluate(paths, dataset=dataset, output=output.path, methods=METHODS, progress=console)
         ours = time.perf_counter() - started
         table = read_table(output.evaluations_file).to_pandas()
     cells = table[table["metric"] == KNN_ACCURACY].sample(frac=1, random_state=0)

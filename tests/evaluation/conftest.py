@@ -5,10 +5,9 @@ import shutil
 import pytest
 import torch
 
-from evaluation.api import evaluate_run
+from evaluation.api import evaluate
 from evaluation.embedders import Images
 from evaluation.pipeline import serial
-from evaluation.pipeline.plan import Options
 from evaluation.report import page as report
 from tests.conftest import write_study
 from tune.storage.run_directory import RunDirectory
@@ -85,10 +84,10 @@ def reseeded_once(tmp_path_factory) -> RunDirectory:
     """
     run = write_study(tmp_path_factory.mktemp("reseeded") / "runs" / "tiny")
     write_fresh_seeds(run, {BEST: [0.80, 0.81, None], SECOND: [0.90, 0.91, 0.92]})
-    options = Options(methods=["pca", "vae"], dims=[2])
+    options = dict(methods=["pca", "vae"], dims=[2])
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(report, "write_figures", lambda *_: None)
-        evaluate_run(run, finalists=2, options=options, compute=serial.compute)
+        evaluate(run, finalists=2, **options, compute=serial.compute, progress=False)
     return run
 
 

@@ -8,11 +8,11 @@ from rich.console import Console
 from evaluation.analysis.finalists import finalist_rows, fresh_seed_keys
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import labels_sentence
-from evaluation.api import evaluate_checkpoints, evaluate_run
+from evaluation.api import evaluate
 from evaluation.embedders import EmbeddingKey, Images
 from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.pipeline import serial
-from evaluation.pipeline.plan import Options
+from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.structure import STRUCTURE
 from tests.evaluation.broken_embedders import Raising
@@ -26,7 +26,7 @@ from vae.errors import StorageError, UsageError
 from vae.inference import embed
 from vae.models import build_model
 
-PCA = Options(methods=["pca"], dims=[2])
+PCA = dict(methods=["pca"], dims=[2])
 N_CELLS = 3 * 5 * 2 * 6
 
 
@@ -83,12 +83,12 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
 
 
 def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
-    gaps = evaluated_once.read_evaluation()["gaps"]
+    gaps = EvaluationRecord.read(evaluated_once.evaluation_file).gaps
     assert [gap.split(" samples")[0] for gap in gaps] == ["500, 1000, 3000"]
 
 
 def test_evaluating_again_replaces_the_results(evaluated):
-    evaluate_run(evaluated, options=PCA, compute=serial.compute)
+    evaluate(evaluated, **PCA, compute=serial.compute, progress=False)
     assert set(read_table(evaluated.evaluations_file)["method"].to_pylist()) == {"pca"}
     assert [path.name for path in evaluated.embeddings_dir.iterdir()] == ["dim=2"]
 
@@ -104,7 +104,7 @@ def test_an_evaluation_that_breaks_off_leaves_the_old_results(evaluated):
 
     before = content()
     with pytest.raises(KeyboardInterrupt):
-        evaluate_run(evaluated, options=Options(methods=["pca"], dims=[3]), compute=broken)
+        evaluate(evaluated, methods=["pca"], dims=[3], compute=broken, progress=False)
     assert content() == before
 
 
@@ -113,10 +113,10 @@ def test_a_gap_is_logged_and_recorded_and_the_rest_is_there(study, caplog):
         yield from serial.compute(images, [Raising(), *embedders], grid)
 
     with caplog.at_level(logging.WARNING, "evaluation"):
-        evaluate_run(study, options=PCA, compute=with_failure)
+        evaluate(study, **PCA, compute=with_failure, progress=False)
     gap = "raising 2-d: RuntimeError: no such luck"
     assert f"missing: {gap}" in caplog.messages
-    assert gap in study.read_evaluation()["gaps"]
+    assert gap in EvaluationRecord.read(study.evaluation_file).gaps
     assert "pca" in read_table(study.evaluations_file)["method"].to_pylist()
 
 
@@ -125,7 +125,7 @@ def test_when_no_embedding_can_be_made_that_is_an_error(study):
         yield from serial.compute(images, [_without_first(Raising())], grid)
 
     with pytest.raises(StorageError, match="no embedding could be made: .*no such luck"):
-        evaluate_run(study, options=PCA, compute=all_fail)
+        evaluate(study, **PCA, compute=all_fail, progress=False)
     assert not study.evaluations_file.exists()
 
 
@@ -146,15 +146,22 @@ def test_another_dataset_than_the_one_searched_is_refused(study):
     with pytest.raises(
         UsageError, match="'digits' is not the one that was searched: its fingerprint is .*, was other"
     ):
-        evaluate_run(study, options=PCA, compute=serial.compute)
+        evaluate(study, **PCA, compute=serial.compute, progress=False)
 
 
 @pytest.mark.figures
 def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp_path):
     checkpoint = shutil.copytree(study.checkpoint_dir("0000-fc-4d"), tmp_path / "mine")
     output = RunDirectory(tmp_path / "output")
-    options = Options(methods=["pca", "vae"], dims=[2])
-    evaluate_checkpoints([checkpoint], few_digits, output, options=options, compute=serial.compute)
+    options = dict(methods=["pca", "vae"], dims=[2])
+    evaluate(
+        [checkpoint],
+        dataset=few_digits,
+        output=output.path,
+        **options,
+        compute=serial.compute,
+        progress=False,
+    )
     table = read_table(output.evaluations_file).to_pandas()
     assert set(table["trial_id"].dropna()) == {"mine"}
     assert output.report_file.exists()
@@ -173,8 +180,10 @@ def test_of_several_bare_checkpoints_the_best_on_validation_comes_first(study, f
         )
     output = RunDirectory(tmp_path / "output")
     paths = [tmp_path / "all" / BEST, tmp_path / "all" / SECOND]
-    evaluate_checkpoints(paths, few_digits, output, options=Options(methods=["vae"]), compute=serial.compute)
-    assert output.read_evaluation()["finalists"] == [SECOND, BEST]
+    evaluate(
+        paths, dataset=few_digits, output=output.path, methods=["vae"], compute=serial.compute, progress=False
+    )
+    assert EvaluationRecord.read(output.evaluation_file).finalists == (SECOND, BEST)
     assert Results.read(output).comparison.winner.key.trial_id == SECOND
 
 
@@ -183,27 +192,33 @@ def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
     for path in (one, other):
         shutil.copytree(study.checkpoint_dir(BEST), path)
     with pytest.raises(UsageError, match="two of the VAEs have the same name, vae-same"):
-        evaluate_checkpoints([one, other], few_digits, RunDirectory(tmp_path / "o"), compute=serial.compute)
+        evaluate(
+            [one, other], few_digits, RunDirectory(tmp_path / "o"), compute=serial.compute, progress=False
+        )
 
 
 def test_one_evaluation_at_a_time_works_on_a_run(study):
     def second(images, embedders, grid):
         with pytest.raises(UsageError, match="another evaluation of .* is under way; wait for it"):
-            evaluate_run(study, options=PCA, compute=serial.compute)
+            evaluate(study, **PCA, compute=serial.compute, progress=False)
         yield from serial.compute(images, embedders, grid)
 
-    evaluate_run(study, options=PCA, compute=second)
-    evaluate_run(study, options=PCA, compute=serial.compute)
+    evaluate(study, **PCA, compute=second, progress=False)
+    evaluate(study, **PCA, compute=serial.compute, progress=False)
 
 
 @pytest.mark.figures
 def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, unlabelled, tmp_path):
     output = RunDirectory(tmp_path / "output")
-    evaluate_checkpoints(
-        [study.checkpoint_dir("0000-fc-4d")], unlabelled, output,
-        options=Options(methods=["pca", "vae"]), compute=serial.compute,
-    )  # fmt: skip
-    assert output.read_evaluation()["gaps"] == ["KNN accuracy: the dataset has no labels"]
+    evaluate(
+        study.checkpoint_dir("0000-fc-4d"),
+        dataset=unlabelled,
+        output=output.path,
+        methods=["pca", "vae"],
+        compute=serial.compute,
+        progress=False,
+    )
+    assert EvaluationRecord.read(output.evaluation_file).gaps == ("KNN accuracy: the dataset has no labels",)
     metrics = set(read_table(output.evaluations_file)["metric"].to_pylist())
     assert metrics == {"trustworthiness", "continuity", "neighborhood_recall"}
     assert (output.figures_dir / "latent_spaces.png").exists()
@@ -212,7 +227,7 @@ def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, 
 
 def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(study):
     console = Console(record=True, force_terminal=False, width=80)
-    evaluate_run(study, options=PCA, compute=serial.compute, console=console)
+    evaluate(study, **PCA, compute=serial.compute, progress=console)
     lines = console.export_text().splitlines()
     assert lines[0] == "evaluating: 8 steps"
     assert lines[1].startswith("8/8 pca 2-d done")
@@ -234,22 +249,30 @@ def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once
 
 
 def test_the_record_has_the_finalists_in_the_order_of_their_fresh_seeds(reseeded_once):
-    record = reseeded_once.read_evaluation()
-    assert record["finalists"] == [SECOND, BEST]
-    assert record["training_seeds"] == {BEST: 0, SECOND: 0}
+    record = EvaluationRecord.read(reseeded_once.evaluation_file)
+    assert record.finalists == (SECOND, BEST)
+    assert record.training_seeds == {BEST: 0, SECOND: 0}
 
 
 def test_a_fresh_seed_whose_checkpoint_is_lost_is_a_gap(reseeded):
     shutil.rmtree(reseeded.seed_checkpoint_dir(SECOND, 2))
-    evaluate_run(reseeded, finalists=1, options=Options(methods=["vae"]), compute=serial.compute)
-    assert any(gap.startswith(f"vae-{BEST}-seed") for gap in reseeded.read_evaluation()["gaps"]) is False
-    evaluate_run(reseeded, finalists=2, options=Options(methods=["vae"]), compute=serial.compute)
-    assert any(gap.startswith(f"vae-{SECOND}-seed2 4-d: ") for gap in reseeded.read_evaluation()["gaps"])
+    evaluate(reseeded, finalists=1, methods=["vae"], compute=serial.compute, progress=False)
+    assert (
+        any(
+            gap.startswith(f"vae-{BEST}-seed") for gap in EvaluationRecord.read(reseeded.evaluation_file).gaps
+        )
+        is False
+    )
+    evaluate(reseeded, finalists=2, methods=["vae"], compute=serial.compute, progress=False)
+    assert any(
+        gap.startswith(f"vae-{SECOND}-seed2 4-d: ")
+        for gap in EvaluationRecord.read(reseeded.evaluation_file).gaps
+    )
 
 
 def test_an_ensemble_and_its_members_go_through_to_the_report(study):
-    options = Options(methods=["pca", "vae", "ensemble"], dims=[2])
-    evaluate_run(study, finalists=3, options=options, compute=serial.compute)
+    options = dict(methods=["pca", "vae", "ensemble"], dims=[2])
+    evaluate(study, finalists=3, **options, compute=serial.compute, progress=False)
     members = "0001-conv-10d+0000-fc-4d+0004-fc-2d"
     results = Results.read(study)
     key = EmbeddingKey("ensemble", 16, members)
@@ -261,8 +284,8 @@ def test_an_ensemble_and_its_members_go_through_to_the_report(study):
 
 
 def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):
-    options = Options(methods=["ensemble"])
-    evaluate_run(study, finalists=2, options=options, compute=serial.compute)
+    options = dict(methods=["ensemble"])
+    evaluate(study, finalists=2, **options, compute=serial.compute, progress=False)
     results = Results.read(study)
     assert [str(key) for key in results.comparison.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
     assert results.comparison.winner is None
@@ -285,9 +308,9 @@ def test_a_conditional_vae_is_named_and_told_no_label_of_the_images(study):
     config = Config.from_params(saved.config.to_params() | {"conditional": True})
     model = build_model(config.model, saved.image_shape, seed=1, n_classes=10)
     save_model(study.checkpoint_dir(trial_id), model, config)
-    options = Options(methods=["vae"])
-    evaluate_run(study, finalists=2, options=options, compute=serial.compute)
-    assert study.read_evaluation()["trained_with_labels"] == [trial_id]
+    options = dict(methods=["vae"])
+    evaluate(study, finalists=2, **options, compute=serial.compute, progress=False)
+    assert EvaluationRecord.read(study.evaluation_file).trained_with_labels == (trial_id,)
     sentence = labels_sentence(Results.read(study))
     assert sentence is not None
     assert sentence.startswith(f"trained with labels (conditional): {trial_id};")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation import api
 from evaluation.__main__ import main
+from evaluation.pipeline import run as pipeline_run
 from evaluation.pipeline import serial
 from tune.storage.tables import TRIALS, read_table, write_table
 from vae.command_line import exit_code
@@ -31,7 +31,7 @@ def test_a_run_is_evaluated_and_summed_up(study, capsys):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Evaluate in this process, not on Ray."""
-    monkeypatch.setattr(api, "_ray", lambda cpus: serial.compute)
+    monkeypatch.setattr(pipeline_run, "_on_ray", lambda options: serial.compute)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -75,7 +75,7 @@ def test_what_tools_show_of_a_run_under_a_uri_is_put_into_a_directory_here(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"tiny\?.* has no embeddings yet; say `python -m evaluation s3://"):
         main(["projector", study_uri])
-    monkeypatch.setattr(api, "_ray", lambda cpus: serial.compute)
+    monkeypatch.setattr(pipeline_run, "_on_ray", lambda options: serial.compute)
     main([study_uri, "--methods", "pca", "--dims", "2"])
     before = s3.keys()
     capsys.readouterr()

@@ -188,16 +188,6 @@ class RunDirectory:
         """
         return StudyRecord.read(self.study_file)
 
-    def read_evaluation(self) -> dict[str, Any]:
-        """Return what ``evaluation.json`` says about the last evaluation: its arguments, time and gaps.
-
-        Raises
-        ------
-        StorageError
-            The file is absent, unreadable or not JSON.
-        """
-        return _read_json(self.evaluation_file)
-
 
 def check_trial_id(trial_id: str) -> None:
     """Refuse an id that leads out of the run directory, which somebody else may have filled.
@@ -209,15 +199,3 @@ def check_trial_id(trial_id: str) -> None:
     """
     if trial_id in ("", ".", "..") or "/" in trial_id or "\0" in trial_id:
         raise StorageError(f"the id of a trial must be the name of a directory, got {trial_id!r}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StorageError(f"cannot read {path}: it does not exist") from error
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise StorageError(f"cannot read {path}: it holds no JSON object")
-    return content

@@ -5,7 +5,7 @@ import pytest
 from evaluation.analysis.finalists import finalist_rows, fresh_seed_keys
 from evaluation.analysis.results import Results
 from evaluation.scores.confidence import t_interval
-from evaluation.scores.protocols import ALL_IMAGES_K10
+from evaluation.scores.settings import ALL_IMAGES_K10
 from tests.evaluation.conftest import BEST, SECOND
 
 

@@ -85,7 +85,7 @@ def test_results_of_a_version_before_seeds_and_fronts_are_read(evaluated):
     for path, column in ((evaluated.evaluations_file, "training_seed"), (evaluated.trials_file, "pareto")):
         table = read_table(path).drop_columns([column])
         write_table(table, table.schema, path)
-    record = evaluated.read_evaluation()
+    record = json.loads(evaluated.evaluation_file.read_text())
     del record["training_seeds"]
     evaluated.evaluation_file.write_text(json.dumps(record))
     results = Results.read(evaluated)

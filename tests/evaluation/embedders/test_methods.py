@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_run
+from evaluation.api import evaluate
 from evaluation.embedders import METHODS, Embedding, EmbeddingKey, Images, Method, PlanRequest, label
 from evaluation.embedders.files import read_embedding
 from evaluation.figures.latent_spaces import latent_space_panels
@@ -52,11 +52,12 @@ def toy(monkeypatch):
 @pytest.mark.figures
 @pytest.mark.usefixtures("toy")
 def test_a_new_method_goes_through_to_tables_figures_and_report(study):
-    options = Options(methods=["vae", "random"], dims=[2, 10])
-    evaluate_run(study, finalists=1, options=options, compute=serial.compute)
+    options = dict(methods=["vae", "random"], dims=[2, 10])
+    evaluate(study, finalists=1, **options, compute=serial.compute, progress=False)
     results = Results.read(study)
-    assert [str(key) for key in results.keys] == ["vae-0001-conv-10d-seed0 10-d", "random 2-d", "random 10-d"]
-    assert [row.key for row in results.rivals] == [EmbeddingKey("random", 10)]
+    names = [str(key) for key in results.comparison.keys]
+    assert names == ["vae-0001-conv-10d-seed0 10-d", "random 2-d", "random 10-d"]
+    assert [row.key for row in results.comparison.baselines] == [EmbeddingKey("random", 10)]
     assert read_embedding(study.embeddings_dir, EmbeddingKey("random", 2)).test.shape == (359, 2)
     titles = [panel.title for panel in latent_space_panels(study, results)]
     assert titles == ["random projection", "VAE 0001-conv-10d"]

@@ -7,9 +7,10 @@ import pytest
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_precomputed
+from evaluation.api import evaluate
 from evaluation.embedders.precomputed import read_precomputed
 from evaluation.pipeline import serial
+from evaluation.record import EvaluationRecord
 from tune.storage.run_directory import RunDirectory
 from vae.errors import UsageError
 
@@ -33,7 +34,7 @@ def test_it_is_scored_and_reported_under_the_name_of_its_file(islands, tmp_path,
     points, labels = islands
     file = write(tmp_path / "mine.parquet", points, label=labels)
     output = RunDirectory(tmp_path / "output")
-    evaluate_precomputed(file, output, compute=serial.compute)
+    evaluate(file, output=output.path, compute=serial.compute, progress=False)
     (row,) = Results.read(output).comparison
     assert (row.key.method, row.key.dim, row.test) == ("mine", 3, 1.0)
     assert row.structure["linear_probe_accuracy"] == 1
@@ -59,9 +60,14 @@ def test_other_labels_or_splits_are_scored_anew(islands, tmp_path):
         {"label": np.roll(labels, 30)},
         {"label": labels, "split": ["test", "train"] * 60},
     ):
-        evaluate_precomputed(write(tmp_path / "a.parquet", points, **columns), output, compute=serial.compute)
+        evaluate(
+            write(tmp_path / "a.parquet", points, **columns),
+            output=output.path,
+            compute=serial.compute,
+            progress=False,
+        )
         (row,) = Results.read(output).comparison
-        values.append((row.test, output.read_evaluation()["n_test"]))
+        values.append((row.test, EvaluationRecord.read(output.evaluation_file).n_test))
     assert values[0] == (1.0, 24)
     assert values[1][0] < 0.9
     assert values[2] == (1.0, 60)

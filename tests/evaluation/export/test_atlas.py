@@ -8,10 +8,9 @@ from PIL import Image
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_run
+from evaluation.api import evaluate
 from evaluation.embedders.files import read_embedding
 from evaluation.pipeline import serial
-from evaluation.pipeline.plan import Options
 
 
 def test_the_file_holds_what_the_printed_command_names(evaluated, digits, capsys):
@@ -38,6 +37,6 @@ def test_the_neighbours_are_those_in_the_best_vaes_latent_space(evaluated):
 
 
 def test_without_a_vae_the_first_view_is_shown(study, capsys):
-    evaluate_run(study, options=Options(methods=["pca"], dims=[2]), compute=serial.compute)
+    evaluate(study, methods=["pca"], dims=[2], compute=serial.compute, progress=False)
     main(["atlas", str(study.path)])
     assert capsys.readouterr().out.splitlines()[-1].endswith("--x pca_x --y pca_y --image image")

@@ -11,7 +11,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.api import evaluate_precomputed
+from evaluation.api import evaluate
 from evaluation.embedders.files import read_embedding
 from evaluation.figures.sprite import sprite, sprite_columns
 from evaluation.pipeline import serial
@@ -66,7 +66,7 @@ def test_an_embedding_without_images_has_its_classes_alone(tmp_path):
     points, labels = np.random.default_rng(0).normal(size=(60, 3)), ["cat", "dog"] * 30
     output = RunDirectory(tmp_path / "output")
     file = write(tmp_path / "mine.parquet", points, label=labels)
-    evaluate_precomputed(file, output, compute=serial.compute)
+    evaluate(file, output=output.path, compute=serial.compute, progress=False)
     main(["projector", str(output.path)])
     (entry,) = read_config(output).embeddings
     assert not entry.sprite.image_path

@@ -6,20 +6,21 @@ import time
 
 import pytest
 
-from evaluation.api import evaluate_run
+from evaluation import api
 from evaluation.embedders import Pca, Umap
 from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.pipeline import serial
 from evaluation.pipeline.cache import signature
-from evaluation.pipeline.plan import Options, vae_embedder
+from evaluation.pipeline.plan import vae_embedder
 from evaluation.pipeline.serial import Embedded, Scored
-from evaluation.scores.protocols import KnnGrid
+from evaluation.record import EvaluationRecord
+from evaluation.scores.settings import KnnGrid
 from tests.evaluation.conftest import BEST, SECOND
 from tests.s3_server import ACCESS_DENIED, BUCKET
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 
-BOTH = Options(methods=["pca", "vae"], dims=[2])
+BOTH = dict(methods=["pca", "vae"], dims=[2])
 
 
 class Watched:
@@ -43,12 +44,12 @@ def content(run):
 
 def evaluate(run, options, **watched):
     compute = Watched(**watched)
-    evaluate_run(run, options=options, compute=compute)
+    api.evaluate(run, **options, compute=compute, progress=False)
     return compute.asked
 
 
 def test_a_second_evaluation_computes_only_what_is_missing(study):
-    assert evaluate(study, Options(methods=["pca"], dims=[2])) == ["pca"]
+    assert evaluate(study, dict(methods=["pca"], dims=[2])) == ["pca"]
     assert evaluate(study, BOTH) == ["vae", "vae", "vae"]
     first = content(study)
     assert evaluate(study, BOTH) == []
@@ -59,7 +60,7 @@ def test_a_second_evaluation_computes_only_what_is_missing(study):
 
 def test_a_method_that_comes_back_is_not_computed_again(study):
     evaluate(study, BOTH)
-    evaluate(study, Options(methods=["raw"]))
+    evaluate(study, dict(methods=["raw"]))
     assert set(read_table(study.evaluations_file)["method"].to_pylist()) == {"raw"}
     assert evaluate(study, BOTH) == []
     assert set(read_table(study.evaluations_file)["method"].to_pylist()) == {"pca", "vae"}
@@ -124,16 +125,16 @@ def test_what_cannot_be_sent_on_the_way_does_not_end_an_evaluation(s3, study_uri
 
 
 def test_what_no_evaluation_has_used_for_a_month_is_removed(study):
-    evaluate(study, Options(methods=["pca"], dims=[2]))
+    evaluate(study, dict(methods=["pca"], dims=[2]))
     (pca,) = study.cache_dir.iterdir()
     long_ago = time.time() - 40 * 24 * 3600
     os.utime(pca, (long_ago, long_ago))
-    evaluate(study, Options(methods=["pca"], dims=[3]))
+    evaluate(study, dict(methods=["pca"], dims=[3]))
     assert not pca.exists()
     (other,) = study.cache_dir.iterdir()
     recently = time.time() - 20 * 24 * 3600
     os.utime(other, (recently, recently))
-    assert evaluate(study, Options(methods=["pca"], dims=[3])) == []
+    assert evaluate(study, dict(methods=["pca"], dims=[3])) == []
     assert other.stat().st_mtime > recently + 1
 
 
@@ -151,12 +152,12 @@ def test_a_gap_is_tried_again(study):
             else:
                 yield event
 
-    options = Options(methods=["pca"], dims=[2])
-    evaluate_run(study, options=options, compute=lost)
-    assert "its worker was killed" in study.read_evaluation()["gaps"][-1]
+    options = dict(methods=["pca"], dims=[2])
+    api.evaluate(study, **options, compute=lost, progress=False)
+    assert "its worker was killed" in EvaluationRecord.read(study.evaluation_file).gaps[-1]
     assert embedding_file(study.embeddings_dir, Pca((2,)).keys[0]).exists()
     assert evaluate(study, options) == ["pca"]
-    assert not [gap for gap in study.read_evaluation()["gaps"] if "killed" in gap]
+    assert not [gap for gap in EvaluationRecord.read(study.evaluation_file).gaps if "killed" in gap]
 
 
 def test_a_damaged_entry_is_computed_again(study, caplog):

@@ -5,7 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from evaluation.pipeline.cost import estimate_seconds, measure_slowdown, scoring_seconds
-from evaluation.scores.protocols import KnnGrid, Round, score_round
+from evaluation.scores.protocols import Round, score_round
+from evaluation.scores.settings import KnnGrid
 
 FMNIST = {"n_train": 60_000, "n_test": 10_000, "n_pixels": 784, "n_finalists": 3, "latent_dim": 32}
 DIGITS = {"n_train": 1_437, "n_test": 360, "n_pixels": 64, "n_finalists": 3, "latent_dim": 32}

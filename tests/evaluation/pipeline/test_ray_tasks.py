@@ -4,7 +4,7 @@ from evaluation.embedders import Images, Pca, Raw
 from evaluation.pipeline import ray_tasks, serial
 from evaluation.pipeline.ray_tasks import compute
 from evaluation.pipeline.serial import Embedded, MissingScore, Scored
-from evaluation.scores.protocols import KnnGrid
+from evaluation.scores.settings import KnnGrid
 from tests.evaluation.broken_embedders import KilledOnce, NotANumber, Raising
 from tune.cluster.nodes import HEAD, Nodes
 from vae.errors import UsageError

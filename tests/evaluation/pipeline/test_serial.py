@@ -6,7 +6,8 @@ import pytest
 from evaluation.embedders import Images, Pca
 from evaluation.pipeline.serial import Embedded, MissingScore, Scored, compute
 from evaluation.result_tables import PREDICTIONS
-from evaluation.scores.protocols import KnnGrid, rank_within_class
+from evaluation.scores.protocols import rank_within_class
+from evaluation.scores.settings import KnnGrid
 from tests.evaluation.broken_embedders import NotANumber, Raising
 
 GRID = KnnGrid(samples_per_class=(5, None), n_neighbors=(1, 5))
@@ -57,7 +58,7 @@ def test_without_labels_there_are_scores_of_the_structure_alone(unlabelled):
     assert [row["metric"] for row in scored.rows] == ["trustworthiness", "continuity", "neighborhood_recall"]
 
 
-def test_the_votes_of_the_test_images_are_kept_for_the_headline_settings(few):
+def test_the_votes_of_the_test_images_are_kept_for_the_reported_settings(few):
     events = list(compute(few, [Pca((2,))], KnnGrid(samples_per_class=(None,), n_neighbors=(10,))))
     table = next(event.predictions for event in events if isinstance(event, Scored))
     assert table.schema.equals(PREDICTIONS)

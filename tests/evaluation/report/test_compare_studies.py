@@ -60,7 +60,7 @@ def test_what_is_no_study_is_compared_too(evaluated, other):
 
 
 def test_studies_of_different_images_are_not_compared(evaluated, other):
-    record = other.read_evaluation()
+    record = json.loads(other.evaluation_file.read_text())
     record["dataset"]["fingerprint"] = "0000"
     other.evaluation_file.write_text(json.dumps(record))
     with pytest.raises(UsageError, match="are of different images"):

@@ -56,7 +56,7 @@ def test_the_headline_is_the_winner_on_the_test_set(page, evaluated_once):
 
 def test_every_embedding_trial_and_gap_is_in_it(page, evaluated_once):
     results = Results.read(evaluated_once)
-    for name in [*results.trials["trial_id"], *results.evaluation["gaps"], "raw pixels", "PCA"]:
+    for name in [*results.trials["trial_id"], *results.evaluation.gaps, "raw pixels", "PCA"]:
         assert name in page.text
     for row in results.comparison:
         assert f"{100 * row.test:.1f} ± {100 * row.test_half_width:.1f} %" in page.text

@@ -3,15 +3,8 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from evaluation.scores.confidence import bootstrap_share
-from evaluation.scores.protocols import (
-    ALL_IMAGES_K10,
-    KnnGrid,
-    Round,
-    missing_cells,
-    rank_within_class,
-    rounds,
-    score_round,
-)
+from evaluation.scores.protocols import Round, missing_cells, rank_within_class, rounds, score_round
+from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from vae.errors import UsageError
 
 GRID = KnnGrid(samples_per_class=(5, 20, None), n_neighbors=(1, 5, 10, 25), n_folds=4, seed=3)
@@ -114,7 +107,7 @@ def test_a_fold_without_images_is_named():
         score_round(Round("cv", 3), np.eye(4), labels, np.eye(4), labels, KnnGrid(n_neighbors=(1,)))
 
 
-def test_each_test_image_and_its_vote_is_kept_for_the_headline_settings(points):
+def test_each_test_image_and_its_vote_is_kept_for_the_reported_settings(points):
     train, labels, test, _ = points
     grid = KnnGrid(samples_per_class=(20, None), n_neighbors=(5, 10))
     scores = score_round(Round("test"), *points, grid)

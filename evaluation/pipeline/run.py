@@ -1,0 +1,196 @@
+"""One evaluation of a run, alone on it: embed and score what is missing, write tables and record."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from evaluation.embedders import METHODS, Embedder, Images
+from evaluation.pipeline.cache import CacheEntry, find_cache_entries
+from evaluation.pipeline.plan import Options
+from evaluation.pipeline.progress import Progress
+from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
+from evaluation.pipeline.subject import Subject
+from evaluation.record import EvaluationRecord
+from evaluation.result_tables import EVALUATIONS, PREDICTIONS
+from evaluation.scores.protocols import missing_cells
+from evaluation.scores.settings import KnnGrid
+from tune.storage.filesystems import SHORT_RETRIES
+from tune.storage.lock import exclusive
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import write_table
+from vae.atomic import replaced_directory
+from vae.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+
+def run_evaluation(
+    subject: Subject,
+    run: RunDirectory,
+    options: Options | None = None,
+    compute: Compute | None = None,
+    console: Console | None = None,
+) -> EvaluationRecord:
+    """Embed and score a subject and replace the results in a run directory; return the record beside them.
+
+    Parameters
+    ----------
+    subject
+        What is evaluated.
+    run
+        Where the results go.
+    options
+        Those that the subject was planned with.
+    compute
+        How it is computed: on Ray by default.
+    console
+        Shows the progress; None is silent.
+
+    Raises
+    ------
+    UsageError
+        Another evaluation of this run is under way.
+    StorageError
+        A file cannot be written, or no embedding could be made.
+    """
+    options = options or Options()
+    images = subject.images
+    gaps = _known_gaps(images, options.grid)
+    for gap in gaps:
+        logger.warning("left out: %s", gap)
+    started = time.perf_counter()
+    n_rounds = len(planned_rounds(images, options.grid))
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {run.path}: {error.strerror}") from error
+    busy = f"another evaluation of {run.location} is under way; wait for it"
+    with ExitStack() as at_end:
+        at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
+        fingerprint = subject.record.dataset.fingerprint
+        entries = find_cache_entries(run, subject.embedders, fingerprint, options.grid, n_rounds)
+        todo = [
+            embedder for embedder, entry in zip(subject.embedders, entries, strict=True) if not entry.done
+        ]
+        n_cached = sum(len(entry.keys) for entry in entries if entry.done)
+        if console and n_cached:
+            console.print(f"{n_cached} embeddings are there from an earlier evaluation", highlight=False)
+        entry_of = {key: entry for entry in entries for key in entry.keys}
+        for entry in entries:
+            at_end.callback(entry.discard_partial)
+        for event in _events(compute, images, todo, options, console) if todo else ():
+            if event.key in entry_of:
+                _add_to_cache(run, entry_of[event.key], event, images)
+            if isinstance(event, MissingScore):
+                logger.warning("missing: %s", event)
+                gaps.append(str(event))
+        if not any(entry.embedded for entry in entries):
+            raise StorageError(f"no embedding could be made: {gaps[-1]}")
+        _write_tables(run, subject.record.study, entries)
+        record = replace(
+            subject.record,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=tuple(sys.argv),
+            n_train=len(images.train),
+            n_test=len(images.test),
+            seed=options.seed,
+            seconds=time.perf_counter() - started,
+            from_earlier=n_cached,
+            gaps=tuple(gaps),
+        )
+        record.write(run.evaluation_file)
+        run.push()
+        if run.mirror and all(entry.done for entry in entries):
+            with _storage_errors_logged():
+                run.mirror.with_retries(SHORT_RETRIES).delete(run.cache_dir)
+    return record
+
+
+def _add_to_cache(run: RunDirectory, entry: CacheEntry, event: Event, images: Images) -> None:
+    """Keep what has been computed, also under a URI if that is where the run lies."""
+    entry.add(event, images)
+    if run.mirror and entry.done:
+        with _storage_errors_logged():
+            entry.send(run.mirror.with_retries(SHORT_RETRIES))
+
+
+@contextmanager
+def _storage_errors_logged() -> Iterator[None]:
+    """Continue if the storage does not answer: the results themselves are sent at the end."""
+    try:
+        yield
+    except StorageError as error:
+        logger.warning("%s", error)
+
+
+def _events(
+    compute: Compute | None,
+    images: Images,
+    embedders: Sequence[Embedder],
+    options: Options,
+    console: Console | None,
+) -> Iterator[Event]:
+    n_embeddings = sum(len(embedder.keys) for embedder in embedders)
+    n_rounds = len(planned_rounds(images, options.grid))
+    progress = Progress(console, n_embeddings, n_rounds) if console else None
+    with progress or nullcontext():
+        for event in (compute or _on_ray(options))(images, embedders, options.grid):
+            if progress:
+                progress.show(event)
+            yield event
+
+
+def _on_ray(options: Options) -> Compute:
+    # Not at the top of the file: another `compute` needs no Ray.
+    from evaluation.pipeline import ray_tasks
+
+    return partial(ray_tasks.compute, address=options.address, cpus=options.cpus)
+
+
+def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
+    if images.train_labels is None or images.test_labels is None:
+        return ["KNN accuracy: the dataset has no labels"]
+    return missing_cells(images.train_labels, grid)
+
+
+def _write_tables(run: RunDirectory, study: str, entries: Sequence[CacheEntry]) -> None:
+    with replaced_directory(run.embeddings_dir) as staging:
+        for entry in entries:
+            entry.place_embeddings(staging)
+    rows = [row | {"study": study} for entry in entries for row in entry.rows]
+    rows.sort(key=_row_order)
+    write_table(rows, EVALUATIONS, run.evaluations_file)
+    predictions = pa.concat_tables(
+        [PREDICTIONS.empty_table(), *(table for entry in entries for table in entry.predictions)]
+    )
+    names = pa.repeat(pa.scalar(study), len(predictions))
+    order = ("method", "trial_id", "training_seed", "dim", "n_neighbors", "index")
+    predictions = predictions.set_column(0, PREDICTIONS.field("study"), names).sort_by(
+        [(column, "ascending") for column in order]
+    )
+    write_table(predictions, PREDICTIONS, run.predictions_file)
+
+
+def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
+    infinite = float("inf")
+    return (
+        list(METHODS).index(row["method"]) if row["method"] in METHODS else len(METHODS),
+        row["trial_id"] or "",
+        -1 if row["training_seed"] is None else row["training_seed"],
+        row["dim"],
+        row["protocol"],
+        row["metric"],
+        infinite if row.get("samples_per_class") is None else row["samples_per_class"],
+        row.get("n_neighbors") or 0,
+        row.get("weights") or "",
+        -1 if row.get("fold") is None else row["fold"],
+    )

@@ -1,0 +1,142 @@
+"""What an evaluation is of: a study's finalists, bare checkpoints, or an embedding in a Parquet file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluation.embedders import Embedder, Images, Vae
+from evaluation.embedders.precomputed import PrecomputedEmbedder, read_precomputed
+from evaluation.pipeline.plan import Options, best_first, plan_embedders, replica_embedders, vae_embedder
+from evaluation.record import EvaluatedDataset, EvaluationRecord
+from tune.storage.run_directory import RunDirectory
+from tune.storage.tables import FINALIST_SEEDS, read_frame
+from tune.study.images import load_images
+from tune.study.ranking import DEFAULT_FINALISTS, choose_finalists, rank_finalists
+
+if TYPE_CHECKING:
+    from vae.data import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What one evaluation is of.
+
+    Parameters
+    ----------
+    images
+        What is embedded.
+    embedders
+        The work to do.
+    record
+        What `evaluation.json` will say of it; time and gaps are not known yet.
+    dataset
+        The images for figures and report; None if there are only points.
+    """
+
+    images: Images
+    embedders: tuple[Embedder, ...]
+    record: EvaluationRecord
+    dataset: "Dataset | None" = None
+
+
+def study_subject(
+    run: RunDirectory, options: Options, *, finalists: int = DEFAULT_FINALISTS, data_dir: Path | None = None
+) -> Subject:
+    """Return the best trials of a study, and the baselines on its dataset.
+
+    Where finalists were trained anew with fresh seeds, those trainings are evaluated too and decide which
+    finalist comes first.
+
+    Parameters
+    ----------
+    run
+        The study.
+    options
+        What is evaluated.
+    finalists
+        How many trials, from the best; only those that ran their full budget count.
+    data_dir
+        Where the dataset lies, if not where the search found it.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to evaluate, the dataset is another one, or the options do not fit it.
+    StorageError
+        A file cannot be read.
+    """
+    study = run.read_study()
+    trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
+    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study.mode)
+    described = study.dataset if data_dir is None else replace(study.dataset, data_dir=str(data_dir))
+    dataset = load_images(run, described)
+    vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
+    return _subject_of_vaes(run, study.name, dataset, vaes, replica_embedders(run, vaes), options)
+
+
+def checkpoints_subject(
+    checkpoints: Sequence[Path], dataset: "Dataset", output: RunDirectory, options: Options
+) -> Subject:
+    """Return checkpoints that belong to no study; each is named after its directory.
+
+    The best by its validation metrics comes first, see `best_first`.
+
+    Raises
+    ------
+    UsageError
+        A checkpoint is for other images, or the options do not fit the dataset.
+    StorageError
+        A checkpoint is damaged.
+    """
+    paths = best_first([checkpoint.absolute() for checkpoint in checkpoints])
+    vaes = [vae_embedder(path.name, path, dataset) for path in paths]
+    return _subject_of_vaes(output, output.path.name, dataset, vaes, [], options)
+
+
+def precomputed_subject(file: Path, output: RunDirectory) -> Subject:
+    """Return an embedding that a Parquet file holds (`evaluation.embedders.precomputed`), under its name.
+
+    Raises
+    ------
+    UsageError
+        The file does not hold an embedding.
+    StorageError
+        The file cannot be read.
+    """
+    found = read_precomputed(file)
+    return Subject(
+        images=found.images,
+        embedders=(PrecomputedEmbedder(found.embedding),),
+        record=EvaluationRecord(
+            study=output.path.name,
+            dataset=EvaluatedDataset(
+                name=file.stem, fingerprint=found.fingerprint, class_names=found.class_names
+            ),
+        ),
+    )
+
+
+def _subject_of_vaes(
+    run: RunDirectory,
+    study: str,
+    dataset: "Dataset",
+    vaes: Sequence[Vae],
+    replicas: Sequence[Vae],
+    options: Options,
+) -> Subject:
+    return Subject(
+        images=Images.from_dataset(dataset),
+        embedders=tuple(plan_embedders(dataset, vaes, options, replicas)),
+        record=EvaluationRecord(
+            study=study,
+            dataset=EvaluatedDataset(
+                name=dataset.name, fingerprint=dataset.fingerprint, class_names=tuple(dataset.class_names)
+            ),
+            finalists=tuple(vae.trial_id for vae in vaes),
+            training_seeds={vae.trial_id: vae.training_seed for vae in vaes if vae.training_seed is not None},
+            trained_with_labels=tuple(vae.trial_id for vae in vaes if vae.conditional),
+            checkpoints={vae.trial_id: run.location_of(vae.checkpoint.directory) for vae in vaes},
+        ),
+        dataset=dataset,
+    )
