@@ -98,26 +98,25 @@ def evaluate(
 
     Examples
     --------
-    An embedding of one's own, 200 points of two classes that its first dimension tells apart:
+    An embedding of one's own, here 60 points on a line that belong to two classes:
 
     >>> from pathlib import Path
     >>> from tempfile import mkdtemp
-    >>> import numpy as np, pandas as pd
+    >>> import pandas as pd
     >>> import evaluation
     >>> from evaluation.pipeline import serial
-    >>> points, labels = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
-    >>> points[:, 0] += 9 * labels
     >>> directory = Path(mkdtemp())
-    >>> file = directory / "mine.parquet"
-    >>> pd.DataFrame({"embedding": list(points), "label": labels}).to_parquet(file)
+    >>> points = [[float(i), 1.0] for i in range(60)]
+    >>> table = pd.DataFrame({"embedding": points, "label": [0] * 30 + [1] * 30})
+    >>> table.to_parquet(directory / "line.parquet")
     >>> result = evaluation.evaluate(
-    ...     file, output=directory / "out", compute=serial.compute, progress=False
+    ...     directory / "line.parquet", output=directory / "out", compute=serial.compute, progress=False
     ... )
     >>> result.comparison[["method", "dim", "test"]]
       method  dim  test
-    0   mine    3   1.0
-    >>> result.embedding("mine").shape
-    (40, 3)
+    0   line    2   1.0
+    >>> result.embedding("line").shape
+    (12, 2)
 
     A study, and what its best VAE gives:
 
@@ -157,7 +156,21 @@ def load(path: str | Path) -> Evaluation:
 
     Examples
     --------
-    >>> evaluation.load("runs/NAME").comparison  # doctest: +SKIP
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> import pandas as pd
+    >>> import evaluation
+    >>> from evaluation.pipeline import serial
+    >>> directory = Path(mkdtemp())
+    >>> points = [[float(i), 1.0] for i in range(60)]
+    >>> table = pd.DataFrame({"embedding": points, "label": [0] * 30 + [1] * 30})
+    >>> table.to_parquet(directory / "line.parquet")
+    >>> result = evaluation.evaluate(
+    ...     directory / "line.parquet", output=directory / "out", compute=serial.compute, progress=False
+    ... )
+    >>> again = evaluation.load(directory / "out")
+    >>> again.scores.equals(result.scores)
+    True
     """
     run = open_evaluated(path)
     if not run.evaluation_file.is_file():

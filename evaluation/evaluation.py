@@ -25,9 +25,24 @@ class Evaluation:
 
     Examples
     --------
-    >>> result = evaluation.load("runs/NAME")  # doctest: +SKIP
-    >>> result.comparison.head(3)  # doctest: +SKIP
-    >>> result.embedding("umap", dim=2)  # doctest: +SKIP
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> import pandas as pd
+    >>> import evaluation
+    >>> from evaluation.pipeline import serial
+    >>> directory = Path(mkdtemp())
+    >>> points = [[float(i), 1.0] for i in range(60)]
+    >>> table = pd.DataFrame({"embedding": points, "label": [0] * 30 + [1] * 30})
+    >>> table.to_parquet(directory / "line.parquet")
+    >>> result = evaluation.evaluate(
+    ...     directory / "line.parquet", output=directory / "out", compute=serial.compute, progress=False
+    ... )
+    >>> result  # doctest: +ELLIPSIS
+    <Evaluation of out: 1 embeddings in ...out>
+    >>> sorted(set(result.scores["protocol"]))
+    ['cv', 'test']
+    >>> result.report.name
+    'report.html'
     """
 
     def __init__(self, run: RunDirectory) -> None:

@@ -192,9 +192,7 @@ def test_two_checkpoints_of_one_name_are_refused(study, few_digits, tmp_path):
     for path in (one, other):
         shutil.copytree(study.checkpoint_dir(BEST), path)
     with pytest.raises(UsageError, match="two of the VAEs have the same name, vae-same"):
-        evaluate(
-            [one, other], few_digits, RunDirectory(tmp_path / "o"), compute=serial.compute, progress=False
-        )
+        evaluate([one, other], dataset=few_digits, output=tmp_path / "o", compute=serial.compute)
 
 
 def test_one_evaluation_at_a_time_works_on_a_run(study):
