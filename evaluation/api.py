@@ -16,9 +16,8 @@ from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
-from vae import data
 from vae.checkpoint import CONFIG_FILE
-from vae.data import Dataset, load_dataset
+from vae.data import Dataset, dataset_from_arrays, load_dataset
 from vae.errors import UsageError
 
 
@@ -234,9 +233,7 @@ def _dataset(dataset: Dataset | tuple[Any, Any] | str | Path, data_dir: Path | N
         return dataset
     if isinstance(dataset, str | Path):
         return load_dataset(str(dataset), data_dir)
-    arrays: Any = data
-    found: Dataset = arrays.dataset_from_arrays(*dataset)
-    return found
+    return dataset_from_arrays(*dataset)
 
 
 def _new_output(path: str | Path) -> RunDirectory:

@@ -130,3 +130,13 @@ def test_the_neighbours_asked_for_are_counted_beside_the_reported_ones(study):
     scores = evaluation.evaluate(study.path, n_neighbors=[3], **options).scores
     assert set(scores["n_neighbors"].dropna()) >= {3, 10}
     assert set(scores.query("metric == 'knn_accuracy'")["n_neighbors"]) == {3, 10}
+
+
+def test_checkpoints_are_evaluated_on_arrays(study, few_digits, tmp_path):
+    images = few_digits.train.images[:, 0].numpy(), few_digits.train.labels.numpy()
+    options = {"methods": ["pca", "vae"], "dims": [2], "compute": serial.compute, "progress": False}
+    checkpoint = study.checkpoint_dir(SECOND)
+    result = evaluation.evaluate(checkpoint, dataset=images, output=tmp_path / "out", **options)
+    assert list(result.comparison["method"].sort_values()) == ["pca", "vae"]
+    sizes = [len(result.embedding("vae", split=split)) for split in ("train", "test")]
+    assert sum(sizes) == len(images[0])

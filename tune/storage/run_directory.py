@@ -1,9 +1,7 @@
 """Where everything of a study lies: the only place that spells the names of a run directory."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tune.storage.filesystems import is_uri
 from tune.storage.mirror import Mirror
