@@ -1,7 +1,6 @@
 """The search from Python: `search`, `load`, `resume` and `extend`, of which the commands are callers too."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +129,12 @@ def search(
     >>> space = {"architecture": "conv", "latent_dim": {"int": [2, 16]}}
     >>> study = tune.search((images, labels), trials=40, space=space)  # doctest: +SKIP
     """
-    from tune.study.images import ARRAYS, written_arrays
     from tune.study.plan import Plan
 
     images, labels = dataset if isinstance(dataset, tuple) else (dataset, None)
     named = isinstance(images, str | Path)
     plan = Plan(
-        dataset=str(images) if named else ARRAYS,
+        dataset=str(images) if named else "arrays",
         data_dir=data_dir,  # type: ignore[arg-type]  # the plan converts what it is given
         space=space,  # type: ignore[arg-type]
         objectives=objectives,  # type: ignore[arg-type]
@@ -160,8 +158,7 @@ def search(
         max_concurrent=max_concurrent,
     )
     driver = _driver(address, dashboard, callbacks, trainable, progress)
-    with nullcontext() if named else written_arrays(images, labels) as arrays:
-        session = driver.search(plan, arrays)
+    session = driver.search(plan, None if named else (images, labels))
     return Study(session.run.location)
 
 

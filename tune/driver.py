@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from numpy.typing import ArrayLike
 from ray.tune import Callback
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.plan import Plan, whole
 from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
+from vae.data import Images
 from vae.errors import ClusterError, UsageError
 
 
@@ -68,10 +70,10 @@ class Driver:
     evaluation: Evaluation | None = None
     started: float = field(default_factory=time.perf_counter)
 
-    def search(self, plan: Plan, arrays: Path | None = None) -> StudySession:
+    def search(self, plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None) -> StudySession:
         """Search anew; see `create_study` for arguments and errors."""
         with create_study(plan, arrays) as session:
-            self._carry_out(session)
+            self._run_study(session)
         return session
 
     def resume(
@@ -106,7 +108,7 @@ class Driver:
         if data_dir is not None:
             changes["data_dir"] = data_dir
         with open_study(run, **changes) as session:
-            self._carry_out(session)
+            self._run_study(session)
         return session
 
     def extend(
@@ -158,10 +160,10 @@ class Driver:
             "time_budget_s": time_budget,
         }
         with open_study(run, **changes) as session:
-            self._carry_out(session)
+            self._run_study(session)
         return session
 
-    def _carry_out(self, session: StudySession) -> None:
+    def _run_study(self, session: StudySession) -> None:
         """Run what remains of a study: trials, fresh seeds for the finalists, evaluation."""
         console, plan, record, run = self.console, session.plan, session.record, session.run
         shutdown, evaluation = Interruption(), self.evaluation if session.plan.evaluate else None
@@ -178,7 +180,7 @@ class Driver:
             self._search(session, shutdown, budget)
             if session.n_lost and shutdown.reason is None:
                 raise ClusterError(
-                    f"{session.n_lost} trials came no further again and again; see "
+                    f"{session.n_lost} trials made no progress in repeated attempts; see "
                     f"{run.location_of(run.ray_dir)}, `python -m tune resume {run.location}` continues"
                 )
             _print_best(session, console)

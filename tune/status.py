@@ -43,12 +43,12 @@ def watch_status(run: RunDirectory, console: Console, *, sleep: Callable[[float]
     """
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            while (status := _Status.read(run)).goes_on:
+            while (status := _Status.read(run)).is_running:
                 live.update(status.view(console), refresh=True)
                 sleep(LOOK_EVERY_S)
     else:
         shown = None
-        while (status := _Status.read(run)).goes_on:
+        while (status := _Status.read(run)).is_running:
             if status.summary != shown:
                 shown = status.summary
                 console.print(shown)
@@ -61,7 +61,7 @@ class _Status:
     """What the files of a study say at one moment; ``rows`` are its trials, best first."""
 
     summary: str
-    goes_on: bool
+    is_running: bool
     rows: list[dict[str, Any]]
     objective: Objective
     max_epochs: int
@@ -84,11 +84,11 @@ class _Status:
         counts = ", ".join(
             f"{count} {status.replace('_', ' ')}" for status, count in status_counts(rows).items()
         )
-        state, goes_on = str(study.status), study.status is StudyStatus.RUNNING
-        if goes_on and not is_held(run):
-            state, goes_on = f"killed (`python -m tune resume {run.location}` goes on)", False
+        state, is_running = str(study.status), study.status is StudyStatus.RUNNING
+        if is_running and not is_held(run):
+            state, is_running = f"killed (`python -m tune resume {run.location}` continues)", False
         summary = f"{study.name}: {state}, {counts or 'no trials yet'} of {study.arguments['trials']}"
-        return cls(summary, goes_on, rows, objective, study.max_epochs)
+        return cls(summary, is_running, rows, objective, study.max_epochs)
 
     def table(self, rows: list[dict[str, Any]], width: int) -> RenderableType:
         best = self.objective.best(self.rows)

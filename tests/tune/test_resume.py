@@ -134,7 +134,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, (out, err)
-    assert f"`python -m tune resume {run.path}` goes on" in out
+    assert f"`python -m tune resume {run.path}` continues" in out
     interrupted = rows(run)
     assert {row["status"] for row in interrupted.values()} <= {"completed", "stopped_early", "pending"}
 

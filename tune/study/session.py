@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from tune.algorithms.objective import Objective, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
 from tune.storage.filesystems import check_writable, is_uri, join
@@ -22,7 +24,7 @@ from tune.study.plan import Plan
 from tune.study.provenance import code_version, hardware, versions
 from tune.study.warm_start import warm_start
 from tune.trials.data import TrialData
-from vae.data import Dataset, load_dataset
+from vae.data import Dataset, Images, dataset_from_arrays, load_dataset, save_arrays
 from vae.errors import StorageError, UsageError
 
 
@@ -79,7 +81,7 @@ class StudySession:
 
 
 @contextmanager
-def create_study(plan: Plan, arrays: Path | None = None) -> Iterator[StudySession]:
+def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
 
     Parameters
@@ -87,7 +89,7 @@ def create_study(plan: Plan, arrays: Path | None = None) -> Iterator[StudySessio
     plan
         What is searched.
     arrays
-        An `.npz` with the images, which the run directory keeps; None: they are what the plan names.
+        Images and their labels, which the run directory keeps; None: they are what the plan names.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def create_study(plan: Plan, arrays: Path | None = None) -> Iterator[StudySessio
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
     if is_uri(plan.storage):
         check_writable(str(plan.storage))
-    dataset = load_dataset(str(arrays or plan.dataset), plan.data_dir)
+    dataset = dataset_from_arrays(*arrays) if arrays else load_dataset(plan.dataset, plan.data_dir)
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     data = TrialData.from_dataset(dataset, seed=plan.seed)
@@ -112,7 +114,7 @@ def create_study(plan: Plan, arrays: Path | None = None) -> Iterator[StudySessio
     session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
         if arrays is not None:
-            shutil.copyfile(arrays, run.images_file)
+            save_arrays(run.images_file, *arrays)
             session.record.dataset.path = run.location_of(run.images_file)
         with driver_lock(run), _removed_unless_started(session), _at_work(session):
             yield session

@@ -88,9 +88,7 @@ def check_arrays(
         test_images = to_uint8(test_images, f"{part}_images{within}")
         if test_labels is not None:
             test_labels = check_labels(test_labels, len(test_images), f"{part}_labels{within}")
-    return with_classes(
-        source, images, labels, test_images=test_images, test_labels=test_labels, part=part
-    )
+    return with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
 
 
 def with_classes(
@@ -135,7 +133,9 @@ def with_classes(
     test_index = None
     if test_labels is not None:
         if (test_labels.dtype.kind == "U") != (labels.dtype.kind == "U"):
-            raise UsageError(f"{source or 'the data'} has text and numbers as labels; make all labels text or all numbers")
+            raise UsageError(
+                f"{source or 'the data'} has text and numbers as labels; make all labels text or all numbers"
+            )
         if len(extra := np.setdiff1d(test_labels, values)):
             raise UsageError(
                 f"class {label_names[extra[0]] if label_names else extra[0]} is among the {part} labels"

@@ -15,7 +15,14 @@ def colour():
 
 def test_every_form_of_images_becomes_the_same_tensor(colour):
     expected = torch.from_numpy(colour).permute(0, 3, 1, 2)
-    for images in (colour, colour.astype(np.int64), colour / 255, expected, expected.float() / 255, list(colour)):
+    for images in (
+        colour,
+        colour.astype(np.int64),
+        colour / 255,
+        expected,
+        expected.float() / 255,
+        list(colour),
+    ):
         tensor = as_images(images)
         assert tensor.dtype == torch.uint8
         assert torch.equal(tensor, expected)
