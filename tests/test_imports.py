@@ -20,7 +20,7 @@ ALLOWED = {
     "vae.training": "vae vae.data vae.losses vae.metrics vae.models",
     # The search.
     "tune": "tune.algorithms tune.callbacks tune.cluster tune.space tune.storage tune.study tune.trials "
-    "vae vae.training",
+    "vae vae.data vae.training",
     "tune.space": "vae vae.models vae.training",
     "tune.storage": "vae",
     "tune.algorithms": "tune.space tune.storage vae",

@@ -13,8 +13,8 @@ from vae.data.dataset import Dataset, ImageSet, build_dataset, image_set, load_d
 from vae.errors import UsageError
 
 Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path
-"""Arrays (n, H, W) or (n, H, W, C) and tensors (n, C, H, W), uint8 or floats in [0, 1]; or a data set, its name
-or its path, of which the training part is meant."""
+"""Arrays (n, H, W) or (n, H, W, C) and tensors (n, C, H, W), uint8 or floats in [0, 1]; or a data set, its
+name or its path, of which the training part is meant."""
 
 
 def as_images(images: Images) -> Tensor:
