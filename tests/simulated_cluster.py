@@ -69,11 +69,11 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(int(sys.argv[1]))]
     pids = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    told = {
+    state = {
         "address": cluster.address,
         "nodes": [[node.node_id, pid] for node, pid in zip(nodes, pids, strict=True)],
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(state), flush=True)
     sys.stdin.read()
     cluster.shutdown()
 

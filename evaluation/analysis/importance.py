@@ -32,7 +32,7 @@ class Importance:
     name: str
     share: float
     chance: float
-    """The `CHANCE` quantile of what it would have if the same trials were ranked by lot."""
+    """The `CHANCE` quantile of what it would have if the same trials were ranked at random."""
 
     @property
     def beats_chance(self) -> bool:
@@ -59,8 +59,8 @@ def importances(results: Results) -> Importances | None:
     values, which leaves only the few full-budget trials, and only hyperparameters that all of them have.
 
     Few trials give every hyperparameter some importance, one with many values more. So it comes with what
-    chance alone would give: the same trials, ranked by lot. With fewer than `MIN_TRIALS` that is most of it,
-    and nothing is shown.
+    chance alone would give: the same trials, ranked at random. With fewer than `MIN_TRIALS` that is most of
+    it, and nothing is shown.
     """
     order = rank(results)
     params = searched_params(results)

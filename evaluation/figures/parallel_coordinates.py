@@ -179,7 +179,7 @@ def _colour_scale(plot: Any, view: ParallelCoordinates, colours: LinearSegmented
 def _explain(figure: Figure, results: Results, colours: LinearSegmentedColormap) -> None:
     present = {category(row) for row in results.trial_rows}
     best = colours(0.8)
-    handles = [Line2D([], [], color=best, linewidth=1.5, label="full budget")]
+    handles = [Line2D([], [], color=best, linewidth=1.5, label="completed")]
     if present & {TrialCategory.STOPPED, TrialCategory.CUT_SHORT, TrialCategory.OPEN}:
         handles.append(Line2D([], [], color=best, linewidth=0.8, alpha=0.35, label="stopped early"))
     if TrialCategory.FAILED in present:

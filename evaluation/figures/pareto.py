@@ -31,7 +31,7 @@ def draw_pareto(results: Results) -> Figure:
     axes = figure.subplots()
     for part, colour, size, name in (
         (stopped, FAINT, 4, "stopped early or failed"),
-        (others, MUTED, 6, "full budget"),
+        (others, MUTED, 6, "completed"),
     ):
         if len(part):
             axes.plot(part[x], part[y], "o", color=colour, markersize=size, label=name)

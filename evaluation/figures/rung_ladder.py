@@ -1,4 +1,4 @@
-"""The rungs of ASHA and Hyperband: who was judged where, against which cutoff, and who went on."""
+"""The rungs of ASHA and Hyperband: who was judged where, against which cutoff, and who continued."""
 
 from typing import Any
 

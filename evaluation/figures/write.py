@@ -40,7 +40,7 @@ FIGURES = {
     "decodes along the straight line between their latent means.",
     "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay "
     "those of one test image, and a frame marks where that image itself lies.",
-    "accuracy": "KNN accuracy on the sealed test set.",
+    "accuracy": "KNN accuracy on the held-out test set.",
     "confusion": "Test images of each class, and what their nearest training images in the best VAE's latent "
     "space take them for.",
     "parallel_coordinates": "Every trial as a line from its hyperparameters to its objective, better is up; "
@@ -50,7 +50,7 @@ FIGURES = {
     "further one came, the better it counts. Errors and trials that were cut short are left out.",
     "learning_curves": "Every trial of the search, epoch by epoch, by how it ended. The winner's dot is its "
     "best epoch, by which trials are ranked and whose checkpoint is kept.",
-    "rung_ladder": "Who was judged at each rung, and who went on. A trial is judged when it comes, among "
+    "rung_ladder": "Who was judged at each rung, and who continued. A trial is judged when it arrives, among "
     "those that came before it: the first had another cutoff to reach than the last, the dashed line.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }

@@ -151,7 +151,7 @@ def test_the_front_is_drawn_joined_and_named_and_stopped_trials_are_faint(study)
     assert lines["Pareto front"].get_xdata().tolist() == [0.90, 0.95]
     assert lines["Pareto front"].get_ydata().tolist() == [0.5, 0.4]
     assert lines["Pareto front"].get_linestyle() == "-"
-    assert lines["full budget"].get_xdata().tolist() == [0.80]
+    assert lines["completed"].get_xdata().tolist() == [0.80]
     assert lines["stopped early or failed"].get_color() == FAINT
     assert {text.get_text() for text in axes.texts} == {BEST, SECOND}
     assert axes.get_xlabel() == "KNN accuracy on the validation images (higher is better)"

@@ -124,7 +124,7 @@ def test_a_line_for_every_trial_the_winners_on_top_and_the_stopped_faint(results
     row = [row["trial_id"] for row in results.trial_rows].index(results.winner)
     assert list(top.get_ydata()) == [axis.places[row] for axis in view.axes]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [f"winner, {results.winner}", "full budget", "stopped early", "failed"]
+    assert names == [f"winner, {results.winner}", "completed", "stopped early", "failed"]
 
 
 def test_without_a_value_or_a_space_there_are_no_coordinates(tmp_path):
