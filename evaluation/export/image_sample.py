@@ -54,7 +54,7 @@ def sample_images(
     Parameters
     ----------
     run
-        An evaluated study, or what an evaluation of checkpoints or of an own embedding has left.
+        An evaluated study, or the output of an evaluation of checkpoints or of a precomputed embedding.
     at_most
         How many.
     dataset
@@ -81,16 +81,17 @@ def sample_images(
     if labels.null_count == 0:
         names = results.evaluation.dataset.class_names
         classes = [names[label] for label in labels.to_numpy()[index]]
-    return ImageSample(results, keys, index, classes, _images(results, dataset, data_dir, index))
+    return ImageSample(results, keys, index, classes, _images(run, results, dataset, data_dir, index))
 
 
 def _images(
-    results: Results, name: str | None, data_dir: Path | None, index: NDArray[np.int64]
+    run: RunDirectory, results: Results, name: str | None, data_dir: Path | None, index: NDArray[np.int64]
 ) -> NDArray[np.uint8] | None:
     assert results.evaluation is not None
     searched, fingerprint = results.study and results.study.dataset, results.evaluation.dataset.fingerprint
     if searched:
-        fingerprint, found = searched.fingerprint, searched.path
+        fingerprint = searched.fingerprint
+        found = str(run.images_file) if run.images_file.exists() else searched.path  # arrays are kept there
     elif name is None and results.evaluation.checkpoints is None:
         return None  # an embedding that came without images
     else:
