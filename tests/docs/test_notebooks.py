@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom on a study, and lies here without outputs."""
+"""The notebooks run from top to bottom, and lie here without outputs."""
 
 from pathlib import Path
 
@@ -6,32 +6,40 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "analysis.ipynb"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.fixture
-def notebook():
-    return nbformat.read(NOTEBOOK, as_version=4)
+def run(name, directory):
+    """Run a notebook and return its texts, joined, and how many pictures it drew."""
+    notebook = nbformat.read(DOCS / name, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(directory)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [output["data"] for output in outputs if "data" in output]
+    return "\n".join(data.get("text/plain", "") for data in shown), sum("image/png" in data for data in shown)
 
 
-def test_it_is_clean(notebook):
+@pytest.mark.parametrize("name", sorted(path.name for path in DOCS.glob("*.ipynb")))
+def test_it_is_clean(name):
+    notebook = nbformat.read(DOCS / name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
-def test_it_walks_from_parquet_to_the_answer(notebook, evaluated, monkeypatch, tmp_path):
+def test_the_analysis_goes_from_a_study_to_the_answer(evaluated, monkeypatch, tmp_path):
     monkeypatch.setenv("RUN", str(evaluated.path))
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
-    texts = "\n".join(
-        output.data.get("text/plain", "")
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "data" in output
-    )
+    texts, n_pictures = run("analysis.ipynb", tmp_path)
     assert "0001-conv-10d against pca 10-d" in texts
     assert "trustworthiness" in texts
-    n_pictures = sum("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", []))
+    assert n_pictures == 3
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_quickstart_goes_from_arrays_to_a_search_to_an_embedding(tmp_path):
+    """In a process of its own, as Jupyter runs it, which starts and stops its own Ray."""
+    texts, n_pictures = run("quickstart.ipynb", tmp_path)
+    assert "Trial(" in texts
+    assert "raw pixels" in texts
+    assert "UMAP" in texts
     assert n_pictures == 3

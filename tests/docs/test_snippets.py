@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -40,17 +41,35 @@ def name_of(value: Any) -> str:
     return str(value.relative_to(ROOT))
 
 
-def pages_with(*languages: str) -> list[Any]:
-    return [page for page in PAGES if any(block.language in languages for block in blocks(page))]
+def runs_here(block: Block) -> bool:
+    return block.language in ("python", "sql")
+
+
+def searches(page: Path) -> bool:
+    return any("tune.search(" in block.text for block in blocks(page) if block.language == "python")
+
+
+PAGES_THAT_RUN = [page for page in PAGES if any(map(runs_here, blocks(page)))]
 
 
 @pytest.mark.usefixtures("beside_the_study")
-@pytest.mark.parametrize("page", pages_with("python", "sql"), ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES_THAT_RUN if not searches(page)], ids=name_of)
 def test_every_example_runs_and_finds_rows(page):
+    run_page(page)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster", "beside_the_study")
+@pytest.mark.parametrize("page", filter(searches, PAGES_THAT_RUN), ids=name_of)
+def test_every_example_of_a_page_that_searches_runs(page):
+    run_page(page)
+
+
+def run_page(page: Path) -> None:
     names: dict[str, Any] = {}
-    for block in blocks(page):
-        if block.language in ("python", "sql"):
-            run(block, names)
+    for block in filter(runs_here, blocks(page)):
+        run(block, names)
     for name, value in names.items():
         if isinstance(value, pd.DataFrame | pl.DataFrame):
             assert len(value), f"{page.name}: {name}"
