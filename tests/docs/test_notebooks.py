@@ -6,7 +6,14 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(autouse=True)
+def _of_this_checkout(monkeypatch):
+    """The notebooks' process has another working directory."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def run(name, directory):
