@@ -1,12 +1,9 @@
 """What `evaluation.json` says about an evaluation: the one place that knows its keys."""
 
-import json
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Self
 
-from vae.atomic import write_text
-from vae.errors import StorageError
+from tune.storage.json_record import JsonRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +16,7 @@ class EvaluatedDataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationRecord:
+class EvaluationRecord(JsonRecord):
     """What was evaluated, when, and what is missing; a default is what an older file means without the key.
 
     Parameters
@@ -68,39 +65,15 @@ class EvaluationRecord:
     gaps: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, file: Path) -> Self:
-        """Read `evaluation.json`.
-
-        Raises
-        ------
-        StorageError
-            The file is absent, unreadable or not that of an evaluation.
-        """
-        try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise StorageError(f"cannot read {file}: it does not exist") from error
-        except (OSError, ValueError) as error:
-            raise StorageError(f"cannot read {file}: {error}") from error
-
-    @classmethod
-    def from_json(cls, content: Any) -> Self:
-        """Return the record of a file's content; keys of other versions are ignored.
-
-        Raises
-        ------
-        ValueError
-            It does not describe an evaluation; the message says why.
-        """
+    def from_json(cls, content: dict[str, Any]) -> Self:
         values = _known(cls, content)
         if "dataset" in values:
             values["dataset"] = EvaluatedDataset(**_known(EvaluatedDataset, values["dataset"]))
         return cls(**values)
 
-    def write(self, file: Path) -> None:
-        """Write `evaluation.json` so that a reader never sees half of it; it lacks what is None."""
-        content = {name: value for name, value in asdict(self).items() if value is not None}
-        write_text(json.dumps(content, indent=2) + "\n", file)
+    def to_json(self) -> dict[str, Any]:
+        """Return what the file holds; it lacks what is None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def _known(kind: type, content: Any) -> dict[str, Any]:

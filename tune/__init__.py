@@ -5,14 +5,26 @@
 >>> study.best_trial.value, study.trials, study.epochs  # doctest: +SKIP
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vae.errors import ClusterError, Error, StorageError, UsageError
+from vae.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from tune.api import extend, load, resume, search
     from tune.study.study import Study, Trial
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        {
+            "Study": "tune.study.study",
+            "Trial": "tune.study.study",
+            "extend": "tune.api",
+            "load": "tune.api",
+            "resume": "tune.api",
+            "search": "tune.api",
+        },
+    )
 
 __all__ = [
     "ClusterError",
@@ -26,23 +38,3 @@ __all__ = [
     "resume",
     "search",
 ]
-
-_HOMES = {
-    "extend": "tune.api",
-    "load": "tune.api",
-    "resume": "tune.api",
-    "search": "tune.api",
-    "Study": "tune.study.study",
-    "Trial": "tune.study.study",
-}
-"""What is imported on first use: Ray, Optuna and torch take seconds."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tune' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

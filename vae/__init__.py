@@ -4,15 +4,20 @@
 dependencies: torch is imported with the first of these names.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vae.errors import ClusterError, Error, StorageError, UsageError
+from vae.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from vae.api import load, train
     from vae.data import load_dataset
     from vae.trained_vae import TrainedVAE
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        {"TrainedVAE": "vae.trained_vae", "load": "vae.api", "load_dataset": "vae.data", "train": "vae.api"},
+    )
 
 __all__ = [
     "ClusterError",
@@ -24,20 +29,3 @@ __all__ = [
     "load_dataset",
     "train",
 ]
-
-_MODULES = {
-    "TrainedVAE": "vae.trained_vae",
-    "load": "vae.api",
-    "load_dataset": "vae.data",
-    "train": "vae.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

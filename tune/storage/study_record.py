@@ -1,13 +1,11 @@
 """What `study.json` says about a study: the one place that knows its keys, also those of older files."""
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_origin
 
-from vae.atomic import write_text
+from tune.storage.json_record import JsonRecord
 from vae.errors import StorageError
 
 
@@ -34,7 +32,7 @@ class DatasetRecord:
 
 
 @dataclass(slots=True, kw_only=True)
-class StudyRecord:
+class StudyRecord(JsonRecord):
     """Everything that `study.json` keeps; a default is what an older file means that lacks the key.
 
     ``arguments`` are those of the `tune.study.plan.Plan`, ``space`` is the search space as its YAML file has
@@ -94,16 +92,7 @@ class StudyRecord:
         return {k: v for k, v in content.items() if k not in _OPTIONAL or v}
 
     @classmethod
-    def from_json(cls, content: Any) -> Self:
-        """Return the record of a file's content.
-
-        Raises
-        ------
-        ValueError
-            It does not describe a study; the message says why.
-        """
-        if not isinstance(content, dict):
-            raise ValueError("it holds no JSON object")
+    def from_json(cls, content: dict[str, Any]) -> Self:
         content = dict(content)
         if "name" not in content:
             raise ValueError("it does not name a study")
@@ -118,26 +107,6 @@ class StudyRecord:
         if not (values["modes"] and values.get("objectives", True)):
             raise ValueError("it names no objective")
         return cls(**values, other=content)
-
-    @classmethod
-    def read(cls, file: Path) -> Self:
-        """Read `study.json`.
-
-        Raises
-        ------
-        StorageError
-            The file is absent, unreadable or not that of a study.
-        """
-        try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise StorageError(f"cannot read {file}: it does not exist") from error
-        except (OSError, ValueError) as error:
-            raise StorageError(f"cannot read {file}: {error}") from error
-
-    def write(self, file: Path) -> None:
-        """Write `study.json` so that a reader never sees half of it."""
-        write_text(json.dumps(self.to_json(), indent=2) + "\n", file)
 
 
 _ARGUMENTS = ("seed", "max_epochs", "finalists")
