@@ -8,7 +8,7 @@ line, cache, tables, figures and report read the rest from the class.
 from evaluation.embedders.checkpoint import Checkpoint
 from evaluation.embedders.embedding import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.embedders.ensemble import Ensemble
-from evaluation.embedders.method import Method, PlanRequest
+from evaluation.embedders.method import Method, PlanRequest, Reduction
 from evaluation.embedders.methods import METHODS, label
 from evaluation.embedders.pacmap import Pacmap
 from evaluation.embedders.pca import Pca
@@ -32,6 +32,7 @@ __all__ = [
     "PcaUmap",
     "PlanRequest",
     "Raw",
+    "Reduction",
     "Tsne",
     "Umap",
     "Untrained",

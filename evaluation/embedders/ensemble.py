@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
@@ -35,14 +35,14 @@ class Ensemble(Method):
     """
 
     members: tuple[Vae, ...]
-    name: ClassVar[str] = "ensemble"
-    title: ClassVar[str] = "ensemble"
-    description: ClassVar[str] = "posterior means of two or more finalists, scaled and side by side"
-    colour: ClassVar[str] = "#c0359a"
-    default: ClassVar[bool] = True
-    needs_vaes: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 2
-    on_gpu: ClassVar[bool] = True
+    name = "ensemble"
+    title = "ensemble"
+    description = "posterior means of two or more finalists, scaled and side by side"
+    colour = "#c0359a"
+    default = True
+    needs_vaes = True
+    relative_cost = 2
+    on_gpu = True
 
     def __post_init__(self) -> None:
         assert len(self.members) > 1, "an ensemble needs at least 2 VAEs"

@@ -45,10 +45,8 @@ def write_embedding(
         n = len(points)
         columns = {
             "method": pa.repeat(key.method, n),
-            "trial_id": pa.nulls(n, pa.string()) if key.trial_id is None else pa.repeat(key.trial_id, n),
-            "training_seed": pa.nulls(n, pa.int64())
-            if key.training_seed is None
-            else pa.array(np.full(n, key.training_seed)),
+            "trial_id": pa.repeat(pa.scalar(key.trial_id, pa.string()), n),
+            "training_seed": pa.repeat(pa.scalar(key.training_seed, pa.int64()), n),
             "split": pa.repeat(split, n),
             "index": pa.array(np.arange(n)),
             "label": pa.nulls(n, pa.int64()) if labels is None else pa.array(labels),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-from evaluation.embedders.embedding import Embedder
+from evaluation.embedders.embedding import Embedder, EmbeddingKey
 from vae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,3 +93,21 @@ class Method(Embedder, Protocol):
         UsageError
             Something was asked for explicitly that cannot be made.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction(Method):
+    """A manifold method that reduces images to each of ``dims`` dimensions and may be drawn."""
+
+    dims: tuple[int, ...]
+    seed: int = 0
+    is_picture = True
+    relative_cost = 4
+
+    @classmethod
+    def plan(cls, request: PlanRequest) -> list[Self]:
+        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
+
+    @property
+    def keys(self) -> tuple[EmbeddingKey, ...]:
+        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))

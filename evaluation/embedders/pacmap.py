@@ -3,16 +3,15 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import numpy as np
 
-from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
-from evaluation.embedders.method import Method, PlanRequest
+from evaluation.embedders.embedding import Embedding, Images
+from evaluation.embedders.method import Reduction
 
 
 @dataclass(frozen=True, slots=True)
-class Pacmap(Method):
+class Pacmap(Reduction):
     """PaCMAP of the pixels with the library's defaults, of which one is to begin with 100 components.
 
     References
@@ -21,22 +20,10 @@ class Pacmap(Method):
     arXiv:2012.04456.
     """
 
-    dims: tuple[int, ...]
-    seed: int = 0
-    name: ClassVar[str] = "pacmap"
-    title: ClassVar[str] = "PaCMAP"
-    description: ClassVar[str] = "PaCMAP of the pixels, library defaults"
-    colour: ClassVar[str] = "#2f7d4f"
-    is_picture: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 4
-
-    @classmethod
-    def plan(cls, request: PlanRequest) -> list[Self]:
-        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
-
-    @property
-    def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
+    name = "pacmap"
+    title = "PaCMAP"
+    description = "PaCMAP of the pixels, library defaults"
+    colour = "#2f7d4f"
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         # Not at the top of the file: it takes seconds, and numba reads its number of threads at import.

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
 from evaluation.embedders.method import Method, PlanRequest
@@ -15,12 +16,12 @@ class Pca(Method):
     """Principal components, not whitened; one fit at the largest dimension serves the smaller ones."""
 
     dims: tuple[int, ...]
-    name: ClassVar[str] = "pca"
-    title: ClassVar[str] = "PCA"
-    description: ClassVar[str] = "principal components"
-    colour: ClassVar[str] = "#d9822b"
-    default: ClassVar[bool] = True
-    is_picture: ClassVar[bool] = True
+    name = "pca"
+    title = "PCA"
+    description = "principal components"
+    colour = "#d9822b"
+    default = True
+    is_picture = True
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list[Self]:
@@ -42,3 +43,9 @@ class Pca(Method):
         train, test = (pca.transform(split).astype(np.float32) for split in (train, test))
         for key in self.keys:
             yield Embedding(key, train[:, : key.dim].copy(), test[:, : key.dim].copy())
+
+
+def components(images: Images, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the first principal components of both splits: ``n``, fewer if the data has fewer."""
+    found = next(Pca((min(n, len(images.train), images.train[0].size),)).embeddings(images))
+    return found.train, found.test

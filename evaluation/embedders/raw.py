@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
 from evaluation.embedders.method import Method, PlanRequest
@@ -13,12 +13,12 @@ class Raw(Method):
     """Pixels in [0, 1], unchanged: what an embedding has to match with a fraction of the dimensions."""
 
     n_pixels: int
-    name: ClassVar[str] = "raw"
-    title: ClassVar[str] = "raw pixels"
-    description: ClassVar[str] = "the pixels themselves"
-    colour: ClassVar[str] = "#6b7280"
-    default: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 3
+    name = "raw"
+    title = "raw pixels"
+    description = "the pixels themselves"
+    colour = "#6b7280"
+    default = True
+    relative_cost = 3
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list[Self]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
-from evaluation.embedders.method import Method, PlanRequest
-from evaluation.embedders.pca import Pca
+from evaluation.embedders.embedding import Embedding, Images
+from evaluation.embedders.method import PlanRequest, Reduction
+from evaluation.embedders.pca import components
 from vae.errors import UsageError
 
 MAX_DIM = 2
@@ -20,7 +19,7 @@ N_COMPONENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Tsne(Method):
+class Tsne(Reduction):
     """t-SNE of 50 principal components with openTSNE's defaults, whose `transform` places the test images.
 
     Each test image is placed among the training images alone, however many come with it.
@@ -32,13 +31,11 @@ class Tsne(Method):
     """
 
     dims: tuple[int, ...] = (MAX_DIM,)
-    seed: int = 0
-    name: ClassVar[str] = "tsne"
-    title: ClassVar[str] = "t-SNE"
-    description: ClassVar[str] = "t-SNE of 50 principal components"
-    colour: ClassVar[str] = "#b8486b"
-    is_picture: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 5
+    name = "tsne"
+    title = "t-SNE"
+    description = "t-SNE of 50 principal components"
+    colour = "#b8486b"
+    relative_cost = 5
 
     def __post_init__(self) -> None:
         assert max(self.dims) <= MAX_DIM, "t-SNE is for one and two dimensions"
@@ -52,15 +49,11 @@ class Tsne(Method):
             )
         return [cls(dims, seed=request.seed)]
 
-    @property
-    def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
-
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         # Not at the top of the file: it takes seconds.
         from openTSNE import TSNEEmbedding, affinity, initialization  # type: ignore[import-untyped]
 
-        train, test = _components(images)
+        train, test = components(images, N_COMPONENTS)
         perplexity = min(PERPLEXITY, (len(train) - 1) / 3)
         graph = affinity.PerplexityBasedNN(train, perplexity, n_jobs=1, random_state=self.seed)
         for key in self.keys:
@@ -70,9 +63,3 @@ class Tsne(Method):
             fitted.optimize(500, momentum=0.8, inplace=True)
             placed = fitted.transform(test)
             yield Embedding(key, *(np.asarray(points, dtype=np.float32) for points in (fitted, placed)))
-
-
-def _components(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    n_components = min(N_COMPONENTS, len(images.train), images.train[0].size)
-    components = next(Pca((n_components,)).embeddings(images))
-    return components.train, components.test

@@ -1,15 +1,15 @@
 """UMAP of the pixels, of their first principal components, and of a VAE's posterior means."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
-from evaluation.embedders.method import Method, PlanRequest
-from evaluation.embedders.pca import Pca
+from evaluation.embedders.method import Method, PlanRequest, Reduction
+from evaluation.embedders.pca import components
 from evaluation.embedders.vae import Vae
 from vae.errors import UsageError
 
@@ -20,7 +20,7 @@ PICTURE_DIMS = (2,)
 
 
 @dataclass(frozen=True, slots=True)
-class Umap(Method):
+class Umap(Reduction):
     """UMAP of the pixels with the library's defaults; every dimension shares one neighbour graph.
 
     References
@@ -28,58 +28,32 @@ class Umap(Method):
     McInnes, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection" (2018), arXiv:1802.03426.
     """
 
-    dims: tuple[int, ...]
-    seed: int = 0
-    name: ClassVar[str] = "umap"
-    title: ClassVar[str] = "UMAP"
-    description: ClassVar[str] = "UMAP of the pixels, library defaults"
-    colour: ClassVar[str] = "#1a9a8a"
-    default: ClassVar[bool] = True
-    is_picture: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 4
-
-    @classmethod
-    def plan(cls, request: PlanRequest) -> list[Self]:
-        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
-
-    @property
-    def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
+    name = "umap"
+    title = "UMAP"
+    description = "UMAP of the pixels, library defaults"
+    colour = "#1a9a8a"
+    default = True
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         yield from _reduce(*images.pixels(), self.keys, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
-class PcaUmap(Method):
+class PcaUmap(Reduction):
     """UMAP of the first principal components, which keep the shape of the data and leave noise behind.
 
     There are ``n_components`` of them, more if a larger dimension is asked for, fewer if the data has fewer.
     """
 
-    dims: tuple[int, ...]
-    seed: int = 0
     n_components: int = 50
-    name: ClassVar[str] = "pca_umap"
-    title: ClassVar[str] = "PCA + UMAP"
-    description: ClassVar[str] = "UMAP of 50 principal components"
-    colour: ClassVar[str] = "#7a9a1f"
-    is_picture: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 4
-
-    @classmethod
-    def plan(cls, request: PlanRequest) -> list[Self]:
-        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
-
-    @property
-    def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey(self.name, dim) for dim in sorted(self.dims))
+    name = "pca_umap"
+    title = "PCA + UMAP"
+    description = "UMAP of 50 principal components"
+    colour = "#7a9a1f"
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
-        n, n_pixels = len(images.train), images.train[0].size
-        n_components = min(max(self.n_components, *self.dims), n, n_pixels)
-        components = next(Pca((n_components,)).embeddings(images))
-        yield from _reduce(components.train, components.test, self.keys, self.seed)
+        points = components(images, max(self.n_components, *self.dims))
+        yield from _reduce(*points, self.keys, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +63,14 @@ class VaeUmap(Method):
     vae: Vae
     dims: tuple[int, ...]
     seed: int = 0
-    name: ClassVar[str] = "vae_umap"
-    title: ClassVar[str] = "VAE + UMAP"
-    description: ClassVar[str] = "UMAP of the best finalist's posterior means"
-    colour: ClassVar[str] = "#2f8fd0"
-    needs_vaes: ClassVar[bool] = True
-    is_baseline: ClassVar[bool] = False
-    is_picture: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 4
+    name = "vae_umap"
+    title = "VAE + UMAP"
+    description = "UMAP of the best finalist's posterior means"
+    colour = "#2f8fd0"
+    needs_vaes = True
+    is_baseline = False
+    is_picture = True
+    relative_cost = 4
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list[Self]:
@@ -113,10 +87,8 @@ class VaeUmap(Method):
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        vae = self.vae
-        return tuple(
-            EmbeddingKey(self.name, dim, vae.trial_id, vae.training_seed) for dim in sorted(self.dims)
-        )
+        (own,) = self.vae.keys
+        return tuple(replace(own, method=self.name, dim=dim) for dim in sorted(self.dims))
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         latents = next(self.vae.embeddings(images, device))

@@ -1,8 +1,8 @@
 """The encoder of a VAE before it has learned anything: what its architecture alone is worth."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Self
 
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
 from evaluation.embedders.method import Method, PlanRequest
@@ -14,14 +14,14 @@ class Untrained(Method):
     """Posterior means of ``vae`` with the weights that its training began with."""
 
     vae: Vae
-    name: ClassVar[str] = "untrained"
-    title: ClassVar[str] = "untrained VAE"
-    description: ClassVar[str] = "the best finalist's encoder before its training"
-    colour: ClassVar[str] = "#9aa0b8"
-    default: ClassVar[bool] = True
-    needs_vaes: ClassVar[bool] = True
-    relative_cost: ClassVar[int] = 2
-    on_gpu: ClassVar[bool] = True
+    name = "untrained"
+    title = "untrained VAE"
+    description = "the best finalist's encoder before its training"
+    colour = "#9aa0b8"
+    default = True
+    needs_vaes = True
+    relative_cost = 2
+    on_gpu = True
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list[Self]:
@@ -29,8 +29,7 @@ class Untrained(Method):
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:
-        vae = self.vae
-        return (EmbeddingKey(self.name, vae.latent_dim, vae.trial_id, vae.training_seed),)
+        return (replace(self.vae.keys[0], method=self.name),)
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
         # Not at the top of the file: torch takes seconds.

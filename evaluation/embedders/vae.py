@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from evaluation.embedders.checkpoint import Checkpoint
 from evaluation.embedders.embedding import Embedding, EmbeddingKey, Images
@@ -22,15 +22,15 @@ class Vae(Method):
     latent_dim: int
     training_seed: int | None = None
     conditional: bool = False
-    name: ClassVar[str] = "vae"
-    title: ClassVar[str] = "VAE"
-    description: ClassVar[str] = "posterior means of the finalists"
-    colour: ClassVar[str] = "#4f46e5"
-    default: ClassVar[bool] = True
-    needs_vaes: ClassVar[bool] = True
-    is_baseline: ClassVar[bool] = False
-    relative_cost: ClassVar[int] = 2
-    on_gpu: ClassVar[bool] = True
+    name = "vae"
+    title = "VAE"
+    description = "posterior means of the finalists"
+    colour = "#4f46e5"
+    default = True
+    needs_vaes = True
+    is_baseline = False
+    relative_cost = 2
+    on_gpu = True
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list["Vae"]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
 from evaluation.api import evaluate
-from evaluation.embedders import METHODS, Embedding, EmbeddingKey, Images, Method, PlanRequest, label
+from evaluation.embedders import METHODS, Embedding, EmbeddingKey, Images, Reduction, label
 from evaluation.embedders.files import read_embedding
 from evaluation.figures.latent_spaces import latent_space_panels
 from evaluation.pipeline import serial
@@ -18,24 +17,13 @@ from evaluation.pipeline.plan import Options
 
 
 @dataclass(frozen=True, slots=True)
-class RandomProjection(Method):
+class RandomProjection(Reduction):
     """Pixels projected on random directions."""
 
-    dims: tuple[int, ...]
-    seed: int = 0
-    name: ClassVar[str] = "random"
-    title: ClassVar[str] = "random projection"
-    description: ClassVar[str] = "the pixels on random directions"
-    colour: ClassVar[str] = "#123456"
-    is_picture: ClassVar[bool] = True
-
-    @classmethod
-    def plan(cls, request: PlanRequest) -> "list[RandomProjection]":
-        return [cls(request.dims_up_to(request.max_dim), seed=request.seed)]
-
-    @property
-    def keys(self) -> tuple[EmbeddingKey, ...]:
-        return tuple(EmbeddingKey(self.name, dim) for dim in self.dims)
+    name = "random"
+    title = "random projection"
+    description = "the pixels on random directions"
+    colour = "#123456"
 
     def embeddings(self, images: Images, device: str) -> Iterator[Embedding]:
         train, test = images.pixels()
