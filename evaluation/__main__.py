@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
 from vae.command_line import Parser, configure_logging, run
 from vae.errors import UsageError
+
+if TYPE_CHECKING:
+    from evaluation.export.image_sample import ImageSample
 
 # What computes is imported where it is used: torch takes seconds, and --help needs none of it.
 
@@ -90,13 +93,10 @@ def _compare(words: list[str]) -> int:
 def _projector(words: list[str]) -> int:
     arguments = _for_a_tool("projector", "The embeddings of RUN for TensorBoard's projector.", words)
 
-    from evaluation.api import open_evaluated
-    from evaluation.export.image_sample import sample_images
     from evaluation.export.projector import MAX_IMAGES, write_projector
 
-    run = open_evaluated(arguments.run)
-    shown = sample_images(run, MAX_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
-    directory = _place(run, arguments.output).projector_dir
+    run, shown, place = _open_for_a_tool(arguments, MAX_IMAGES)
+    directory = place.projector_dir
     write_projector(run, shown, directory)
     _say(f"{len(shown.keys)} embeddings of {len(shown.index):,} test images; look at them with")
     _say(f"tensorboard --logdir {directory}")
@@ -106,13 +106,10 @@ def _projector(words: list[str]) -> int:
 def _atlas(words: list[str]) -> int:
     arguments = _for_a_tool("atlas", "The latent spaces of RUN for Embedding Atlas.", words)
 
-    from evaluation.api import open_evaluated
     from evaluation.export.atlas import MAX_IMAGES, write_atlas
-    from evaluation.export.image_sample import sample_images
 
-    run = open_evaluated(arguments.run)
-    shown = sample_images(run, MAX_IMAGES, dataset=arguments.dataset, data_dir=arguments.data_dir)
-    file = _place(run, arguments.output).atlas_file
+    run, shown, place = _open_for_a_tool(arguments, MAX_IMAGES)
+    file = place.atlas_file
     options = write_atlas(run, shown, file)
     _say(f"{len(shown.index):,} test images; look at them with (after `pip install embedding-atlas`)")
     _say(f"embedding-atlas {file} {' '.join(options)}")
@@ -136,9 +133,17 @@ def _for_a_tool(name: str, description: str, words: list[str]) -> argparse.Names
     return parser.parse_args(words)
 
 
-def _place(run: RunDirectory, output: Path | None) -> RunDirectory:
-    """Return where a tool's files go: tools read what is on this machine."""
-    return RunDirectory(output or (Path(run.path.name) if run.mirror else run.path))
+def _open_for_a_tool(
+    arguments: argparse.Namespace, at_most: int
+) -> tuple[RunDirectory, "ImageSample", RunDirectory]:
+    """Return the run, some of its images, and where the files go: tools read what is on this machine."""
+    from evaluation.api import open_evaluated
+    from evaluation.export import sample_images
+
+    run = open_evaluated(arguments.run)
+    shown = sample_images(run, at_most, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    place = arguments.output or (Path(run.path.name) if run.mirror else run.path)
+    return run, shown, RunDirectory(place)
 
 
 def _say(text: str) -> None:

@@ -25,18 +25,13 @@ class Evaluation:
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
+    >>> import numpy as np
     >>> import pandas as pd
-    >>> import evaluation
-    >>> from evaluation.pipeline import serial
-    >>> directory = Path(mkdtemp())
-    >>> points = [[float(i), 1.0] for i in range(60)]
-    >>> table = pd.DataFrame({"embedding": points, "label": [0] * 30 + [1] * 30})
-    >>> table.to_parquet(directory / "line.parquet")
-    >>> result = evaluation.evaluate(
-    ...     directory / "line.parquet", output=directory / "out", compute=serial.compute, progress=False
-    ... )
+    >>> from evaluation import evaluate
+    >>> from evaluation.pipeline.serial import compute
+    >>> corners = pd.DataFrame({"embedding": list(np.eye(60)), "label": [0, 1] * 30})
+    >>> corners.to_parquet("corners.parquet")
+    >>> result = evaluate("corners.parquet", output="out", compute=compute, progress=False)
     >>> result  # doctest: +ELLIPSIS
     <Evaluation of out: 1 embeddings in ...out>
     >>> sorted(set(result.scores["protocol"]))

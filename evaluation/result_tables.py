@@ -4,12 +4,12 @@ import pyarrow as pa
 
 from tune.storage.tables import make_schema
 
+_MADE_BY = {"method": pa.string(), "trial_id": pa.string(), "training_seed": pa.int64()}
+
 EVALUATIONS = make_schema(
     {
         "study": pa.string(),
-        "method": pa.string(),
-        "trial_id": pa.string(),
-        "training_seed": pa.int64(),
+        **_MADE_BY,
         "dim": pa.int64(),
         "protocol": pa.string(),
         "samples_per_class": pa.int64(),
@@ -31,9 +31,7 @@ EVALUATIONS = make_schema(
 PREDICTIONS = make_schema(
     {
         "study": pa.string(),
-        "method": pa.string(),
-        "trial_id": pa.string(),
-        "training_seed": pa.int64(),
+        **_MADE_BY,
         "dim": pa.int64(),
         "samples_per_class": pa.int64(),
         "n_neighbors": pa.int64(),
@@ -50,9 +48,7 @@ def embeddings_schema(dim: int) -> pa.Schema:
     """Return the schema of one embedding: one row per image; ``dim`` itself is in the path."""
     return make_schema(
         {
-            "method": pa.string(),
-            "trial_id": pa.string(),
-            "training_seed": pa.int64(),
+            **_MADE_BY,
             "split": pa.string(),
             "index": pa.int64(),
             "label": pa.int64(),

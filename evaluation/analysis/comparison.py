@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.analysis.embedding_scores import EmbeddingScores, rows_at
-from evaluation.embedders import METHODS, EmbeddingKey
+from evaluation.embedders import METHODS, EmbeddingKey, position
 from evaluation.scores.confidence import PairedDifference, paired_difference
 from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 from evaluation.scores.structure import STRUCTURE, Score
@@ -89,11 +89,10 @@ class Comparison:
         winner: EmbeddingKey | None = None,
     ) -> Self:
         """Compare the embeddings ``keys``; ``finalists`` are trials, best first, ``winner`` is one key."""
-        methods = list(METHODS)
         ordered = sorted(
             keys,
             key=lambda key: (
-                methods.index(key.method) if key.method in methods else len(methods),
+                position(key.method),
                 finalists.index(key.trial_id) if key.trial_id in finalists else 0,
                 key.dim,
             ),

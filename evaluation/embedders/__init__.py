@@ -9,7 +9,7 @@ from evaluation.embedders.checkpoint import Checkpoint
 from evaluation.embedders.embedding import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.embedders.ensemble import Ensemble
 from evaluation.embedders.method import Method, PlanRequest, Reduction
-from evaluation.embedders.methods import METHODS, label
+from evaluation.embedders.methods import METHODS, label, position
 from evaluation.embedders.pacmap import Pacmap
 from evaluation.embedders.pca import Pca
 from evaluation.embedders.raw import Raw
@@ -39,4 +39,5 @@ __all__ = [
     "Vae",
     "VaeUmap",
     "label",
+    "position",
 ]

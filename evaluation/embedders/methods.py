@@ -25,6 +25,11 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+def position(method: str) -> int:
+    """Return a method's place among `METHODS`; one of another version comes last."""
+    return list(METHODS).index(method) if method in METHODS else len(METHODS)
+
+
 def label(key: EmbeddingKey) -> str:
     """Return an embedding's method as figures and tables show it, with its trial or its number of members."""
     if key.method == Ensemble.name and key.trial_id is not None:

@@ -39,13 +39,14 @@ def draw_interpolations(dataset: Dataset, best: BestVae) -> Figure | None:
     show_mosaic(left, pictures[::2], 1)
     show_mosaic(middle, decode_pictures(best.model, lines), N_STEPS)
     show_mosaic(right, pictures[1::2], 1)
-    for axes in (left, right):
-        axes.set_title("image", loc="center", fontsize=9, fontweight="normal", color=MUTED)
-    middle.set_title("reconstruction", loc="left", fontsize=9, fontweight="normal", color=MUTED)
-    middle.set_title(
-        "decoded on the line between", loc="center", fontsize=9, fontweight="normal", color=MUTED
-    )
-    middle.set_title("reconstruction", loc="right", fontsize=9, fontweight="normal", color=MUTED)
+    for axes, place, title in (
+        (left, "center", "image"),
+        (middle, "left", "reconstruction"),
+        (middle, "center", "decoded on the line between"),
+        (middle, "right", "reconstruction"),
+        (right, "center", "image"),
+    ):
+        axes.set_title(title, loc=place, fontsize=9, fontweight="normal", color=MUTED)
     if dataset.test.labels is not None:
         labels = dataset.test.labels.numpy()
         _name_rows(left, [dataset.class_names[labels[start]] for start, _ in rows])

@@ -16,24 +16,7 @@ from vae.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What can be chosen about an evaluation; None means the default.
-
-    Parameters
-    ----------
-    methods
-        Names from `METHODS`; by default those that are marked so, of which the ensemble takes two VAEs.
-    dims
-        Dimensions of PCA, UMAP and PaCMAP: 2 and 10 by default, for PCA those of the VAEs too, and for UMAP
-        on top of a VAE 2 alone. t-SNE takes those up to 2. Raw pixels, VAEs and ensembles have their own.
-    grid
-        The KNN settings that are scored.
-    seed
-        Of UMAP, t-SNE and PaCMAP.
-    address
-        Ray cluster to join; one is started on this machine if there is none and this program has none.
-    cpus
-        CPUs of the one that is started.
-    """
+    """What can be chosen about an evaluation: arguments of `evaluation.evaluate`, and the KNN settings."""
 
     methods: Sequence[str] | None = None
     dims: Sequence[int] | None = None
@@ -106,18 +89,7 @@ def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
 def plan_embedders(
     dataset: Dataset, vaes: Sequence[Vae], options: Options, replicas: Sequence[Vae] = ()
 ) -> list[Embedder]:
-    """Return the work to do.
-
-    Parameters
-    ----------
-    dataset
-        Its size limits the dimensions.
-    vaes
-        The finalists' own models, best first.
-    options
-        What was asked for.
-    replicas
-        The finalists as trained anew with fresh seeds.
+    """Return the work to do; ``vaes`` and ``replicas`` are those of a `PlanRequest`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from evaluation.embedders import METHODS, Embedder, Images
+from evaluation.embedders import Embedder, Images, position
 from evaluation.pipeline.cache import CacheEntry, find_cache_entries
 from evaluation.pipeline.plan import Options
 from evaluation.pipeline.progress import Progress
@@ -42,18 +42,8 @@ def run_evaluation(
 ) -> EvaluationRecord:
     """Embed and score a subject and replace the results in a run directory; return the record beside them.
 
-    Parameters
-    ----------
-    subject
-        What is evaluated.
-    run
-        Where the results go.
-    options
-        Those that the subject was planned with.
-    compute
-        How it is computed: on Ray by default.
-    console
-        Shows the progress; None is silent.
+    ``options`` are those that the subject was planned with, ``compute`` is Ray by default, and without a
+    console it is silent.
 
     Raises
     ------
@@ -183,7 +173,7 @@ def _write_tables(run: RunDirectory, study: str, entries: Sequence[CacheEntry]) 
 def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:
     infinite = float("inf")
     return (
-        list(METHODS).index(row["method"]) if row["method"] in METHODS else len(METHODS),
+        position(row["method"]),
         row["trial_id"] or "",
         -1 if row["training_seed"] is None else row["training_seed"],
         row["dim"],

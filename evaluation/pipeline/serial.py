@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -99,12 +99,7 @@ def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
 def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:
     """Score one round of an embedding."""
     key = embedding.key
-    columns = {
-        "method": key.method,
-        "trial_id": key.trial_id,
-        "training_seed": key.training_seed,
-        "dim": key.dim,
-    }
+    columns = asdict(key)
     if which.protocol == STRUCTURE_ROUND:
         rows = score_structure(
             embedding.train,

@@ -20,24 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What one evaluation is of.
-
-    Parameters
-    ----------
-    images
-        What is embedded.
-    embedders
-        The work to do.
-    record
-        What `evaluation.json` will say of it; time and gaps are not known yet.
-    dataset
-        The images for figures and report; None if there are only points.
-    """
+    """What one evaluation is of."""
 
     images: Images
     embedders: tuple[Embedder, ...]
     record: EvaluationRecord
+    """What `evaluation.json` will say of it; time and gaps are not known yet."""
     dataset: "Dataset | None" = None
+    """The images for figures and report; None if there are only points."""
 
 
 def study_subject(
@@ -48,16 +38,8 @@ def study_subject(
     Where finalists were trained anew with fresh seeds, those trainings are evaluated too and decide which
     finalist comes first.
 
-    Parameters
-    ----------
-    run
-        The study.
-    options
-        What is evaluated.
-    finalists
-        How many trials, from the best; only those that ran their full budget count.
-    data_dir
-        Where the dataset lies, if not where the search found it.
+    Only trials that ran their full budget count. ``data_dir`` is where the dataset lies, if not where the
+    search found it.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -10,6 +9,7 @@ from evaluation.analysis.comparison import ComparisonRow
 from evaluation.analysis.results import Results
 from evaluation.embedders import label
 from evaluation.formatting import MISSING, p_value, percent_or_missing, points
+from evaluation.report.summary import empty_table
 from evaluation.scores.confidence import PairedDifference, paired_difference
 from tune.storage.run_directory import RunDirectory
 from vae.errors import UsageError
@@ -76,12 +76,8 @@ def pairs(first: Results, second: Results) -> list[Pair]:
 
 def comparison_table(both: list[Pair]) -> Table:
     """Return the pairs as a table; accuracies are those of 10 neighbours among all training images."""
-    table = Table(
-        box=box.SIMPLE_HEAD, title="KNN accuracy on the test set", title_justify="left", title_style="bold"
-    )
-    table.add_column("embedding")
-    for heading in ("A", "B", "B − A, points", "95 % interval", "p"):
-        table.add_column(heading, justify="right")
+    headings = ("A", "B", "B − A, points", "95 % interval", "p")
+    table = empty_table("embedding", *headings, title="KNN accuracy on the test set")
     for pair in both:
         cells = [percent_or_missing(row.test) for row in (pair.first, pair.second)]
         if (difference := pair.difference) is None:

@@ -16,6 +16,8 @@ from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import percent
 from tune.storage.run_directory import RunDirectory
 
+_FEW_SHOT = f"test, {FEW_SHOT_500.samples_per_class} per class"
+
 
 def print_summary(run: RunDirectory, console: Console) -> None:
     """Print what a run directory holds.
@@ -59,16 +61,19 @@ def print_summary(run: RunDirectory, console: Console) -> None:
             console.print(f"{name:<11}{run.location_of(path)}", highlight=False, soft_wrap=True)
 
 
+def empty_table(first: str, *others: str, title: str | None = None) -> Table:
+    """Return a table with these headings and no rows; all columns but the first are for numbers."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for heading in others:
+        table.add_column(heading, justify="right")
+    return table
+
+
 def comparison_table(results: Results) -> Table:
     """Return the comparison of the embeddings, the winner in bold."""
-    table = Table(
-        box=box.SIMPLE_HEAD, title="KNN accuracy, 10 neighbours", title_justify="left", title_style="bold"
-    )
-    table.add_column("embedding")
-    table.add_column("dim", justify="right")
-    table.add_column("test", justify="right")
-    table.add_column(f"test, {FEW_SHOT_500.samples_per_class} per class", justify="right")
-    table.add_column("cross-validation", justify="right")
+    headings = ("dim", "test", _FEW_SHOT, "cross-validation")
+    table = empty_table("embedding", *headings, title="KNN accuracy, 10 neighbours")
     for row in results.comparison:
         table.add_row(
             label(row.key),
@@ -83,10 +88,8 @@ def comparison_table(results: Results) -> Table:
 
 def structure_table(results: Results) -> Table:
     """Return the structure scores, which embeddings of images without labels have too."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("embedding")
-    for heading in ("dim", *(score.title for score in results.comparison.structure.values())):
-        table.add_column(heading, justify="right")
+    headings = (score.title for score in results.comparison.structure.values())
+    table = empty_table("embedding", "dim", *headings)
     for row in results.comparison:
         scores = (
             f"{row.structure[name]:.3f}" if name in row.structure else MISSING
@@ -113,18 +116,10 @@ def difference_lines(results: Results) -> list[str]:
 
 def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
     """Return the scores of the finalists retrained with fresh seeds, the winner in bold."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title="finalists retrained with fresh seeds: mean ± half-width of the 95 % interval",
-        title_justify="left",
-        title_style="bold",
-    )
     objective = results.objectives[0]
-    table.add_column("finalist")
-    table.add_column("seeds", justify="right")
-    table.add_column(f"validation {METRIC_NAMES.get(objective, objective)}", justify="right")
-    table.add_column("test", justify="right")
-    table.add_column(f"test, {FEW_SHOT_500.samples_per_class} per class", justify="right")
+    headings = ("seeds", f"validation {METRIC_NAMES.get(objective, objective)}", "test", _FEW_SHOT)
+    title = "finalists retrained with fresh seeds: mean ± half-width of the 95 % interval"
+    table = empty_table("finalist", *headings, title=title)
     for finalist in finalists:
         if (fresh := finalist.fresh) is None:
             continue
