@@ -17,51 +17,28 @@ class EvaluatedDataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRecord(JsonRecord):
-    """What was evaluated, when, and what is missing; a default is what an older file means without the key.
-
-    Parameters
-    ----------
-    study
-        Name of the study, or of the directory of the results.
-    created_at
-        UTC, ISO 8601.
-    command
-        The command line.
-    n_train, n_test
-        Images, or points, of both splits.
-    dataset
-        Which images.
-    finalists
-        Trials that were evaluated, best first; None for an embedding that came without a model.
-    training_seeds
-        Of each finalist, the seed of its own model.
-    trained_with_labels
-        The finalists that are conditional.
-    checkpoints
-        Of each finalist, path or URI of its own model.
-    seed
-        Of what is random.
-    seconds
-        How long it took.
-    from_earlier
-        Embeddings that an earlier evaluation had computed.
-    gaps
-        What is missing, and why.
-    """
+    """What was evaluated, when, and what is missing."""
 
     study: str = ""
+    """Or the directory of the results."""
     created_at: str = ""
+    """UTC, ISO 8601."""
     command: tuple[str, ...] = ()
     n_train: int = 0
     n_test: int = 0
     dataset: EvaluatedDataset = field(default_factory=EvaluatedDataset)
     finalists: tuple[str, ...] | None = None
+    """Best first; None for an embedding that came without a model."""
     training_seeds: dict[str, int] | None = None
+    """Of each finalist's own model."""
     trained_with_labels: tuple[str, ...] | None = None
+    """The finalists that are conditional."""
     checkpoints: dict[str, str] | None = None
+    """Path or URI of each finalist's own model."""
     seed: int = 0
     seconds: float = 0.0
     from_earlier: int = 0
+    """Embeddings that an earlier evaluation had computed."""
     gaps: tuple[str, ...] = ()
 
     @classmethod

@@ -63,22 +63,13 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of all scored embeddings; iterating over it gives the rows.
-
-    Parameters
-    ----------
-    scores
-        The tables that the rows were made of.
-    rows
-        One per embedding: by method, finalists best first, small dimensions first. A finalist has a single
-        one, that of the model which the search trained.
-    winner
-        The row of the best finalist; None without one.
-    """
+    """The rows of all scored embeddings; iterating over it gives the rows."""
 
     scores: EmbeddingScores
     rows: list[ComparisonRow]
+    """By method, finalists best first, small dimensions first; a finalist has one, the search's own model."""
     winner: ComparisonRow | None
+    """The row of the best finalist; None without one."""
 
     @classmethod
     def from_scores(

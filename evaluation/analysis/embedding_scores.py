@@ -14,15 +14,7 @@ from evaluation.scores.structure import STRUCTURE
 
 @dataclass(frozen=True)
 class EmbeddingScores:
-    """The tables ``evaluations`` and ``predictions``, read by embedding.
-
-    Parameters
-    ----------
-    evaluations
-        Columns of `evaluation.result_tables.EVALUATIONS`.
-    predictions
-        Columns of `evaluation.result_tables.PREDICTIONS`.
-    """
+    """The tables of `evaluation.result_tables`, read by embedding."""
 
     evaluations: pd.DataFrame
     predictions: pd.DataFrame

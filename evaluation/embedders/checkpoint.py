@@ -14,11 +14,6 @@ class Checkpoint:
 
     The files are read only then, or when they are used. A file that is missing is an error of whoever uses
     it: a lost checkpoint costs its own embedding and no other.
-
-    Parameters
-    ----------
-    directory
-        Where it lies, or lay before it was sent.
     """
 
     directory: Path

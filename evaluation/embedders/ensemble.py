@@ -27,14 +27,10 @@ class Ensemble(Method):
     whatever its number of dimensions, loss and KL weight, and none dominates the neighbours. One number per
     member, not one per dimension, as it leaves the distances within a member in proportion: dimensions that a
     VAE does not use stay small and are not blown up to noise.
-
-    Parameters
-    ----------
-    members
-        At least two VAEs, the original trials of the finalists.
     """
 
     members: tuple[Vae, ...]
+    """The original trials of the finalists."""
     name = "ensemble"
     title = "ensemble"
     description = "posterior means of two or more finalists, scaled and side by side"

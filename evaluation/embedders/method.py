@@ -14,33 +14,19 @@ DEFAULT_DIMS = (2, 10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
-    """What was asked for and what there is; each method plans its embedders from it.
-
-    Parameters
-    ----------
-    n_pixels
-        Values of an image, C·H·W.
-    n_train
-        Training images.
-    vaes
-        The finalists' own models, best first.
-    replicas
-        The finalists as trained anew with fresh seeds.
-    dims
-        The dimensions asked for; None means the default ones.
-    seed
-        Of what is random.
-    explicit
-        Whether the methods were named by the user; a default method that cannot be made is left out.
-    """
+    """What was asked for and what there is; each method plans its embedders from it."""
 
     n_pixels: int
+    """Values of an image, C·H·W."""
     n_train: int
     vaes: tuple["Vae", ...] = ()
+    """The finalists' own models, best first."""
     replicas: tuple["Vae", ...] = ()
+    """The finalists as trained anew with fresh seeds."""
     dims: tuple[int, ...] | None = None
     seed: int = 0
     explicit: bool = False
+    """Whether the methods were named by the user; a default method that cannot be made is left out."""
 
     def __post_init__(self) -> None:
         if self.dims and max(self.dims) > self.max_dim:

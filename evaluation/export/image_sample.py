@@ -51,16 +51,8 @@ def sample_images(
 ) -> ImageSample:
     """Return ``at_most`` test images from all over those of a run, always the same.
 
-    Parameters
-    ----------
-    run
-        An evaluated study, or the output of an evaluation of checkpoints or of a precomputed embedding.
-    at_most
-        How many.
-    dataset
-        Its images, by name or path, if they are not where the evaluation found them.
-    data_dir
-        Where data sets lie.
+    The dataset is asked for by name or path, and its directory, if they are not where the evaluation found
+    them.
 
     Raises
     ------

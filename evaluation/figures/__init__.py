@@ -3,14 +3,8 @@
 A file is named after its figure; `importance` draws what `evaluation.analysis.importance` computes.
 """
 
-from typing import Any
+from vae.lazy import lazy_attributes
 
 __all__ = ["FIGURES", "write_figures"]
 
-
-def __getattr__(name: str) -> Any:  # drawing loads matplotlib
-    if name in __all__:
-        from evaluation.figures import write
-
-        return getattr(write, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_attributes(__name__, dict.fromkeys(__all__, "evaluation.figures.write"))

@@ -17,12 +17,7 @@ N_STEPS = 9
 def draw_interpolations(dataset: Dataset, best: BestVae) -> Figure | None:
     """Draw a row for each of some pairs of test images: both at the ends, the decoded line between them.
 
-    Parameters
-    ----------
-    dataset
-        See `pairs` for which of its test images; with a single one there is nothing to draw.
-    best
-        The model.
+    `pairs` chooses the images; with a single one there is nothing to draw.
     """
     rows = pairs(dataset.test)
     if not rows:

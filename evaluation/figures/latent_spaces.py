@@ -68,17 +68,7 @@ def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:
 def draw_latent_spaces(
     panels: list[Panel], labels: NDArray[np.int64] | None, class_names: tuple[str, ...]
 ) -> Figure:
-    """Draw the panels side by side, more than three of them in two rows.
-
-    Parameters
-    ----------
-    panels
-        The views of the same images.
-    labels
-        Classes (n,), or None.
-    class_names
-        Name of each class.
-    """
+    """Draw the panels side by side, more than three of them in two rows."""
     n_rows = 1 if len(panels) <= 3 else 2
     n_columns = -(-len(panels) // n_rows)
     figure = Figure(figsize=(4.1 * n_columns, 4.4 * n_rows + 0.5))

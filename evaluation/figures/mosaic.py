@@ -29,14 +29,7 @@ def displayable(images: torch.Tensor) -> Pictures:
 def show_mosaic(axes: Axes, pictures: Pictures, n_columns: int) -> None:
     """Draw pictures row by row; the middle of each has its column and row, from 0, as coordinates.
 
-    Parameters
-    ----------
-    axes
-        Loses its ticks, grid and frame.
-    pictures
-        A multiple of ``n_columns`` of them.
-    n_columns
-        Pictures in a row.
+    There is a multiple of ``n_columns`` of them. The axes lose their ticks, grid and frame.
     """
     n, height, width = pictures.shape[:3]
     n_rows = n // n_columns

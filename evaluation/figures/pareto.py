@@ -74,18 +74,8 @@ def label_points(
 ) -> None:
     """Write a name beside each point, with a thin line to it, clear of points, names and the points' line.
 
-    Parameters
-    ----------
-    axes
-        Where the points are; its limits must be final.
-    points
-        (n, 2), in data coordinates, in the order in which a line joins them.
-    names
-        What to write, n of them.
-    avoid
-        Other points (m, 2) that are not to be covered.
-    bold
-        The name that stands out.
+    The limits of the axes must be final. ``points`` (n, 2) are in data coordinates, in the order in which a
+    line joins them, ``avoid`` (m, 2) are others that are not to be covered.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

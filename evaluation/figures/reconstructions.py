@@ -15,12 +15,7 @@ MAX_COLUMNS = 10
 def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
     """Draw test images of every class, and below each the reconstruction of each model.
 
-    Parameters
-    ----------
-    dataset
-        See `examples` for which of its test images.
-    models
-        Row titles and models on the CPU; the first row is the winner's.
+    `examples` chooses the images. The models, on the CPU, come by the title of their row, the winner's first.
     """
     rows = examples(dataset.test)
     images = dataset.test.images[rows]

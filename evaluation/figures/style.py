@@ -89,14 +89,8 @@ def limits_without_outliers(values: ArrayLike, mode: str) -> tuple[float, float]
 def label_line_ends(axes: Axes, ends: list[tuple[float, str, str, bool]], *, gap: float = 0.052) -> None:
     """Write names beside the right ends of lines, moved down where they would overlap.
 
-    Parameters
-    ----------
-    axes
-        Where the lines are; its limits must be final.
-    ends
-        For each line: height of its end, name, colour, whether to write it in bold.
-    gap
-        Least distance between two names, as a share of the height.
+    The limits of the axes must be final. Of each line there are the height of its end, name, colour, and
+    whether to write it in bold; ``gap``, the least distance of two names, is a share of the height.
     """
     low, high = axes.get_ylim()
     place = 1.0

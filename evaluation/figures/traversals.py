@@ -18,15 +18,7 @@ STEPS = np.linspace(-3, 3, 13, dtype=np.float32)
 
 
 def draw_traversals(dataset: Dataset, best: BestVae) -> Figure:
-    """Draw a row for each dimension; all others stay where the first test image has them.
-
-    Parameters
-    ----------
-    dataset
-        Where the image is from.
-    best
-        The model, and the training latents that give each dimension its mean and standard deviation.
-    """
+    """Draw a row for each dimension; all others stay where the first test image has them."""
     image = dataset.test.images[examples(dataset.test)[:1]]
     start = embed(best.model, image).numpy()[0]
     mean, deviation = best.train_latents.mean(axis=0), best.train_latents.std(axis=0)

@@ -69,14 +69,7 @@ _SAVED: dict[str, dict[str, Any]] = {
 def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None = None) -> None:
     """Write the figures that there is something to draw for; one that fails is logged and the rest drawn.
 
-    Parameters
-    ----------
-    run
-        Where embeddings and checkpoints are read and figures written.
-    results
-        Its tables.
-    dataset
-        Its images; without them there are no latent spaces and nothing that a VAE decodes.
+    Without a dataset there are no latent spaces and nothing that a VAE decodes.
     """
 
     @cache

@@ -48,16 +48,7 @@ _SCORES, _PREDICTIONS = "scores.parquet", "predictions.parquet"
 class CacheEntry:
     """The results of one embedder: collected event by event, or read from an earlier evaluation.
 
-    Parameters
-    ----------
-    root
-        Directory of the cache.
-    signature
-        Hash of all that the results depend on, see `signature`.
-    keys
-        The embeddings that the embedder gives.
-    n_rounds
-        Scoring rounds of each; with fewer the entry is not complete.
+    It is complete with ``n_rounds`` scoring rounds of each of ``keys``.
     """
 
     def __init__(self, root: Path, signature: str, keys: Sequence[EmbeddingKey], n_rounds: int) -> None:

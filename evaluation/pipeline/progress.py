@@ -12,17 +12,7 @@ from evaluation.pipeline.serial import Embedded, Event, MissingScore
 
 
 class Progress:
-    """Counts the events of an evaluation; a context manager around it.
-
-    Parameters
-    ----------
-    console
-        Where it is shown.
-    n_embeddings
-        Embeddings to come.
-    n_rounds
-        Scoring rounds of each.
-    """
+    """Counts the events of an evaluation, a context manager around it; ``n_rounds`` are those of each."""
 
     def __init__(self, console: Console, n_embeddings: int, n_rounds: int) -> None:
         self.console = console

@@ -47,12 +47,7 @@ SEARCH_FIGURES = ["parallel_coordinates", "importance", "learning_curves", "rung
 def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
     """Draw the figures and write the report, from whatever the run directory holds.
 
-    Parameters
-    ----------
-    run
-        A study, evaluated or not, or the output of an evaluation of bare checkpoints.
-    dataset
-        Its images; without them there are no reconstructions and no latent spaces.
+    Without a dataset there are no reconstructions and no latent spaces.
 
     Raises
     ------

@@ -103,20 +103,8 @@ def score_round(
     what it adds: all of them together cost no more than the largest. ``seconds`` is what the neighbours of
     this row's subset have cost, so it counts the smaller subsets too.
 
-    Parameters
-    ----------
-    which
-        The round.
-    train
-        Points (n, dim).
-    train_labels
-        Their classes (n,).
-    test
-        Points (m, dim); used by the protocol ``test`` only.
-    test_labels
-        Their classes (m,).
-    grid
-        The cells. Those that the training set is too small for are left out, see `missing_cells`.
+    Points are (n, dim) and (m, dim), labels (n,) and (m,); only the protocol ``test`` uses those of the test.
+    The cells that the training set is too small for are left out, see `missing_cells`.
 
     Raises
     ------

@@ -22,24 +22,12 @@ REPORTED_SETTINGS = (ALL_IMAGES_K10, FEW_SHOT_500)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnnGrid:
-    """The cells that are scored: each combination of these, in both protocols.
-
-    Parameters
-    ----------
-    samples_per_class
-        Training images per class; None is all of them.
-    n_neighbors
-        References that vote.
-    weights
-        How much a vote counts; see `vae.metrics.knn`.
-    n_folds
-        Folds of the cross-validation.
-    seed
-        Of the subsets and folds.
-    """
+    """The cells that are scored: each combination of these, in both protocols."""
 
     samples_per_class: tuple[int | None, ...] = (50, 100, 500, 1000, 3000, None)
+    """Of the training set; None is all of it."""
     n_neighbors: tuple[int, ...] = (1, 5, 10, 25, 50)
     weights: tuple[str, ...] = ("uniform", "distance")
+    """How much a vote counts; see `vae.metrics.knn`."""
     n_folds: int = 5
     seed: int = 0
