@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from evaluation.analysis.embedding_scores import EmbeddingScores, rows_at
+from evaluation.analysis.embedding_scores import EmbeddingScores, rows_of
 from evaluation.embedders import METHODS, EmbeddingKey, position
 from evaluation.scores.confidence import PairedDifference, paired_difference
 from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
@@ -44,7 +44,7 @@ class ComparisonRow:
         """Collect what the tables say of one embedding."""
         folds = pd.Series(scores.accuracies(key, "cv", ALL_IMAGES_K10), dtype=float)
         tests, best = scores.knn_of(key, "test"), scores.best_setting(key)
-        full = tests[rows_at(tests, ALL_IMAGES_K10)][["value", "low", "high"]].to_numpy(float)
+        full = tests[rows_of(tests, ALL_IMAGES_K10)][["value", "low", "high"]].to_numpy(float)
         measured = len(full) > 0
         return cls(
             key=key,

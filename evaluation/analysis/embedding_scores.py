@@ -1,7 +1,8 @@
 """The scores and predictions of one embedding, looked up in the tables of an evaluation."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, reduce
+from operator import and_
 
 import numpy as np
 import pandas as pd
@@ -36,12 +37,12 @@ class EmbeddingScores:
 
     def knn_of(self, key: EmbeddingKey, protocol: str) -> pd.DataFrame:
         """Return the KNN accuracies of one embedding; ``protocol`` is ``"test"`` or ``"cv"``."""
-        return self.knn[_rows_of(self.knn, key) & (self.knn["protocol"] == protocol)]
+        return self.knn[rows_of(self.knn, key) & (self.knn["protocol"] == protocol)]
 
     def accuracies(self, key: EmbeddingKey, protocol: str, setting: Setting) -> list[float]:
         """Return the accuracy of each fold, or the single one of the test set; empty if not measured."""
         scores = self.knn_of(key, protocol)
-        values: list[float] = scores[rows_at(scores, setting)]["value"].tolist()
+        values: list[float] = scores[rows_of(scores, setting)]["value"].tolist()
         return values
 
     def test_accuracy(self, key: EmbeddingKey, setting: Setting | None) -> float | None:
@@ -50,8 +51,8 @@ class EmbeddingScores:
 
     def predictions_of(self, key: EmbeddingKey, setting: Setting = ALL_IMAGES_K10) -> pd.DataFrame:
         """Return ``index``, ``label`` and ``predicted`` of each test image; empty if they are not known."""
-        chosen = self.predictions[_rows_of(self.predictions, key)]
-        return chosen[rows_at(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
+        chosen = self.predictions[rows_of(self.predictions, key)]
+        return chosen[rows_of(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
 
     def is_correct(self, key: EmbeddingKey) -> NDArray[np.bool_]:
         """Return which test images (n,) KNN classifies correctly at `ALL_IMAGES_K10`; empty if not known."""
@@ -70,26 +71,11 @@ class EmbeddingScores:
 
     def structure_of(self, key: EmbeddingKey) -> dict[str, float]:
         """Return the scores of `evaluation.scores.structure` that were measured, by name."""
-        scores = self.evaluations[_rows_of(self.evaluations, key)].set_index("metric")["value"]
+        scores = self.evaluations[rows_of(self.evaluations, key)].set_index("metric")["value"]
         return {name: float(scores[name]) for name in STRUCTURE if name in scores.index}
 
 
-def rows_at(table: pd.DataFrame, setting: Setting) -> pd.Series:
-    """Return a mask of the rows that were measured at a setting."""
-    size = table["samples_per_class"]
-    return (
-        (size.isna() if setting.samples_per_class is None else size == setting.samples_per_class)
-        & (table["n_neighbors"] == setting.n_neighbors)
-        & (table["weights"] == setting.weights)
-    )
-
-
-def _rows_of(table: pd.DataFrame, key: EmbeddingKey) -> pd.Series:
-    """Return a mask of the rows that belong to an embedding."""
-    trial, seed = table["trial_id"], table["training_seed"]
-    return (
-        (table["method"] == key.method)
-        & (table["dim"] == key.dim)
-        & (trial.isna() if key.trial_id is None else trial == key.trial_id)
-        & (seed.isna() if key.training_seed is None else seed == key.training_seed)
-    )
+def rows_of(table: pd.DataFrame, which: EmbeddingKey | Setting) -> pd.Series:
+    """Return a mask of the rows that belong to an embedding, or were measured at a setting."""
+    columns = ((table[name], value) for name, value in asdict(which).items())
+    return reduce(and_, (column.isna() if value is None else column == value for column, value in columns))

@@ -87,7 +87,9 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
         "traversals": lambda: of_best(draw_traversals),
         "accuracy": lambda: draw_accuracy(results) if results.scored else None,
         "confusion": lambda: draw_confusion(results, dataset.class_names) if dataset is not None else None,
-        "parallel_coordinates": lambda: _parallel_coordinates(results),
+        "parallel_coordinates": lambda: (
+            draw_parallel_coordinates(results, view) if (view := parallel_coordinates(results)) else None
+        ),
         "importance": lambda: draw_importance(found) if (found := importances(results)) else None,
         "learning_curves": lambda: _learning_curves(results),
         "rung_ladder": lambda: draw_rung_ladder(results, rungs) if (rungs := judged_rungs(results)) else None,
@@ -118,11 +120,6 @@ def _learning_curves(results: Results) -> Figure | None:
     if metric not in results.epochs or not results.epochs[metric].notna().any():
         return None
     return draw_learning_curves(results)
-
-
-def _parallel_coordinates(results: Results) -> Figure | None:
-    view = parallel_coordinates(results)
-    return None if view is None else draw_parallel_coordinates(results, view)
 
 
 def _pareto(results: Results) -> Figure | None:

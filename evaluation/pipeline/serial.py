@@ -127,12 +127,7 @@ def predictions_table(
 ) -> pa.Table:
     """Return the rows of the `predictions` table that one setting of an embedding gives."""
     n = len(labels)
-    same = {
-        **columns,
-        "samples_per_class": setting.samples_per_class,
-        "n_neighbors": setting.n_neighbors,
-        "weights": setting.weights,
-    }
+    same = {**columns, **asdict(setting)}
     own = {"index": np.arange(n), "label": labels, "predicted": predicted}
     return pa.table(
         {

@@ -5,7 +5,7 @@ Each is a list of rounds; a round searches its neighbours once and scores every 
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -140,15 +140,14 @@ def score_round(
                 share, n_query = float(np.mean(predicted == query_labels[asked])), len(predicted)
                 of_test = which.protocol == "test"
                 low, high = bootstrap_share(share, n_query) if of_test else (None, None)
-                if of_test and (setting := Setting(size, k, weights)) in REPORTED_SETTINGS:
+                setting = Setting(size, k, weights)
+                if of_test and setting in REPORTED_SETTINGS:
                     scores.predicted[setting] = predicted
                 scores.rows.append(
                     {
                         "protocol": which.protocol,
                         "fold": which.fold,
-                        "samples_per_class": size,
-                        "n_neighbors": k,
-                        "weights": weights,
+                        **asdict(setting),
                         "metric": KNN_ACCURACY,
                         "value": share,
                         "low": low,
