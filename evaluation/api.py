@@ -206,7 +206,7 @@ def _open(
     if dataset is not None or output is not None:
         raise UsageError("dataset and output are for checkpoints: a study has its own of both")
     run = subject if isinstance(subject, RunDirectory) else RunDirectory.open(location)
-    return study_subject(run, options, finalists=finalists, data_dir=data_dir), run
+    return study_subject(run, options, finalists, data_dir), run
 
 
 def _dataset(dataset: Dataset | tuple[Any, Any] | str | Path, data_dir: Path | None) -> Dataset:

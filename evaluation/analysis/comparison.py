@@ -76,8 +76,8 @@ class Comparison:
         cls,
         scores: EmbeddingScores,
         keys: Sequence[EmbeddingKey],
-        finalists: Sequence[str] = (),
-        winner: EmbeddingKey | None = None,
+        finalists: Sequence[str],
+        winner: EmbeddingKey | None,
     ) -> Self:
         """Compare the embeddings ``keys``; ``finalists`` are trials, best first, ``winner`` is one key."""
         ordered = sorted(

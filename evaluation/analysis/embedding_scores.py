@@ -49,10 +49,10 @@ class EmbeddingScores:
         """Return the accuracy on the test set; None if it was not measured."""
         return None if setting is None else next(iter(self.accuracies(key, "test", setting)), None)
 
-    def predictions_of(self, key: EmbeddingKey, setting: Setting = ALL_IMAGES_K10) -> pd.DataFrame:
+    def predictions_of(self, key: EmbeddingKey) -> pd.DataFrame:
         """Return ``index``, ``label`` and ``predicted`` of each test image; empty if they are not known."""
         chosen = self.predictions[rows_of(self.predictions, key)]
-        return chosen[rows_of(chosen, setting)][["index", "label", "predicted"]].sort_values("index")
+        return chosen[rows_of(chosen, ALL_IMAGES_K10)][["index", "label", "predicted"]].sort_values("index")
 
     def is_correct(self, key: EmbeddingKey) -> NDArray[np.bool_]:
         """Return which test images (n,) KNN classifies correctly at `ALL_IMAGES_K10`; empty if not known."""

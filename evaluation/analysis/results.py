@@ -21,15 +21,7 @@ from tune.study.ranking import rank_finalists
 class Results:
     """The records and tables of a run directory; a table without a file is empty.
 
-    Parameters
-    ----------
-    study, evaluation
-        The records ``study.json`` and ``evaluation.json``; None where there is none. Bare checkpoints and
-        embeddings have no study, a search alone has no evaluation.
-    trials, epochs, finalist_seeds
-        Tables of the search, with the columns of `tune.storage.tables`.
-    evaluations, predictions
-        Tables of the evaluation, with the columns of `evaluation.result_tables`.
+    Bare checkpoints and embeddings have no study, a search alone has no evaluation.
     """
 
     study: StudyRecord | None

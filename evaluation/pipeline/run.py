@@ -19,7 +19,6 @@ from evaluation.pipeline.plan import Options
 from evaluation.pipeline.progress import Progress
 from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
 from evaluation.pipeline.subject import Subject
-from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import missing_cells
 from evaluation.scores.settings import KnnGrid
@@ -36,11 +35,11 @@ logger = logging.getLogger(__name__)
 def run_evaluation(
     subject: Subject,
     run: RunDirectory,
-    options: Options | None = None,
-    compute: Compute | None = None,
-    console: Console | None = None,
-) -> EvaluationRecord:
-    """Embed and score a subject and replace the results in a run directory; return the record beside them.
+    options: Options,
+    compute: Compute | None,
+    console: Console | None,
+) -> None:
+    """Embed and score a subject and replace the results in a run directory.
 
     ``options`` are those that the subject was planned with, ``compute`` is Ray by default, and without a
     console it is silent.
@@ -52,7 +51,6 @@ def run_evaluation(
     StorageError
         A file cannot be written, or no embedding could be made.
     """
-    options = options or Options()
     images = subject.images
     gaps = _known_gaps(images, options.grid)
     for gap in gaps:
@@ -102,7 +100,6 @@ def run_evaluation(
         if run.mirror and all(entry.done for entry in entries):
             with _storage_errors_logged():
                 run.mirror.with_retries(SHORT_RETRIES).delete(run.cache_dir)
-    return record
 
 
 def _add_to_cache(run: RunDirectory, entry: CacheEntry, event: Event, images: Images) -> None:

@@ -12,7 +12,7 @@ from evaluation.record import EvaluatedDataset, EvaluationRecord
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
 from tune.study.images import load_images
-from tune.study.ranking import DEFAULT_FINALISTS, choose_finalists, rank_finalists
+from tune.study.ranking import choose_finalists, rank_finalists
 
 if TYPE_CHECKING:
     from vae.data import Dataset
@@ -30,9 +30,7 @@ class Subject:
     """The images for figures and report; None if there are only points."""
 
 
-def study_subject(
-    run: RunDirectory, options: Options, *, finalists: int = DEFAULT_FINALISTS, data_dir: Path | None = None
-) -> Subject:
+def study_subject(run: RunDirectory, options: Options, finalists: int, data_dir: Path | None) -> Subject:
     """Return the best trials of a study, and the baselines on its dataset.
 
     Where finalists were trained anew with fresh seeds, those trainings are evaluated too and decide which

@@ -71,16 +71,8 @@ def score_structure(
 ) -> list[dict[str, Any]]:
     """Return the rows of the `evaluations` table, without the embedding's own columns.
 
-    Parameters
-    ----------
-    train, test
-        Points of the embedding (n, dim) and (m, dim).
-    train_labels, test_labels
-        Their classes; None leaves out the scores that are about classes.
-    pixels
-        The test images (m, d); None leaves out the scores that are about them.
-    seed
-        Of the random subsets and of k-means.
+    Points are (n, dim) and (m, dim), pixels (m, d). Without labels the scores that are about classes are left
+    out, without pixels those that are about these. The seed is that of the random subsets and of k-means.
     """
     generator = np.random.default_rng(seed)
     drawn = np.sort(generator.permutation(len(test))[:MAX_IMAGES])
