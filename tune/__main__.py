@@ -2,7 +2,8 @@
 
 import argparse
 import contextlib
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -19,8 +20,8 @@ from vae.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, configure_logging, 
 from vae.config import ModelConfig
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def main(argv: list[str] | None = None, *, trainable: Callable[..., Any] | None = None) -> int:
+    """Run one command and return its exit code; ``trainable`` as for `tune.search`."""
     arguments = make_parser().parse_args(argv)
     configure_logging(arguments.verbose)
     if arguments.command == "status":
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         address=arguments.address,
         dashboard=not arguments.no_dashboard,
         evaluation=_Evaluation(),
+        trainable=trainable,
         started=start_time.STARTED,
     )
     if plan is not None:

@@ -157,7 +157,7 @@ def search(
         gpus_per_trial=gpus_per_trial,
         max_concurrent=max_concurrent,
     )
-    driver = _driver(address, dashboard, callbacks, trainable, progress)
+    driver = _driver(progress, address=address, dashboard=dashboard, callbacks=callbacks, trainable=trainable)
     session = driver.search(plan, None if named else (images, labels))
     return Study(session.run.location)
 
@@ -223,7 +223,7 @@ def resume(
     >>> study = tune.resume("runs/mine")  # doctest: +SKIP
     """
     run = _run_directory(study)
-    driver = _driver(address, dashboard, callbacks, trainable, progress)
+    driver = _driver(progress, address=address, dashboard=dashboard, callbacks=callbacks, trainable=trainable)
     driver.resume(run, time_budget=time_budget, data_dir=data_dir)
     return Study(run.location)
 
@@ -267,7 +267,7 @@ def extend(
     >>> study = tune.extend("runs/mine", trials=20)  # doctest: +SKIP
     """
     run = _run_directory(study)
-    driver = _driver(address, dashboard, callbacks, trainable, progress)
+    driver = _driver(progress, address=address, dashboard=dashboard, callbacks=callbacks, trainable=trainable)
     driver.extend(
         run,
         trials=trials,
@@ -284,22 +284,10 @@ def _run_directory(study: str | Path | Study) -> RunDirectory:
     return study.run if isinstance(study, Study) else RunDirectory.open(study)
 
 
-def _driver(
-    address: str | None,
-    dashboard: bool,
-    callbacks: Sequence["Callback"],
-    trainable: Callable[..., Any] | None,
-    progress: bool,
-) -> "Driver":
+def _driver(progress: bool, **options: Any) -> "Driver":
     from rich.console import Console
 
     from tune.callbacks.progress import make_console
     from tune.driver import Driver
 
-    return Driver(
-        console=make_console() if progress else Console(quiet=True),
-        address=address,
-        dashboard=dashboard,
-        callbacks=callbacks,
-        trainable=trainable,
-    )
+    return Driver(console=make_console() if progress else Console(quiet=True), **options)

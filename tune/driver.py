@@ -21,7 +21,7 @@ from tune.space.display import SHOWN_PARAMS, percent, value_text
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX
-from tune.storage.trial_status import StopReason, TrialStatus
+from tune.storage.trial_status import TrialStatus
 from tune.study.plan import Plan, whole
 from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
@@ -165,8 +165,7 @@ class Driver:
 
     def _run_study(self, session: StudySession) -> None:
         """Run what remains of a study: trials, fresh seeds for the finalists, evaluation."""
-        console, plan, record, run = self.console, session.plan, session.record, session.run
-        shutdown, evaluation = Interruption(), self.evaluation if session.plan.evaluate else None
+        console, plan, record = self.console, session.plan, session.record
         with ray_session(self.address, dashboard=self.dashboard, job=record.name) as dashboard:
             console.print(
                 f"[bold]{record.name}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
@@ -176,43 +175,23 @@ class Driver:
                 console.print(f"dashboard {dashboard}")
             record.timings["start_s"] = time.perf_counter() - self.started
             choose_gpu_share(session, console)
-            budget = self._time_budget(session, evaluation)
-            self._search(session, shutdown, budget)
-            if session.n_lost and shutdown.reason is None:
-                raise ClusterError(
-                    f"{session.n_lost} trials made no progress in repeated attempts; see "
-                    f"{run.location_of(run.ray_dir)}, `python -m tune resume {run.location}` continues"
-                )
+            budget = self._time_budget(session)
+            status = self._search(session, budget)
             _print_best(session, console)
-            interrupted = shutdown.reason == StopReason.INTERRUPTED
+            interrupted = status is StudyStatus.INTERRUPTED
             if self.evaluation is not None and (interrupted or session.best is None or not plan.evaluate):
                 self.evaluation.report(session)
-            if interrupted:
-                session.end(StudyStatus.INTERRUPTED)
-                console.print(
-                    f"interrupted; what was done is in {run.location}, "
-                    f"`python -m tune resume {run.location}` continues"
-                )
-                return
             # `--no-evaluate` stops after the search; without an evaluation of ours the caller's follows.
-            if session.best is not None and (self.evaluation is None or plan.evaluate):
+            elif not interrupted and session.best is not None:
                 _train_fresh_seeds(session, console, budget)
-                if evaluation is not None:
-                    _evaluate(evaluation, session, console)
-            time_is_up = shutdown.reason == StopReason.TIME_BUDGET
-            session.end(StudyStatus.TIME_BUDGET if time_is_up else StudyStatus.COMPLETED)
-            if session.best is None:
-                console.print(
-                    f"no trial trained its full budget{failure_summary(session.trials)}; see "
-                    f"{run.location_of(run.trials_file)}",
-                    style="red",
-                )
-            else:
-                console.print(f"everything is in {run.location}")
+                if self.evaluation is not None:
+                    _evaluate(self.evaluation, session, console)
+            session.end(status)
+            _print_end(session, console)
 
-    def _search(self, session: StudySession, shutdown: Interruption, budget: TimeBudget | None) -> None:
+    def _search(self, session: StudySession, budget: TimeBudget | None) -> StudyStatus:
         """Search, and again for the trials that were lost on the way, as long as that takes them further."""
-        failures, n_stalled = FailureTracker(), 0
+        shutdown, failures, n_stalled = Interruption(), FailureTracker(), 0
         while True:
             before = session.n_lost, session.n_epochs
             run_search(
@@ -224,12 +203,20 @@ class Driver:
                 callbacks=self.callbacks,
                 trainable=self.trainable,
             )
+            if shutdown.reason is not None:
+                return StudyStatus(shutdown.reason)
+            if not session.n_lost:
+                return StudyStatus.COMPLETED
             n_stalled = n_stalled + 1 if (session.n_lost, session.n_epochs) == before else 0
-            if not session.n_lost or shutdown.reason is not None or n_stalled == MAX_FAILURES:
-                return
+            if n_stalled == MAX_FAILURES:
+                run = session.run
+                raise ClusterError(
+                    f"{session.n_lost} trials made no progress in repeated attempts; see "
+                    f"{run.location_of(run.ray_dir)}, `python -m tune resume {run.location}` continues"
+                )
 
-    def _time_budget(self, session: StudySession, evaluation: Evaluation | None) -> TimeBudget | None:
-        plan = session.plan
+    def _time_budget(self, session: StudySession) -> TimeBudget | None:
+        plan, evaluation = session.plan, self.evaluation if session.plan.evaluate else None
         if plan.time_budget_s is None:
             return None
         budget = TimeBudget(
@@ -303,3 +290,20 @@ def _print_best(session: StudySession, console: Console) -> None:
         params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
         score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
         console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
+
+
+def _print_end(session: StudySession, console: Console) -> None:
+    run = session.run
+    if session.record.status is StudyStatus.INTERRUPTED:
+        console.print(
+            f"interrupted; what was done is in {run.location}, "
+            f"`python -m tune resume {run.location}` continues"
+        )
+    elif session.best is None:
+        console.print(
+            f"no trial trained its full budget{failure_summary(session.trials)}; see "
+            f"{run.location_of(run.trials_file)}",
+            style="red",
+        )
+    else:
+        console.print(f"everything is in {run.location}")

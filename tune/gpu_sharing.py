@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tune.algorithms.searcher import trial_name
 from tune.cluster.nodes import Nodes, cluster_nodes
-from tune.cluster.resources import GPUS_PER_TRIAL, trial_resources
+from tune.cluster.resources import GPUS_PER_TRIAL
 from tune.space.display import percent
 from tune.space.largest_model import largest_config
 from tune.study.session import StudySession
@@ -38,19 +38,13 @@ NO_CUDA = "torch can use none of the GPUs that Ray counts"
 def choose_gpu_share(study: StudySession, console: Console) -> None:
     """Measure how many trials can share a GPU, unless the plan says so, it is known or there are no GPUs.
 
-    `study.json` keeps the measurement. If it fails, the default share remains.
-
-    Raises
-    ------
-    UsageError
-        No node can hold a single trial.
-    ClusterError
-        The head does not answer.
+    `study.json` keeps the measurement. If it fails, the default share remains. For errors see
+    `tune.cluster.resources.trial_resources`.
     """
     plan, nodes = study.plan, cluster_nodes()
     if plan.gpus_per_trial is not None or study.record.profile or not nodes.gpus:
         return
-    resources = trial_resources(plan.cpus_per_trial, None, plan.max_concurrent, plan.trials)
+    resources = study.resources(plan.trials)
     images = study.data.train(torch.device("cpu"))
     config = largest_config(plan.space, images.image_shape, images.n_classes)
     model = f"largest model of the space: {_describe(config)}"

@@ -7,15 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import ray
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
@@ -241,14 +239,11 @@ def _cancelled_at_end(running: dict[Any, _Job]) -> Iterator[None]:
                 ray.cancel(ref, force=True)
 
 
-class _Progress:
+class _Progress(Progress):
     """A bar on a terminal, a line for each seed elsewhere."""
 
     def __init__(self, console: Console | None, total: int) -> None:
-        self.console = console
-        self.total = total
-        self.done = 0
-        self.bar = RichProgress(
+        super().__init__(
             TextColumn("fresh seeds"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -258,31 +253,24 @@ class _Progress:
             disable=console is None or not console.is_terminal,
             transient=True,
         )
-        self.task = self.bar.add_task("", total=total)
+        self._lines = console if console is not None and not console.is_terminal else None
+        self._total, self._done = total, 0
+        self._trainings = self.add_task("", total=total)
 
-    def __enter__(self) -> Self:
-        self.bar.start()
-        if self.console is not None and not self.console.is_terminal:
-            trainings = "1 training" if self.total == 1 else f"{self.total} trainings"
-            self.console.print(f"finalists with fresh seeds: {trainings}", highlight=False)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
+    def start(self) -> None:
+        super().start()
+        if self._lines is not None:
+            trainings = "1 training" if self._total == 1 else f"{self._total} trainings"
+            self._lines.print(f"finalists with fresh seeds: {trainings}", highlight=False)
 
     def show(self, row: dict[str, Any], objective: Objective) -> None:
         """Count a training that has ended."""
-        self.done += 1
+        self._done += 1
         what = f"{row['trial_id']} seed {row['seed']}"
         if row["status"] == COMPLETED:
             what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']}"
         else:
             what += f" failed: {row['stop_reason']}"
-        self.bar.update(self.task, advance=1, description=what)
-        if self.console is not None and not self.console.is_terminal:
-            self.console.print(f"{self.done}/{self.total} {what}", highlight=False)
+        self.update(self._trainings, advance=1, description=what)
+        if self._lines is not None:
+            self._lines.print(f"{self._done}/{self._total} {what}", highlight=False)

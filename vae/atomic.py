@@ -11,6 +11,16 @@ from vae.errors import StorageError
 
 
 @contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make the folder of ``path``; what goes wrong from then on is a StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a hidden file to write, which takes the place of ``path`` if all goes well and vanishes if not.
 
@@ -19,71 +29,46 @@ def replaced_file(path: Path) -> Iterator[Path]:
     StorageError
         The file cannot be written.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path):
         # A hidden name is ignored by everything that reads the folder as a dataset.
         descriptor, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
         os.close(descriptor)
         temporary = Path(name)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)  # mkstemp makes it private
+            os.replace(temporary, path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file in one step.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be written.
-    """
+    """Write a text file in one step; for errors see `replaced_file`."""
     with replaced_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replaced_directory(directory: Path) -> Iterator[Path]:
-    """Yield a hidden directory that takes the place of ``directory`` if all goes well, else vanishes.
-
-    Raises
-    ------
-    StorageError
-        The directory cannot be written.
-    """
-    staging = None
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a hidden directory that takes the place of ``directory``; for errors see `replaced_file`."""
+    with _writing(directory):
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        yield staging
-        staging.chmod(0o755)  # mkdtemp makes it private
-        if directory.exists():
-            os.rename(directory, staging.with_name(staging.name + "-old"))
-        os.rename(staging, directory)
-    except OSError as error:
-        raise StorageError(f"cannot write {directory}: {error.strerror or error}") from error
-    finally:
-        if staging is not None:
+        old = staging.with_name(staging.name + "-old")
+        try:
+            yield staging
+            staging.chmod(0o755)  # mkdtemp makes it private
+            if directory.exists():
+                os.rename(directory, old)
+            os.rename(staging, directory)
+        finally:
             shutil.rmtree(staging, ignore_errors=True)
-            shutil.rmtree(staging.with_name(staging.name + "-old"), ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_directory(files: Mapping[str, bytes], directory: Path) -> None:
-    """Write a directory of files in one step; an older one there is replaced.
-
-    Raises
-    ------
-    StorageError
-        The directory cannot be written.
-    """
+    """Write a directory of files in one step; an older one there is replaced."""
     with replaced_directory(directory) as staging:
         for name, content in files.items():
             (staging / name).write_bytes(content)

@@ -1,7 +1,6 @@
 """The progress of a training: a bar in a terminal, one line in a notebook, nothing elsewhere."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -9,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vae.training.loop import EpochEnd
 
 
-class EpochProgress:
+class EpochProgress(Progress):
     """Shows the epochs of one training, while it is entered.
 
     Parameters
@@ -21,40 +20,28 @@ class EpochProgress:
     """
 
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
-        self._max_epochs = max_epochs
-        self._console = console or Console(stderr=True)
-        self._bar = Progress(
+        console = console or Console(stderr=True)
+        super().__init__(
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
-            console=self._console,
+            console=console,
             # In a notebook rich would need ipywidgets.
-            disable=not self._console.is_terminal or self._console.is_jupyter,
+            disable=not console.is_terminal or console.is_jupyter,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=max_epochs)
+        self._max_epochs = max_epochs
+        self._epochs = self.add_task("", total=max_epochs)
         self._cell: Any = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def show(self, end: EpochEnd) -> None:
         """Show an epoch that has ended."""
         names = [name for name in ("val_loss", "val_knn_accuracy") if name in end.metrics]
         text = ", ".join(f"{name} {end.metrics[name]:.4g}" for name in names)
-        self._bar.update(self._task, completed=end.epoch, description=text)
-        if self._console.is_jupyter:
+        self.update(self._epochs, completed=end.epoch, description=text)
+        if self.console.is_jupyter:
             self._show_in_cell(f"epoch {end.epoch}/{self._max_epochs}: {text}")
 
     def _show_in_cell(self, text: str) -> None:

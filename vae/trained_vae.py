@@ -129,20 +129,7 @@ class TrainedVAE:
     def reconstruct(self, images: Images) -> NDArray[np.float32]:
         """Return the images as the model decodes them from their embedding.
 
-        Parameters
-        ----------
-        images
-            As for `embed`.
-
-        Returns
-        -------
-        NDArray
-            float32 in [0, 1]: (n, H, W), or (n, H, W, C) in colour.
-
-        Raises
-        ------
-        UsageError
-            As for `embed`.
+        It takes what `embed` takes, with the same errors, and returns what `decode` returns.
 
         Examples
         --------

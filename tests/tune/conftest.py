@@ -28,6 +28,17 @@ SMALL_SPACE = {
 
 PARAMS = {"architecture": "fc", "latent_dim": 4, "max_epochs": 3, "seed": 5}
 
+TRAINED_PARAMS = {
+    "architecture": "fc",
+    "latent_dim": 4,
+    "width": 0.25,
+    "learning_rate": 3e-3,
+    "batch_size": 128,
+    "max_epochs": 4,
+    "seed": 11,
+}
+"""Those of a trial that is trained indeed."""
+
 
 @dataclass
 class SmallPlan:
@@ -76,6 +87,20 @@ class FakeTrial:
 
     def __str__(self) -> str:
         return self.trial_id
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -50,6 +50,9 @@ def whole(minimum: int) -> Rule:
     return Rule(whole=True, minimum=minimum)
 
 
+POSITIVE = Rule(whole=False, minimum=0, above=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that a search is asked for; None means: as the data or the cluster suggests."""
@@ -84,7 +87,7 @@ class Plan:
         None,
         HOW_LONG,
         "end all of it, the evaluation included, within for example 90s, 30m or 1h30m",
-        rule=Rule(whole=False, minimum=0, above=True),
+        rule=POSITIVE,
         flag="time-budget",
     )
     sampler: str = _param("tpe", HOW_LONG, f"one of {', '.join(SAMPLERS)} (%(default)s)")
@@ -111,12 +114,7 @@ class Plan:
     storage: str | Path = _param(
         "runs", WHERE, "directory of all runs, or a URI such as s3://bucket/prefix (%(default)s)"
     )
-    cpus_per_trial: float | None = _param(
-        None,
-        WHERE,
-        "CPUs of a trial, also its threads (1)",
-        rule=Rule(whole=False, minimum=0, above=True),
-    )
+    cpus_per_trial: float | None = _param(None, WHERE, "CPUs of a trial, also its threads (1)", rule=POSITIVE)
     gpus_per_trial: float | None = _param(
         None,
         WHERE,

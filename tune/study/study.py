@@ -78,17 +78,7 @@ class Trial:
 class Study:
     """A study: its trials, their epochs and the best of them, read from its run directory at each access.
 
-    Parameters
-    ----------
-    location
-        The run directory, or its URI.
-
-    Raises
-    ------
-    UsageError
-        There is no study.
-    StorageError
-        A file cannot be read. So does every attribute.
+    It is opened by `tune.load`; what an attribute has to read raises a StorageError if it cannot be read.
 
     Examples
     --------

@@ -36,18 +36,6 @@ def nodes(monkeypatch):
     return nodes
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def failures(nodes, clock):
     return FailureTracker(clock=clock)

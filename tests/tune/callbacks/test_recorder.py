@@ -21,18 +21,6 @@ MAX_EPOCHS = 3
 TRIAL_ID = "0000-fc-4d"
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def outcomes():
     """The outcomes that Optuna would get."""

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,16 +34,42 @@ def run(tmp_path):
     return RunDirectory(tmp_path)
 
 
+PROBE = """
+import sys
+from pathlib import Path
+from tune.storage.run_directory import RunDirectory
+from tune.storage.lock import is_held
+run = RunDirectory(Path(sys.argv[1]))
+print("probing", flush=True)
+while True:
+    is_held(run)
+"""
+
+
+@contextmanager
+def process(script: str, run: RunDirectory, first_line: str) -> Iterator[subprocess.Popen]:
+    """A process that does something with a run directory, from its first line on."""
+    source = Path(__file__).resolve().parents[3]
+    started = subprocess.Popen(
+        [sys.executable, "-c", script, str(run.path)], cwd=source, stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout.readline() == first_line
+    yield started
+    started.kill()
+    started.wait()
+
+
 @pytest.fixture
 def holder(run):
-    source = Path(__file__).resolve().parents[3]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(run.path)], cwd=source, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
+    with process(HOLD, run, "held\n") as started:
+        yield started
+
+
+@pytest.fixture
+def prober(run):
+    """A process that looks all the time whether a driver is at work."""
+    with process(PROBE, run, "probing\n") as started:
+        yield started
 
 
 def test_a_second_driver_is_refused_and_told_who_is_at_work(run, holder):
@@ -69,31 +97,6 @@ def test_a_place_that_cannot_be_written_is_an_error_of_storage(tmp_path):
     run = RunDirectory(tmp_path / "file" / "run")
     with pytest.raises(StorageError, match="cannot write"), driver_lock(run):
         pass
-
-
-PROBE = """
-import sys
-from pathlib import Path
-from tune.storage.run_directory import RunDirectory
-from tune.storage.lock import is_held
-run = RunDirectory(Path(sys.argv[1]))
-print("probing", flush=True)
-while True:
-    is_held(run)
-"""
-
-
-@pytest.fixture
-def prober(run):
-    """A process that looks all the time whether a driver is at work."""
-    source = Path(__file__).resolve().parents[3]
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROBE, str(run.path)], cwd=source, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "probing\n"
-    yield process
-    process.kill()
-    process.wait()
 
 
 def test_whoever_looks_never_keeps_a_driver_out(run, prober):

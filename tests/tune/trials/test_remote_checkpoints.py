@@ -7,6 +7,7 @@ import torch
 
 from tests.s3_server import ACCESS_DENIED, INTERNAL_ERROR
 from tests.tune.conftest import KNN, SmallPlan, open_journal
+from tests.tune.conftest import TRAINED_PARAMS as PARAMS
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
@@ -25,16 +26,7 @@ from tune.trials.trainable import CollapseRule, train_trial
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
-MAX_EPOCHS = 4
-PARAMS = {
-    "architecture": "fc",
-    "latent_dim": 4,
-    "width": 0.25,
-    "learning_rate": 3e-3,
-    "batch_size": 128,
-    "max_epochs": MAX_EPOCHS,
-    "seed": 11,
-}
+MAX_EPOCHS = PARAMS["max_epochs"]
 TRIAL = "0000-fc-4d"
 
 

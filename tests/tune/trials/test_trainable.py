@@ -7,6 +7,7 @@ import torch
 from ray.tune import Checkpoint
 
 from tests.tune.conftest import KNN
+from tests.tune.conftest import TRAINED_PARAMS as PARAMS
 from tune.algorithms.objective import Objective
 from tune.trials import trainable
 from tune.trials.checkpoints import read_history
@@ -16,15 +17,6 @@ from vae.checkpoint import load_model
 from vae.data import load_dataset
 
 CLOCKED = ("epoch_seconds", "images_per_second", "checkpoint_bytes")
-PARAMS = {
-    "architecture": "fc",
-    "latent_dim": 4,
-    "width": 0.25,
-    "learning_rate": 3e-3,
-    "batch_size": 128,
-    "max_epochs": 4,
-    "seed": 11,
-}
 
 
 @pytest.fixture(scope="module")
