@@ -1,9 +1,11 @@
 """The Python API on digits: what it returns, and that it leaves the program around it as it was."""
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import tune
 from tests.tune.conftest import SMALL_SPACE
 from tune.cluster.environment import RAY_VARIABLES
 from tune.study.images import load_images
+from tune.study.plan import Plan
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
@@ -165,6 +168,17 @@ def test_ctrl_c_returns_the_study_and_resume_continues_it(ray_cluster, tmp_path)
     after = tune.resume(before, progress=False)
     assert (after.status, len(after.trials)) == ("completed", 6)
     assert len(after.epochs) > n_epochs
+
+
+def test_an_argument_has_the_default_of_the_plan():
+    names = {"time_budget": "time_budget_s"}
+    plan = {field.name: field.default for field in fields(Plan)}
+    arguments = inspect.signature(tune.search).parameters
+    common = [name for name in arguments if names.get(name, name) in plan]
+    assert set(plan) - {names.get(name, name) for name in common} == {"evaluate"}
+    assert {name: arguments[name].default for name in common} == {
+        name: plan[names.get(name, name)] for name in common
+    }
 
 
 def test_a_wrong_argument_is_an_error_of_ours_and_leaves_nothing(tmp_path):

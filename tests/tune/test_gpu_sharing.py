@@ -55,15 +55,9 @@ def data():
 
 @pytest.fixture
 def study(data):
-    plan = SimpleNamespace(
-        gpus_per_trial=None,
-        cpus_per_trial=None,
-        max_concurrent=None,
-        trials=9,
-        time_budget_s=None,
-        space=parse_space(SMALL_SPACE),
-    )
+    plan = SimpleNamespace(gpus_per_trial=None, trials=9, time_budget_s=None, space=parse_space(SMALL_SPACE))
     study = SimpleNamespace(plan=plan, data=data, record=StudyRecord(name="run"))
+    study.resources = lambda n_runs: TrialResources(1.0, 0.25, 4)
     study.save = lambda profile: setattr(study.record, "profile", profile)
     return study
 
@@ -80,7 +74,6 @@ def on_gpus(monkeypatch):
 
     def pretend(usage, cpus=8):
         monkeypatch.setattr(gpu_sharing, "cluster_nodes", lambda: Nodes(({"CPU": cpus, "GPU": 1},)))
-        monkeypatch.setattr(gpu_sharing, "trial_resources", lambda *arguments: TrialResources(1.0, 0.25, 4))
         monkeypatch.setattr(gpu_sharing, "_measure_on_a_gpu", lambda *arguments: usage)
 
     return pretend

@@ -9,6 +9,16 @@ from tune.storage.study_record import StudyRecord
 from vae.errors import StorageError, UsageError
 
 
+class _Inside:
+    """A property of a run directory: the path of something in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunDirectory", owner: type | None = None) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """One study on disk; docs/results.md says what each file holds.
@@ -86,87 +96,28 @@ class RunDirectory:
         if self.mirror:
             self.mirror.push(logs=logs)
 
-    @property
-    def study_file(self) -> Path:
-        return self.path / "study.json"
-
-    @property
-    def images_file(self) -> Path:
-        """Images that a search was given as arrays."""
-        return self.path / "images.npz"
-
-    @property
-    def trials_file(self) -> Path:
-        return self.path / "trials.parquet"
-
-    @property
-    def epochs_file(self) -> Path:
-        return self.path / "epochs.parquet"
-
-    @property
-    def finalist_seeds_file(self) -> Path:
-        return self.path / "finalist_seeds.parquet"
-
-    @property
-    def evaluations_file(self) -> Path:
-        return self.path / "evaluations.parquet"
-
-    @property
-    def predictions_file(self) -> Path:
-        return self.path / "predictions.parquet"
-
-    @property
-    def evaluation_file(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.path / ".evaluated"
-
-    @property
-    def embeddings_dir(self) -> Path:
-        return self.path / "embeddings"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def figures_dir(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def report_file(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def projector_dir(self) -> Path:
-        return self.path / "projector"
-
-    @property
-    def atlas_file(self) -> Path:
-        return self.path / "atlas.parquet"
-
-    @property
-    def journal_file(self) -> Path:
-        return self.path / "optuna.journal"
-
-    @property
-    def ray_dir(self) -> Path:
-        return self.path / "ray"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.path / ".lock"
-
-    @property
-    def driver_file(self) -> Path:
-        """Locked while a driver is at work, see `tune.storage.lock.is_held`."""
-        return self.path / ".driver"
-
-    @property
-    def evaluation_lock_file(self) -> Path:
-        return self.path / ".evaluation.lock"
+    study_file = _Inside("study.json")
+    images_file = _Inside("images.npz")
+    """Images that a search was given as arrays."""
+    trials_file = _Inside("trials.parquet")
+    epochs_file = _Inside("epochs.parquet")
+    finalist_seeds_file = _Inside("finalist_seeds.parquet")
+    evaluations_file = _Inside("evaluations.parquet")
+    predictions_file = _Inside("predictions.parquet")
+    evaluation_file = _Inside("evaluation.json")
+    cache_dir = _Inside(".evaluated")
+    embeddings_dir = _Inside("embeddings")
+    checkpoints_dir = _Inside("checkpoints")
+    figures_dir = _Inside("figures")
+    report_file = _Inside("report.html")
+    projector_dir = _Inside("projector")
+    atlas_file = _Inside("atlas.parquet")
+    journal_file = _Inside("optuna.journal")
+    ray_dir = _Inside("ray")
+    lock_file = _Inside(".lock")
+    driver_file = _Inside(".driver")
+    """Locked while a driver is at work, see `tune.storage.lock.is_held`."""
+    evaluation_lock_file = _Inside(".evaluation.lock")
 
     def checkpoint_dir(self, trial_id: str) -> Path:
         """Return where the model of a trial lies; see `check_trial_id` for the error."""
