@@ -2,8 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -20,8 +19,8 @@ from vae.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, configure_logging, 
 from vae.config import ModelConfig
 
 
-def main(argv: list[str] | None = None, *, trainable: Callable[..., Any] | None = None) -> int:
-    """Run one command and return its exit code; ``trainable`` as for `tune.search`."""
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
     arguments = make_parser().parse_args(argv)
     configure_logging(arguments.verbose)
     if arguments.command == "status":
@@ -32,7 +31,6 @@ def main(argv: list[str] | None = None, *, trainable: Callable[..., Any] | None 
         address=arguments.address,
         dashboard=not arguments.no_dashboard,
         evaluation=_Evaluation(),
-        trainable=trainable,
         started=start_time.STARTED,
     )
     if plan is not None:

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import ray
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
@@ -239,11 +241,14 @@ def _cancelled_at_end(running: dict[Any, _Job]) -> Iterator[None]:
                 ray.cancel(ref, force=True)
 
 
-class _Progress(Progress):
+class _Progress:
     """A bar on a terminal, a line for each seed elsewhere."""
 
     def __init__(self, console: Console | None, total: int) -> None:
-        super().__init__(
+        self.console = console
+        self.total = total
+        self.done = 0
+        self.bar = RichProgress(
             TextColumn("fresh seeds"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -253,24 +258,31 @@ class _Progress(Progress):
             disable=console is None or not console.is_terminal,
             transient=True,
         )
-        self._lines = console if console is not None and not console.is_terminal else None
-        self._total, self._done = total, 0
-        self._trainings = self.add_task("", total=total)
+        self.task = self.bar.add_task("", total=total)
 
-    def start(self) -> None:
-        super().start()
-        if self._lines is not None:
-            trainings = "1 training" if self._total == 1 else f"{self._total} trainings"
-            self._lines.print(f"finalists with fresh seeds: {trainings}", highlight=False)
+    def __enter__(self) -> Self:
+        self.bar.start()
+        if self.console is not None and not self.console.is_terminal:
+            trainings = "1 training" if self.total == 1 else f"{self.total} trainings"
+            self.console.print(f"finalists with fresh seeds: {trainings}", highlight=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
 
     def show(self, row: dict[str, Any], objective: Objective) -> None:
         """Count a training that has ended."""
-        self._done += 1
+        self.done += 1
         what = f"{row['trial_id']} seed {row['seed']}"
         if row["status"] == COMPLETED:
             what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']}"
         else:
             what += f" failed: {row['stop_reason']}"
-        self.update(self._trainings, advance=1, description=what)
-        if self._lines is not None:
-            self._lines.print(f"{self._done}/{self._total} {what}", highlight=False)
+        self.bar.update(self.task, advance=1, description=what)
+        if self.console is not None and not self.console.is_terminal:
+            self.console.print(f"{self.done}/{self.total} {what}", highlight=False)

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ import ray
 import evaluation.report.page
 import tune.callbacks.failures
 import tune.cluster.shared_storage
+import tune.search_loop
 from tune.__main__ import main
-from tune.trials.trainable import train_trial as usual
 from vae.command_line import run
+
+usual = tune.search_loop.train_trial
 
 
 def mortal(given: dict[str, Any]) -> Any:
@@ -43,7 +44,7 @@ def mortal(given: dict[str, Any]) -> Any:
                 return getattr(signal, name)
         return None
 
-    def train_trial(config, **arguments):
+    def train_trial(config, *, data, objective, n_threads, collapse, remote=None):
         number = config["number"]
         node_id = ray.get_runtime_context().get_node_id()
         note("start", number, node_id)
@@ -59,7 +60,15 @@ def mortal(given: dict[str, Any]) -> Any:
                 os.kill(os.getpid(), blow)
                 time.sleep(given.get("pause_s", 0))
 
-        usual(config, **arguments, on_epoch_end=maybe_die)
+        usual(
+            config,
+            data=data,
+            objective=objective,
+            n_threads=n_threads,
+            collapse=collapse,
+            remote=remote,
+            on_epoch_end=maybe_die,
+        )
 
     return train_trial
 
@@ -78,6 +87,7 @@ if __name__ == "__main__":
     tune.cluster.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
     evaluation.report.page.write_figures = lambda *_: None  # nobody looks at them
     given = json.loads(Path(sys.argv.pop(1)).read_text())
+    tune.search_loop.train_trial = mortal(given)
     if "ghost" in given:
         tune.callbacks.failures._others = ghost_node(given["ghost"])
-    run(partial(main, trainable=mortal(given)))
+    run(main)
