@@ -17,7 +17,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format docs lock bench bench-evaluation bench-scale ablation soak \
+.PHONY: help install data search headline test check format docs docs-serve lock bench bench-evaluation bench-scale ablation soak \
 	cluster-test clean
 
 help:  ## Show this list
@@ -53,6 +53,9 @@ format: $(INSTALLED)  ## Format the code and correct what lint can
 
 docs: $(INSTALLED)  ## Build the pages of docs/ as a site in site/; needs no network
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
+docs-serve: docs  ## The same at http://127.0.0.1:8000, with its search
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory site 8000
 	@echo "site/index.html"
 
 lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml

