@@ -1,11 +1,13 @@
 """The search from Python: `search`, `load`, `resume` and `extend`, of which the commands are callers too."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune.storage.run_directory import RunDirectory
 from tune.study.study import Study
+from vae.errors import UsageError
 
 if TYPE_CHECKING:  # what loads Ray and Optuna is imported when a search begins
     from ray.tune import Callback
@@ -85,8 +87,10 @@ def search(
         Seconds, or text such as ``"1h30m"``, within which all of it ends.
     warm_start
         Another study whose best configurations are tried first.
-    finalists, finalist_seeds
-        Train so many of the best trials anew, with so many fresh seeds each.
+    finalists
+        How many of the best trials are trained anew where ``finalist_seeds`` says so.
+    finalist_seeds
+        Fresh seeds for each of them; 0 trains none.
     seed
         Of splits, proposals and trials.
     data_dir
@@ -285,6 +289,8 @@ def _run_directory(study: str | Path | Study) -> RunDirectory:
 
 
 def _driver(progress: bool, **options: Any) -> "Driver":
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("a search must run in the main thread, which alone gets Ctrl-C; call it from there")
     from rich.console import Console
 
     from tune.callbacks.progress import make_console

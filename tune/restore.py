@@ -15,7 +15,7 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_name, trial_params
-from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOP_REASON, STOPPED_EARLY
+from tune.storage.trial_status import STOP_REASON, StopReason, TrialStatus
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import newest_checkpoint
 
@@ -125,9 +125,9 @@ def _catch_up(
             continue
         judged = outcome is None and epoch < tables.max_epochs
         if judged and scheduler.judge(trial_id, trial.number, epoch, values[0]):
-            outcome = Outcome(STOPPED_EARLY, RUNG)
+            outcome = Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
     if outcome is None and history and history[-1]["epoch"] >= tables.max_epochs:
-        outcome = Outcome(COMPLETED)
+        outcome = Outcome(TrialStatus.COMPLETED)
     return outcome
 
 
@@ -141,6 +141,10 @@ def _finish_row(tables: StudyTables, trial_id: str, outcome: Outcome, trial: Fro
 
 def _outcome(trial: FrozenTrial) -> Outcome:
     if trial.state == TrialState.COMPLETE:
-        return Outcome(COMPLETED)
+        return Outcome(TrialStatus.COMPLETED)
     reason = trial.user_attrs.get(STOP_REASON)
-    return Outcome(STOPPED_EARLY, RUNG) if trial.state == TrialState.PRUNED else Outcome(FAILED, reason)
+    return (
+        Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
+        if trial.state == TrialState.PRUNED
+        else Outcome(TrialStatus.FAILED, reason)
+    )

@@ -20,7 +20,7 @@ from rich.progress import Progress as RichProgress
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
-from tune.storage.trial_status import COMPLETED, ERROR, FAILED, NAN, OUT_OF_MEMORY
+from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.session import StudySession
 from tune.trials.data import TrialData
 from tune.trials.errors import task_message
@@ -166,9 +166,9 @@ def _missing(
 
 
 def _is_done(run: RunDirectory, row: dict[str, Any]) -> bool:
-    if row["status"] == COMPLETED:
+    if row["status"] == TrialStatus.COMPLETED:
         return (run.path / row["checkpoint"] / MODEL_FILE).is_file()
-    return bool(row["stop_reason"] != ERROR)
+    return bool(row["stop_reason"] != StopReason.ERROR)
 
 
 def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
@@ -179,8 +179,8 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
     except Exception as error:  # whatever became of one seed, the others count
         out_of_memory = "OutOfMemory" in type(error).__name__
         columns = {
-            "status": FAILED,
-            "stop_reason": OUT_OF_MEMORY if out_of_memory else ERROR,
+            "status": TrialStatus.FAILED,
+            "stop_reason": StopReason.OUT_OF_MEMORY if out_of_memory else StopReason.ERROR,
             "error": task_message(error),
         }
     else:
@@ -219,15 +219,15 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
                 on_epoch_end=keep_best,
             )
         except (torch.OutOfMemoryError, MemoryError):
-            return _Trained({"status": FAILED, "stop_reason": OUT_OF_MEMORY}, {})
+            return _Trained({"status": TrialStatus.FAILED, "stop_reason": StopReason.OUT_OF_MEMORY}, {})
         files = {path.name: path.read_bytes() for path in Path(directory).iterdir()}
     columns: dict[str, Any] = {"train_seconds": sum(metrics["epoch_seconds"] for metrics in result.history)}
     if result.stop_reason or best.epoch is None:
-        return _Trained(columns | {"status": FAILED, "stop_reason": NAN}, {})
+        return _Trained(columns | {"status": TrialStatus.FAILED, "stop_reason": StopReason.NAN}, {})
     metrics = result.history[best.epoch - 1]
     columns |= {"objective": metrics[objective.name], "best_epoch": best.epoch}
     columns |= {name: metrics.get(name) for name in NEUTRAL_PANEL}
-    return _Trained(columns | {"status": COMPLETED}, files)
+    return _Trained(columns | {"status": TrialStatus.COMPLETED}, files)
 
 
 @contextlib.contextmanager
@@ -279,7 +279,7 @@ class _Progress:
         """Count a training that has ended."""
         self.done += 1
         what = f"{row['trial_id']} seed {row['seed']}"
-        if row["status"] == COMPLETED:
+        if row["status"] == TrialStatus.COMPLETED:
             what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']}"
         else:
             what += f" failed: {row['stop_reason']}"

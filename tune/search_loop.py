@@ -26,7 +26,7 @@ from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
 from tune.restore import restore_rule, restore_trials
-from tune.storage.trial_status import INTERRUPTED
+from tune.storage.trial_status import StopReason
 from tune.study.session import StudySession
 from tune.study.study_tables import StudyTables
 from tune.study.time_budget import TimeBudget
@@ -123,7 +123,7 @@ def run_search(
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
         at_end.callback(save)
         at_end.callback(dashboard.update)
-        at_end.callback(lambda: tables.finish(shutdown.reason or INTERRUPTED))
+        at_end.callback(lambda: tables.finish(shutdown.reason or StopReason.INTERRUPTED))
         at_end.callback(searcher.close)
         if tuner is not None:
             with shutdown.catching_signals(), progress:

@@ -15,7 +15,7 @@ from tune.storage.lock import is_held
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyStatus
 from tune.storage.tables import read_table
-from tune.storage.trial_status import RUNNING
+from tune.storage.trial_status import TrialStatus
 
 LOOK_EVERY_S = 1.0
 
@@ -96,9 +96,9 @@ class _Status:
 
     def view(self, console: Console) -> RenderableType:
         """Return what fits on the terminal: the trials that run, and as many of the best as there is room."""
-        running = [row for row in self.rows if row["status"] == RUNNING]
+        running = [row for row in self.rows if row["status"] == TrialStatus.RUNNING]
         room = max(console.height - len(running) - 4, 1)
-        best = [row for row in self.rows if row["status"] != RUNNING][:room]
+        best = [row for row in self.rows if row["status"] != TrialStatus.RUNNING][:room]
         shown = {row["number"] for row in (*running, *best)}
         rows = [row for row in self.rows if row["number"] in shown]
         return Group(Text(self.summary), self.table(rows, console.width))

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tune.study.images import load_images
 from tune.study.plan import Plan
 from vae.checkpoint import load_model
 from vae.data import load_dataset
+from vae.errors import UsageError
 
 SOURCE = Path(__file__).resolve().parents[2]
 INTERRUPTED = """
@@ -220,3 +222,11 @@ def test_a_value_that_the_user_has_set_stays(monkeypatch):
     with ray_environment():
         assert os.environ[name] == "mine"
     assert os.environ[name] == "mine"
+
+
+def test_a_search_in_another_thread_is_refused_before_anything_is_written(tmp_path):
+    with ThreadPoolExecutor() as threads:
+        search = threads.submit(tune.search, "digits", storage=tmp_path / "runs", progress=False)
+        with pytest.raises(UsageError, match="must run in the main thread"):
+            search.result()
+    assert not (tmp_path / "runs").exists()

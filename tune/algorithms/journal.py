@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
-from tune.storage.trial_status import COMPLETED, FAILED, RUNG, STOP_REASON, STOPPED_EARLY
+from tune.storage.trial_status import STOP_REASON, StopReason, TrialStatus
 from vae.atomic import replaced_file
 from vae.errors import StorageError
 
@@ -118,7 +118,7 @@ def write_intended_state(
 
     Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
     """
-    if outcome.stop_reason == RUNG and cutoff is not None:
+    if outcome.stop_reason == StopReason.RUNG and cutoff is not None:
         study._storage.set_trial_user_attr(trial_id, CUTOFF, cutoff)
     study._storage.set_trial_user_attr(trial_id, STOP_REASON, outcome.stop_reason)
 
@@ -146,8 +146,8 @@ def intended_state(trial: FrozenTrial) -> Outcome | None:
         return None
     reason = trial.user_attrs[STOP_REASON]
     if reason is None:
-        return Outcome(COMPLETED)
-    return Outcome(STOPPED_EARLY if reason == RUNG else FAILED, reason)
+        return Outcome(TrialStatus.COMPLETED)
+    return Outcome(TrialStatus.STOPPED_EARLY if reason == StopReason.RUNG else TrialStatus.FAILED, reason)
 
 
 def set_waiting(study: optuna.Study, trial_id: int) -> None:

@@ -6,19 +6,7 @@ from typing import Any, Self
 
 import optuna
 
-from tune.storage.trial_status import (
-    COMPLETED,
-    ERROR,
-    FAILED,
-    INTERRUPTED,
-    OUT_OF_MEMORY,
-    RUNG,
-    STOP_REASON,
-    STOPPED_EARLY,
-    TIME_ATTR,
-    TIME_BUDGET,
-    TrialStatus,
-)
+from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason, TrialStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +21,32 @@ class Outcome:
         """Return the outcome of a trial that ended without an exception."""
         reason = last_result.get(STOP_REASON)
         if reason is not None:
-            return cls(FAILED, reason)
+            return cls(TrialStatus.FAILED, reason)
         if last_result.get(TIME_ATTR, 0) >= max_epochs:
-            return cls(COMPLETED)
-        return cls(STOPPED_EARLY, RUNG)
+            return cls(TrialStatus.COMPLETED)
+        return cls(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
 
     @classmethod
     def from_error(cls, error: Exception | None) -> Self:
         """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
         out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
-        return cls(FAILED, OUT_OF_MEMORY if out_of_memory else ERROR)
+        return cls(TrialStatus.FAILED, StopReason.OUT_OF_MEMORY if out_of_memory else StopReason.ERROR)
 
     @classmethod
     def interrupted(cls, reason: str) -> Self:
         """Return the outcome of a trial that the end of the search cut short: interrupted or time_budget."""
-        return cls(STOPPED_EARLY, reason)
+        return cls(TrialStatus.STOPPED_EARLY, reason)
 
     @property
     def resumable(self) -> bool:
         """Whether the trial itself had not ended: it can be continued."""
-        return self.stop_reason in (INTERRUPTED, TIME_BUDGET)
+        return self.stop_reason in (StopReason.INTERRUPTED, StopReason.TIME_BUDGET)
 
     @property
     def optuna_state(self) -> optuna.trial.TrialState:
         """COMPLETE only at the full budget, PRUNED only where ASHA judged, else FAIL."""
-        if self.status == COMPLETED:
+        if self.status == TrialStatus.COMPLETED:
             return optuna.trial.TrialState.COMPLETE
-        if self.stop_reason == RUNG:
+        if self.stop_reason == StopReason.RUNG:
             return optuna.trial.TrialState.PRUNED
         return optuna.trial.TrialState.FAIL

@@ -22,7 +22,7 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.samplers import make_sampler, proposal_seed, trial_seed
 from tune.space.domains import Space
-from tune.storage.trial_status import OUT_OF_MEMORY, STOP_REASON, TIME_ATTR
+from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class OptunaSearcher(Searcher):
         return [
             self.plan.space.sample(trial)
             for trial in failed
-            if trial.user_attrs.get(STOP_REASON) == OUT_OF_MEMORY
+            if trial.user_attrs.get(STOP_REASON) == StopReason.OUT_OF_MEMORY
         ]
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tune.callbacks.driver_callback import DriverCallback
 from tune.cluster.dashboard_job import update_job
 from tune.storage.study_record import StudyRecord
-from tune.storage.trial_status import PENDING, RUNNING
+from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
 
 
@@ -47,7 +47,7 @@ class DashboardCallback(DriverCallback):
 def job_metadata(tables: StudyTables, record: StudyRecord) -> dict[str, str]:
     """Return what the dashboard shows of a study; Ray wants text."""
     rows, best = tables.trials.values(), tables.best()
-    ended = sum(row["status"] not in (PENDING, RUNNING) for row in rows)
+    ended = sum(row["status"] not in (TrialStatus.PENDING, TrialStatus.RUNNING) for row in rows)
     return {
         "study": record.name,
         "dataset": record.dataset.name,

@@ -19,14 +19,20 @@ from tune.algorithms.objective import Objective
 from tune.callbacks.driver_callback import DriverCallback
 from tune.space.display import SHOWN_PARAMS, value_text
 from tune.storage.tables import CONFIG_PREFIX
-from tune.storage.trial_status import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY
+from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
 
 DRAW_EVERY_S = 0.5
 PRINT_EVERY_S = 5.0
 FILE_WIDTH = 140  # of a table that goes to a file or a pipe
 
-STYLES = {COMPLETED: "green", STOPPED_EARLY: "yellow", FAILED: "red", RUNNING: "cyan", PENDING: "dim"}
+STYLES = {
+    TrialStatus.COMPLETED: "green",
+    TrialStatus.STOPPED_EARLY: "yellow",
+    TrialStatus.FAILED: "red",
+    TrialStatus.RUNNING: "cyan",
+    TrialStatus.PENDING: "dim",
+}
 Row = Mapping[str, Any]
 
 
@@ -50,8 +56,10 @@ class Pace:
     def estimate(cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float) -> "Pace":
         """Estimate from the trials so far; those to come take as many epochs as those that ended."""
         rows = list(rows)
-        ended = [row["epochs"] for row in rows if row["status"] not in (RUNNING, PENDING)]
-        running = [row["epochs"] for row in rows if row["status"] == RUNNING]
+        ended = [
+            row["epochs"] for row in rows if row["status"] not in (TrialStatus.RUNNING, TrialStatus.PENDING)
+        ]
+        running = [row["epochs"] for row in rows if row["status"] == TrialStatus.RUNNING]
         done = sum(row["epochs"] for row in rows)
         rate = done / elapsed_s if elapsed_s > 0 else 0.0
         if not done:
@@ -131,8 +139,11 @@ class Progress(DriverCallback):
     def _counts(self, rows: list[dict[str, Any]]) -> tuple[Counter[str], int]:
         """Return the trials by status, those not yet proposed as pending, and how many have ended."""
         counts = status_counts(rows)
-        ended = sum(counts[status] for status in (COMPLETED, STOPPED_EARLY, FAILED))
-        counts[PENDING] = self.n_trials - ended - counts[RUNNING]
+        ended = sum(
+            counts[status]
+            for status in (TrialStatus.COMPLETED, TrialStatus.STOPPED_EARLY, TrialStatus.FAILED)
+        )
+        counts[TrialStatus.PENDING] = self.n_trials - ended - counts[TrialStatus.RUNNING]
         return counts, ended
 
     def _line(self) -> str:
@@ -152,7 +163,7 @@ class Progress(DriverCallback):
             f"{ended}/{self.n_trials} trials",
             str(self._pace()),
         )
-        running = [row for row in rows if row["status"] == RUNNING]
+        running = [row for row in rows if row["status"] == TrialStatus.RUNNING]
         shown = running if best is None or best in running else [best, *running]
         table = trial_table(
             shown,

@@ -12,10 +12,16 @@ from ray.tune.experiment import Trial
 from ray.util.metrics import Counter, Gauge
 
 from tune.callbacks.driver_callback import DriverCallback
-from tune.storage.trial_status import COMPLETED, FAILED, PENDING, RUNNING, STOPPED_EARLY, TIME_ATTR
+from tune.storage.trial_status import TIME_ATTR, TrialStatus
 from tune.study.study_tables import StudyTables
 
-STATUSES = (PENDING, RUNNING, COMPLETED, STOPPED_EARLY, FAILED)
+STATUSES = (
+    TrialStatus.PENDING,
+    TrialStatus.RUNNING,
+    TrialStatus.COMPLETED,
+    TrialStatus.STOPPED_EARLY,
+    TrialStatus.FAILED,
+)
 
 
 class PrometheusCallback(DriverCallback):
@@ -59,7 +65,7 @@ class PrometheusCallback(DriverCallback):
         counts = dict.fromkeys(STATUSES, 0)
         for row in self.tables.trials.values():
             counts[row["status"]] += 1
-            if row["status"] == RUNNING and row["epochs"]:
+            if row["status"] == TrialStatus.RUNNING and row["epochs"]:
                 self._set_trial(row["trial_id"], row["epochs"])
         for status, count in counts.items():
             self.trials.set(count, {"study": self.study, "status": status})

@@ -11,7 +11,7 @@ from tune.algorithms.outcome import Outcome
 from tune.callbacks.driver_callback import DriverCallback
 from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.cluster.shared_storage import NotShared
-from tune.storage.trial_status import INTERRUPTED, PENDING
+from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import CheckpointUnreachable
 from tune.trials.errors import cause_of, forget_pickle, raised
@@ -102,11 +102,11 @@ class Recorder(DriverCallback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         forget_pickle(trial)
-        self.tables.update(self._open(trial), status=PENDING)
+        self.tables.update(self._open(trial), status=TrialStatus.PENDING)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         if self.failures.is_unschedulable(trial.config["trial_id"]):
-            self._end(trial, Outcome.interrupted(INTERRUPTED))
+            self._end(trial, Outcome.interrupted(StopReason.INTERRUPTED))
             return
         self._end(trial, Outcome.from_result(trial.last_result, self.tables.max_epochs))
 
@@ -120,12 +120,12 @@ class Recorder(DriverCallback):
         early = trial.run_metadata.num_failures <= trial.max_failures
         if early and self.failures.count(trial_id) <= MAX_FAILURES:
             logger.warning("%s lost its worker before it began; it is continued later", trial_id)
-            self._end(trial, Outcome.interrupted(INTERRUPTED))
+            self._end(trial, Outcome.interrupted(StopReason.INTERRUPTED))
             return
         if isinstance(error, CheckpointUnreachable):
             logger.warning("%s: %s; it is continued later", trial_id, error)
             self.failures.forget(trial_id)
-            self._end(trial, Outcome.interrupted(INTERRUPTED))
+            self._end(trial, Outcome.interrupted(StopReason.INTERRUPTED))
             return
         message = self.failures.failure_message(trial_id)
         node = self.failures.host(trial_id) or self.tables.trials[trial_id]["node"]

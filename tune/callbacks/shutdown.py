@@ -10,7 +10,7 @@ from typing import Any
 
 from tune.callbacks.driver_callback import DriverCallback
 from tune.callbacks.utilization import Utilization
-from tune.storage.trial_status import INTERRUPTED, TIME_BUDGET
+from tune.storage.trial_status import StopReason
 from tune.study.study_tables import StudyTables
 from tune.study.time_budget import TimeBudget
 
@@ -50,7 +50,7 @@ class Interruption(DriverCallback):
                 signal.signal(number, usual[signal.Signals(number)])
                 signal.raise_signal(number)
                 return
-            self.reason = INTERRUPTED
+            self.reason = StopReason.INTERRUPTED
             signal.signal(signal.SIGINT, usual[signal.SIGINT])
             signal.signal(signal.SIGTERM, usual[signal.SIGTERM])
 
@@ -88,4 +88,4 @@ class TimeLimit(DriverCallback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         seconds = self.budget.left_for_trials(self.tables.trials.values(), self.utilization.slots)
         if seconds <= 0 and self.shutdown.reason is None:
-            self.shutdown.reason = TIME_BUDGET
+            self.shutdown.reason = StopReason.TIME_BUDGET

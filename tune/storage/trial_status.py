@@ -30,9 +30,6 @@ class StopReason(StrEnum):
     TIME_BUDGET = "time_budget"
 
 
-PENDING, RUNNING, COMPLETED, STOPPED_EARLY, FAILED = TrialStatus
-NAN, COLLAPSED, OUT_OF_MEMORY, ERROR, RUNG, INTERRUPTED, TIME_BUDGET = StopReason
-
 _REASONS = {
     StopReason.OUT_OF_MEMORY: "out of memory",
     StopReason.NAN: "NaN loss",

@@ -18,7 +18,7 @@ from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import DatasetRecord, StudyRecord, StudyStatus
-from tune.storage.trial_status import COMPLETED, INTERRUPTED
+from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.images import load_images
 from tune.study.plan import Plan
 from tune.study.provenance import code_version, hardware, versions
@@ -67,12 +67,12 @@ class StudySession:
     @property
     def best(self) -> dict[str, Any] | None:
         """The completed trial with the best first objective."""
-        return self.objectives[0].best(row for row in self.trials if row["status"] == COMPLETED)
+        return self.objectives[0].best(row for row in self.trials if row["status"] == TrialStatus.COMPLETED)
 
     @property
     def n_lost(self) -> int:
         """How many trials have not ended, although nobody has interrupted them."""
-        return sum(row["stop_reason"] == INTERRUPTED for row in self.trials)
+        return sum(row["stop_reason"] == StopReason.INTERRUPTED for row in self.trials)
 
     @property
     def n_epochs(self) -> int:

@@ -10,7 +10,7 @@ from tune.algorithms.objective import Objective, pareto_front
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory, check_trial_id
 from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
-from tune.storage.trial_status import COMPLETED, PENDING, RUNG, RUNNING, TIME_ATTR
+from tune.storage.trial_status import TIME_ATTR, StopReason, TrialStatus
 from tune.trials.checkpoints import keep_best
 from vae.config import Config
 from vae.errors import StorageError
@@ -78,7 +78,7 @@ class StudyTables:
                 "study": self.run.path.name,
                 "trial_id": trial_id,
                 "number": number,
-                "status": PENDING,
+                "status": TrialStatus.PENDING,
                 "epochs": 0,
                 "seed": params["seed"],
                 "train_seconds": 0.0,
@@ -95,7 +95,7 @@ class StudyTables:
     def start(self, trial_id: str) -> None:
         """Mark a trial as running; its first start stays on record."""
         row = self.trials[trial_id]
-        self.update(trial_id, status=RUNNING, started_at=row["started_at"] or _now())
+        self.update(trial_id, status=TrialStatus.RUNNING, started_at=row["started_at"] or _now())
 
     def record_epoch(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Record what a trial reported after an epoch; the same epoch again replaces it."""
@@ -115,7 +115,7 @@ class StudyTables:
 
         Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
         """
-        if outcome.stop_reason == RUNG and cutoff is not None:
+        if outcome.stop_reason == StopReason.RUNG and cutoff is not None:
             self.update(trial_id, rung=cutoff[0], cutoff=cutoff[1])
         self.update(trial_id, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
         self.keep_checkpoint(trial_id)
@@ -123,7 +123,7 @@ class StudyTables:
     def reopen(self, trial_id: str) -> None:
         """Mark a trial that is to be continued as not ended."""
         ended = ("stop_reason", "finished_at", "error", "rung", "cutoff", "pareto")
-        self.update(trial_id, status=PENDING, **dict.fromkeys(ended))
+        self.update(trial_id, status=TrialStatus.PENDING, **dict.fromkeys(ended))
         self.update(trial_id, **{CONFIG_PREFIX + "max_epochs": self.max_epochs})
 
     def keep_checkpoint(self, trial_id: str) -> None:
@@ -138,7 +138,7 @@ class StudyTables:
     def finish(self, reason: str) -> None:
         """End the trials that have not ended, for ``reason``, and write both tables."""
         for trial_id, row in self.trials.items():
-            if row["status"] in (PENDING, RUNNING):
+            if row["status"] in (TrialStatus.PENDING, TrialStatus.RUNNING):
                 self.end(trial_id, Outcome.interrupted(reason))
         self._mark_pareto()
         self.write()
@@ -171,8 +171,8 @@ class StudyTables:
         names = [objective.name for objective in self.objectives]
         done = []
         for row in self.trials.values():
-            compares = row["status"] == COMPLETED and all(row[name] is not None for name in names)
-            row["pareto"] = False if row["status"] == COMPLETED else None
+            compares = row["status"] == TrialStatus.COMPLETED and all(row[name] is not None for name in names)
+            row["pareto"] = False if row["status"] == TrialStatus.COMPLETED else None
             if compares:
                 done.append(row)
         front = pareto_front([[row[name] for name in names] for row in done], self.objectives)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune.storage.trial_status import COMPLETED
+from tune.storage.trial_status import TrialStatus
 from vae.errors import UsageError
 
 
@@ -42,7 +42,9 @@ class TimeBudget:
         left = self.left()
         if not self.finalist_seeds:
             return left
-        costs = sorted((row["train_seconds"] for row in rows if row["status"] == COMPLETED), reverse=True)
+        costs = sorted(
+            (row["train_seconds"] for row in rows if row["status"] == TrialStatus.COMPLETED), reverse=True
+        )
         runs = [cost for cost in costs[: self.finalists] for _ in range(self.finalist_seeds)]
         if not runs:
             return left

@@ -9,7 +9,7 @@ from tune.space.domains import Space
 from tune.space.file import START
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, read_table
-from tune.storage.trial_status import COMPLETED
+from tune.storage.trial_status import TrialStatus
 from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
     rows = [
         row
         for row in read_table(other.trials_file).to_pylist()
-        if row["status"] == COMPLETED and row["objective"] is not None
+        if row["status"] == TrialStatus.COMPLETED and row["objective"] is not None
     ]
     rows.sort(key=lambda row: -sign * row["objective"])
     points: list[dict[str, Any]] = []

@@ -20,7 +20,7 @@ from ray.tune import Checkpoint, get_checkpoint, get_context, report
 
 from tune.algorithms.objective import Objective
 from tune.cluster.shared_storage import NotShared
-from tune.storage.trial_status import COLLAPSED, NAN, OUT_OF_MEMORY, STOP_REASON, TIME_ATTR
+from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason
 from tune.trials.checkpoints import BEST_DIR, HISTORY_FILE, read_history, write_history
 from tune.trials.data import TrialData
 from tune.trials.remote_checkpoints import RemoteCheckpoints
@@ -155,10 +155,12 @@ class TrialReporter:
     def report_epoch(self, end: EpochEnd) -> bool:
         """Report an epoch; True ends the training."""
         metrics: dict[str, Any] = dict(end.metrics)
-        stop_reason = end.stop_reason or (None if math.isfinite(metrics[self.objective.name]) else NAN)
+        stop_reason = end.stop_reason or (
+            None if math.isfinite(metrics[self.objective.name]) else StopReason.NAN
+        )
         steps = end.epoch * math.ceil(self.n_train / end.state.config.training.batch_size)
         if stop_reason is None and self.collapse.applies(end.epoch, steps, metrics["active_units"]):
-            stop_reason = COLLAPSED
+            stop_reason = StopReason.COLLAPSED
         self.epoch = end.epoch
         result = metrics | {
             TIME_ATTR: end.epoch,
@@ -184,7 +186,7 @@ class TrialReporter:
 
     def report_out_of_memory(self) -> None:
         """Report why the trial ends; there is no epoch to go with it."""
-        report({TIME_ATTR: self.epoch, STOP_REASON: OUT_OF_MEMORY, self.objective.name: math.nan})
+        report({TIME_ATTR: self.epoch, STOP_REASON: StopReason.OUT_OF_MEMORY, self.objective.name: math.nan})
 
 
 @contextmanager

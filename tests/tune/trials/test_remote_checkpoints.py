@@ -16,7 +16,7 @@ from tune.algorithms.stopping_rules import Asha
 from tune.restore import restore_trials
 from tune.storage.filesystems import connect
 from tune.storage.run_directory import RunDirectory
-from tune.storage.trial_status import COMPLETED
+from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
 from tune.trials import trainable
 from tune.trials.checkpoints import CheckpointUnreachable, keep_best, new_session_dir, newest_checkpoint
@@ -170,7 +170,7 @@ def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, t
     other, config = searcher.suggest("ray-0"), searcher.suggest("ray-1")
     for epoch in range(1, MAX_EPOCHS + 1):  # nothing is as good as that
         searcher.on_trial_result("ray-0", {"epoch": epoch, KNN.name: 2.0})
-    searcher.tell("ray-0", Outcome(COMPLETED))
+    searcher.tell("ray-0", Outcome(TrialStatus.COMPLETED))
     run.push()
     torch.manual_seed(0)
     results = train(run, config["params"], config["trial_id"], kill_after=3)
