@@ -1,4 +1,4 @@
-"""`python -m evaluation`: a study's finalists, or bare checkpoints, against raw pixels, PCA and UMAP."""
+"""Compare a study's finalists, or bare checkpoints, with raw pixels, PCA and UMAP; or score an embedding."""
 
 import argparse
 import sys
@@ -176,15 +176,14 @@ def _parser() -> Parser:
         "--dims",
         type=_numbers,
         metavar="N,…",
-        help="dimensions of PCA, UMAP and PaCMAP (default: 2,10, for PCA the VAEs' own too, for t-SNE and "
-        "vae_umap 2)",
+        help="dimensions of the baselines (default: 2,10, for PCA the VAEs' own too; tsne and vae_umap 2)",
     )
     parser.add_argument(
         "--k",
         type=_numbers,
         metavar="N,…",
         help=f"numbers of neighbours (default: {','.join(map(str, KnnGrid().n_neighbors))}); the tables show "
-        f"those of {ALL_IMAGES_K10.n_neighbors}, which are always counted",
+        f"{ALL_IMAGES_K10.n_neighbors}, which is always among them",
     )
     parser.add_argument(
         "--finalists",
@@ -197,13 +196,13 @@ def _parser() -> Parser:
     parser.add_argument(
         "--output", type=_local, metavar="DIR", help="where the results of checkpoints or embeddings go"
     )
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset lies")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where data sets are kept")
     parser.add_argument(
         "--address", help="Ray cluster to join: auto or HOST[:PORT] (default: a new one on this machine)"
     )
-    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of a new one (default: all)")
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of a new Ray cluster (default: all)")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of what is random (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of what is random (default: %(default)s)"
     )
     parser.add_argument("--verbose", action="store_true", help="log details")
     return parser

@@ -55,32 +55,34 @@ def evaluate(
     ----------
     subject
         A study of `tune`, the path or URI of its run directory, a checkpoint directory, a folder or a list of
-        such, or a Parquet file with an embedding in the columns ``embedding``, ``label`` and perhaps
-        ``split``.
+        such directories, or a Parquet file with an embedding in the columns ``embedding``, ``label`` and
+        perhaps ``split``.
     methods
-        Names from `evaluation.embedders.METHODS`; by default those that are marked so.
+        Names from `evaluation.embedders.METHODS`; by default ``raw``, ``pca``, ``umap``, ``untrained``,
+        ``vae`` and ``ensemble``.
     dims
-        Dimensions of the baselines: 2 and 10 by default, for PCA those of the VAEs too, for t-SNE, which
-        takes no more, and ``vae_umap`` 2 alone. Raw pixels, VAEs and ensembles have their own.
+        Dimensions of the baselines: 2 and 10 by default, for PCA those of the VAEs too; for ``tsne``, which
+        takes no more, and ``vae_umap`` 2 alone. Raw pixels, VAEs and ensembles have dimensions of their own.
     finalists
-        Of a study, how many trials to take, from the best.
+        How many trials of a study to take, the best first.
     dataset
-        Of checkpoints, the images: a name, a path, or ``(images, labels)``. A study knows its own.
+        The images of checkpoints: a name, a path, or ``(images, labels)``. A study knows its own.
     data_dir
-        Where the dataset lies, if not in its usual place.
+        Where the data set lies, if not in its usual place.
     output
-        Of checkpoints and embeddings, the directory of the results. A study has its own.
+        Directory of the results of checkpoints or of an embedding. A study has its own.
     seed
-        Of what is random.
+        Seed of what is random.
     n_neighbors
         Numbers of neighbours that vote: 1, 5, 10, 25 and 50 by default; 10 is always among them.
     address
         Ray cluster to join: ``auto`` or ``HOST[:PORT]``; by default one is started on this machine, unless
         this program has one already.
     cpus
-        CPUs of the one that is started.
+        CPUs of the cluster that is started on this machine; all by default.
     compute
-        What carries it out; None means Ray. `evaluation.pipeline.serial.compute` works in this process.
+        What carries the evaluation out; None means Ray. `evaluation.pipeline.serial.compute` works in this
+        process.
     progress
         Whether to show a progress bar, or lines where there is no terminal; a rich console says where.
 
@@ -90,6 +92,8 @@ def evaluate(
         There is nothing to evaluate, or the arguments do not fit the subject.
     StorageError
         A file cannot be read or written.
+    ClusterError
+        Ray does not start.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """The study, or the directory."""
+        """The name of the study, or of the directory of the results."""
         return self._results.name
 
     @property
@@ -100,14 +100,14 @@ class Evaluation:
     def embedding(
         self, method: str, *, dim: int | None = None, trial_id: str | None = None, split: str = "test"
     ) -> NDArray[np.float32]:
-        """Return the points (n, dim) of one embedding, row for row the images of the dataset.
+        """Return the points (n, dim) of one embedding, in the order of the images of the data set.
 
         Parameters
         ----------
         method
             Its name, such as ``vae`` or ``umap``.
         dim
-            Its dimension; by default that of the best VAE, or the closest that there is.
+            Its number of dimensions; by default that of the best VAE, or the closest there is.
         trial_id
             Its trial; by default the best.
         split

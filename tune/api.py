@@ -1,4 +1,4 @@
-"""The search from Python: `search`, `load`, `resume` and `extend`, of which the commands are callers too."""
+"""The search from Python: `search`, `load`, `resume` and `extend`; `tune.driver` does their work."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -86,17 +86,18 @@ def search(
     time_budget
         Seconds, or text such as ``"1h30m"``, within which all of it ends.
     warm_start
-        Another study whose best configurations are tried first.
+        Another study, its run directory or its URI: its best configurations are tried first.
     finalists
-        How many of the best trials are trained anew where ``finalist_seeds`` says so.
+        How many of the best trials are trained again with fresh seeds, if ``finalist_seeds`` is not 0.
     finalist_seeds
-        Fresh seeds for each of them; 0 trains none.
+        With how many fresh seeds each of them is trained again.
     seed
-        Of splits, proposals and trials.
+        Seed of splits, proposals and trials.
     data_dir
         Where data sets are kept; ``$VAE_DATA_DIR`` or ``./data`` by default.
     cpus_per_trial, gpus_per_trial
-        What a trial asks of the cluster: one CPU, and a share of a GPU as measured, by default.
+        What a trial asks of the cluster: by default one CPU and, where there are GPUs, a share of one, which
+        is measured.
     max_concurrent
         Trials at once; as many as fit by default.
     address
@@ -106,7 +107,7 @@ def search(
     callbacks
         Further callbacks of Ray Tune.
     trainable
-        What trains a trial, instead of `tune.trials.trainable.train_trial` and called like it.
+        Function that trains a trial instead of `tune.trials.trainable.train_trial`, with the same arguments.
     progress
         Show the progress: a live table on a terminal or in a notebook, lines elsewhere.
 
@@ -118,7 +119,7 @@ def search(
     Raises
     ------
     UsageError
-        An argument is wrong, or does not go with the images.
+        An argument is wrong, or does not go with the images; or this is not the main thread.
     StorageError
         The images cannot be read, or the run directory not written.
     ClusterError
@@ -212,9 +213,9 @@ def resume(
     study
         The study, its run directory or its URI.
     time_budget
-        Of its own; by default what remains of the study's.
+        The budget of this session; by default what remains of the study's.
     data_dir
-        Where data sets are kept, if not where the search found its own.
+        Where data sets are kept, if not where the search found them.
 
     Raises
     ------
@@ -259,6 +260,12 @@ def extend(
         How many more.
     max_epochs
         The new full budget: completed trials and promising stopped ones are trained up to it.
+    finalists, finalist_seeds
+        As in `search`; by default what the study has.
+    time_budget
+        The budget of this session; by default none.
+    data_dir
+        Where data sets are kept, if not where the search found them.
 
     Raises
     ------

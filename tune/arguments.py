@@ -55,7 +55,7 @@ def make_parser() -> Parser:
         command.add_argument("run", help="directory or URI of the run")
         _add(command, "time_budget_s", help="end within for example 30m, evaluation included")
         command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
-        _add(command, "data_dir", help="where data sets are kept, if not where the search found its own")
+        _add(command, "data_dir", help="where data sets are kept, if not where the search found them")
 
     show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
     show.add_argument("run", help="directory or URI of the run")

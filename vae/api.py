@@ -42,7 +42,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> TrainedV
     Raises
     ------
     UsageError
-        The device is not there.
+        The device is unknown or not there.
     StorageError
         A file is missing or damaged, or the weights do not belong to the config.
 
@@ -84,7 +84,7 @@ def train(
     on_epoch_end
         Called after each epoch with its metrics and the model; returning True ends the training.
     progress
-        Whether a terminal or notebook shows how far the training is.
+        Whether a terminal or notebook shows how far the training has come.
     **hyperparameters
         Any of `vae.config.PARAMS`: ``architecture``, ``latent_dim``, ``max_epochs``, ``seed``, …
 
@@ -96,7 +96,7 @@ def train(
     Raises
     ------
     UsageError
-        Images, labels or hyperparameters cannot be used, or the loss became non-finite.
+        Images, labels, hyperparameters or the device cannot be used, or the loss became non-finite.
     StorageError
         A data set cannot be read.
 

@@ -1,6 +1,6 @@
 """Search spaces as people write them: YAML, with an error of one line for every mistake.
 
-`space.yaml` beside this file is the default and documents the syntax.
+`tune/space.yaml` is the default and documents the syntax.
 """
 
 import re

@@ -31,7 +31,7 @@ class Trial:
     trial_id
         Its name, such as ``0003-conv-10d``.
     number
-        Its place in the order in which the trials were proposed.
+        Its place, from 0, in the order in which the trials were proposed.
     params
         Every hyperparameter of the model and its training.
     value
@@ -78,7 +78,7 @@ class Trial:
 class Study:
     """A study: its trials, their epochs and the best of them, read from its run directory at each access.
 
-    It is opened by `tune.load`; what an attribute has to read raises a StorageError if it cannot be read.
+    `tune.load` opens it. An attribute raises a StorageError if its file cannot be read.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """What ``study.json`` says: arguments, dataset, versions, hardware, timings."""
+        """What ``study.json`` says: arguments, data set, versions, hardware, timings."""
         self._refresh()
         return self.run.read_study()
 
@@ -164,7 +164,7 @@ class Study:
 
     @property
     def optuna_study(self) -> "optuna.Study":
-        """The study in Optuna's own form, for its plots and importances; to be read only."""
+        """The study as Optuna knows it, for its plots and importances; do not change it."""
         import optuna
         from optuna.storages.journal import JournalFileBackend
 
