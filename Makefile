@@ -53,10 +53,10 @@ format: $(INSTALLED)  ## Format the code and correct what lint can
 
 docs: $(INSTALLED)  ## Build the pages of docs/ as a site in site/; needs no network
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 docs-serve: docs  ## The same at http://127.0.0.1:8000, with its search
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory site 8000
-	@echo "site/index.html"
 
 lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --extra dev \
