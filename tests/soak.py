@@ -43,8 +43,8 @@ SPACE = {
 N_TRIALS = 10
 MAX_EPOCHS = 12
 GRACE_PERIOD = 2
-LINES = 150
-"""About as many lines has the journal of such a search in the end."""
+LINES_PER_TRIAL = 15
+"""About as many lines has the journal of such a search for each of its trials in the end."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Kill:
     epochs: int
 
 
-def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None = None) -> list[Kill]:
+def soak_round(
+    directory: Path, seed: int, n_kills: int = 2, n_trials: int = N_TRIALS, storage: str | None = None
+) -> list[Kill]:
     """Carry one search through some kills to its end and check it; returns what was done to it.
 
     With a URI as ``storage``, each process finds nothing of what the one before had on this machine.
@@ -78,7 +80,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
         "--dataset": "digits",
         "--space": "space.yaml",
         "--name": "soak",
-        "--trials": N_TRIALS,
+        "--trials": n_trials,
         "--max-epochs": MAX_EPOCHS,
         "--grace-period": GRACE_PERIOD,
         "--seed": seed,
@@ -96,7 +98,7 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
         while process.poll() is None and not look().journal_file.exists():
             time.sleep(0.05)
         assert process.poll() is None, process.communicate()
-        n_lines = _lines(look()) + rng.randint(0, LINES // n_kills)
+        n_lines = _lines(look()) + rng.randint(0, LINES_PER_TRIAL * n_trials // n_kills)
         while process.poll() is None and _lines(look()) < n_lines:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
@@ -129,23 +131,23 @@ def soak_round(directory: Path, seed: int, n_kills: int = 2, storage: str | None
     optuna_trials = journal.open_study(run.journal_file, "soak").trials
     for number, completed_at in finished.items():
         assert optuna_trials[number].datetime_complete == completed_at, f"trial {number} was run again"
-    check(run)
+    check(run, n_trials)
     return kills
 
 
-def check(run: RunDirectory) -> None:
+def check(run: RunDirectory, n_trials: int = N_TRIALS) -> None:
     """Check the tables, the journal and the checkpoints of a finished study against each other."""
     assert run.read_study().status == "completed"
     trials = sorted(read_table(run.trials_file).to_pylist(), key=lambda row: row["number"])
     epochs = read_table(run.epochs_file).to_pylist()
-    assert len(trials) == N_TRIALS
-    assert [row["number"] for row in trials] == list(range(N_TRIALS))
+    assert len(trials) == n_trials
+    assert [row["number"] for row in trials] == list(range(n_trials))
     curves: dict[str, dict[int, dict]] = {row["trial_id"]: {} for row in trials}
     for row in epochs:
         assert row["epoch"] not in curves[row["trial_id"]], "an epoch has two rows"
         curves[row["trial_id"]][row["epoch"]] = row
     optuna_trials = journal.open_study(run.journal_file, "soak").trials
-    assert len(optuna_trials) == N_TRIALS
+    assert len(optuna_trials) == n_trials
     rungs = rung_epochs(MAX_EPOCHS, GRACE_PERIOD, 3)
     for row, trial in zip(trials, optuna_trials, strict=True):
         curve = curves[row["trial_id"]]

@@ -8,6 +8,15 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+SMALL = """
+import tune
+from evaluation.report import page
+
+search = tune.search
+tune.search = lambda *data, **options: search(*data, **options | {"trials": 2, "max_epochs": 2})
+page.write_figures = lambda *_: None
+"""
+"""Two short trials and a report without figures: the notebook is the same, in a quarter of the time."""
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +25,10 @@ def _of_this_checkout(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def run(name, directory):
-    """Run a notebook and return its texts, joined, and how many pictures it drew."""
+def run(name, directory, first=""):
+    """Run a notebook after ``first``; return its texts, joined, and how many pictures it drew."""
     notebook = nbformat.read(DOCS / name, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(directory)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = [output["data"] for output in outputs if "data" in output]
@@ -45,7 +55,7 @@ def test_the_analysis_goes_from_a_study_to_the_answer(evaluated, monkeypatch, tm
 @pytest.mark.ray
 def test_the_quickstart_goes_from_arrays_to_a_search_to_an_embedding(tmp_path):
     """In a process of its own, as Jupyter runs it, which starts and stops its own Ray."""
-    texts, n_pictures = run("quickstart.ipynb", tmp_path)
+    texts, n_pictures = run("quickstart.ipynb", tmp_path, first=SMALL)
     assert "Trial(" in texts
     assert "raw pixels" in texts
     assert "UMAP" in texts

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
+import tune
 from evaluation.analysis.results import Results
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Block, all_blocks, blocks
 from tune.space.file import load_space
@@ -62,7 +63,11 @@ def test_every_example_runs_and_finds_rows(page):
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster", "beside_the_study")
 @pytest.mark.parametrize("page", [page for page in PAGES_THAT_RUN if searches(page)], ids=name_of)
-def test_every_example_of_a_page_that_searches_runs(page):
+def test_every_example_of_a_page_that_searches_runs(page, monkeypatch):
+    """As it stands, but for the size of the search."""
+    search = tune.search
+    small = {"trials": 2, "max_epochs": 2}
+    monkeypatch.setattr(tune, "search", lambda *data, **options: search(*data, **options | small))
     run_page(page)
 
 

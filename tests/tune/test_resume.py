@@ -53,7 +53,7 @@ def agrees(run):
 
 def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(tmp_path):
     """By this seed all processes, in the middle; `test_storage.py` has a worker's, then its driver's."""
-    (kill,) = soak_round(tmp_path, seed=114, n_kills=1)
+    (kill,) = soak_round(tmp_path, seed=114, n_kills=1, n_trials=6)
     assert kill.victim == "machine"
 
 
@@ -124,7 +124,7 @@ def test_a_search_starts_from_the_best_of_another(finished, tmp_path):
 
 
 def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_path, ray_cluster):
-    options = "--trials 3 --max-epochs 20 --grace-period 19 --objective val_ssim --objective val_mse"
+    options = "--trials 3 --max-epochs 12 --grace-period 11 --objective val_ssim --objective val_mse"
     command, run = search(tmp_path, *options.split(), "--max-concurrent", "1")
     process = start_tune(*command, cwd=tmp_path)
     wait_for(lambda: run.epochs_file.exists() and read_table(run.epochs_file).num_rows > 5, process)

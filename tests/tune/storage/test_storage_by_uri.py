@@ -16,7 +16,7 @@ from tune.storage.tables import read_table
 from vae.command_line import exit_code
 from vae.errors import StorageError, UsageError
 
-N_TRIALS, MAX_EPOCHS = 2, 15
+N_TRIALS, MAX_EPOCHS = 2, 12
 
 
 def search(directory, storage, **environment):
@@ -47,7 +47,7 @@ def test_a_kill_and_a_throttled_storage_lose_and_double_nothing(s3, tmp_path):
         return SLOW_DOWN if number % 7 == 0 else INTERNAL_ERROR if number % 11 == 0 else None
 
     s3.fault = now_and_then
-    (kill,) = soak_round(tmp_path, seed=221, n_kills=1, storage=s3.uri(tmp_path.name))
+    (kill,) = soak_round(tmp_path, seed=221, n_kills=1, n_trials=6, storage=s3.uri(tmp_path.name))
     assert kill.victim == "worker"  # and then the driver
     assert next(counter) > 500
 

@@ -36,7 +36,7 @@ def search(tmp_path_factory):
     (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
     log = directory / "log"
     (directory / "deaths.json").write_text(
-        json.dumps({"log": str(log), "pause_s": 0.5, "deaths": DEATHS, "ghost": WAITS})
+        json.dumps({"log": str(log), "pause_s": 0.3, "deaths": DEATHS, "ghost": WAITS})
     )
     options = ["--dataset", "digits", "--space", "space.yaml", "--trials", "5", "--scheduler", "none"]
     options += ["--max-epochs", str(MAX_EPOCHS), "--name", "run", "--no-evaluate", "--no-dashboard"]
