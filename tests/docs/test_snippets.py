@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 import yaml
 
+import evaluation
 import tune
 from evaluation.analysis.results import Results
+from evaluation.pipeline import serial
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Block, all_blocks, blocks
 from tune.space.file import load_space
 from vae.data import load_dataset
@@ -65,9 +67,12 @@ def test_every_example_runs_and_finds_rows(page):
 @pytest.mark.parametrize("page", [page for page in PAGES_THAT_RUN if searches(page)], ids=name_of)
 def test_every_example_of_a_page_that_searches_runs(page, monkeypatch):
     """As it stands, but for the size of the search."""
-    search = tune.search
-    small = {"trials": 2, "max_epochs": 2}
+    search, evaluate = tune.search, evaluation.evaluate
+    small, serially = {"trials": 2, "max_epochs": 2}, {"compute": serial.compute}
     monkeypatch.setattr(tune, "search", lambda *data, **options: search(*data, **options | small))
+    monkeypatch.setattr(
+        evaluation, "evaluate", lambda *study, **options: evaluate(*study, **options | serially)
+    )
     run_page(page)
 
 
