@@ -28,7 +28,7 @@ help:  ## Show this list
 install: $(INSTALLED)  ## Install the locked packages into .venv
 
 data: $(INSTALLED)  ## Get the data set's files and verify them
-	@$(PYTHON) -m vae.data.download $(DATASET)
+	@$(PYTHON) -m vae.data $(DATASET)
 
 search: data  ## Search, evaluate the best, write the report
 	@$(PYTHON) -m tune search $(SEARCH_ARGS)

@@ -1,4 +1,4 @@
-"""Finds, fetches and verifies the files of MNIST and Fashion-MNIST: `python -m vae.data.download fmnist`."""
+"""Finds, fetches and verifies the files of MNIST and Fashion-MNIST."""
 
 import hashlib
 import logging
@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vae.atomic import replaced_file
-from vae.command_line import Parser, configure_logging, run
 from vae.data.archives import ARCHIVES, Archive
 from vae.errors import StorageError
 
-logger = logging.getLogger("vae.data.download")  # not __name__: this file is also run
+logger = logging.getLogger(__name__)
 
 DEBIAN_DATASETS = Path("/usr/share/datasets")
 CONNECT_TIMEOUT_S = 5  # a closed network must be noticed in seconds
@@ -182,23 +181,3 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = Parser(prog="python -m vae.data.download", description="Get a data set's files and verify them.")
-    parser.add_argument("dataset", help=f"{', '.join(ARCHIVES)}; anything else needs no download")
-    parser.add_argument("--data-dir", type=Path, help="where data lives (default: $VAE_DATA_DIR, else data)")
-    options = parser.parse_args(arguments)
-    configure_logging(verbose=False)
-    if options.dataset not in ARCHIVES:
-        print(f"{options.dataset}: nothing to download")
-        return
-    archive = ARCHIVES[options.dataset]
-    directory = locate(options.dataset, options.data_dir)
-    for file, checksums in archive.checksums.items():
-        read_verified(directory / file, checksums)
-    print(f"{archive.title}: {len(archive.checksums)} files in {directory}, checksums right")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -11,6 +11,7 @@ import pytest
 import torchvision
 
 from vae.data import download
+from vae.data.__main__ import main
 from vae.data.archives import ARCHIVES, Archive
 from vae.data.download import locate, read_verified
 from vae.errors import StorageError
@@ -239,11 +240,11 @@ def test_checksums_are_those_that_torchvision_publishes(name):
 
 def test_the_command_says_what_was_found_and_where(tmp_path, capsys, toy):
     folder = write_files(tmp_path / "data" / "toy")
-    download.main(["toy", "--data-dir", str(tmp_path / "data")])
+    main(["toy", "--data-dir", str(tmp_path / "data")])
     assert capsys.readouterr().out == f"Toy: 2 files in {folder}, checksums right\n"
 
 
 def test_the_command_refuses_a_damaged_file(tmp_path, toy):
     (write_files(tmp_path / "data" / "toy") / "images.gz").write_bytes(b"")
     with pytest.raises(StorageError, match=r"images\.gz is damaged"):
-        download.main(["toy", "--data-dir", str(tmp_path / "data")])
+        main(["toy", "--data-dir", str(tmp_path / "data")])
