@@ -50,7 +50,7 @@ STRUCTURE: Mapping[str, Score] = {
         "neighbour recall", f"share of the {N_NEIGHBORS} nearest in pixels that stay so"
     ),
     "silhouette": Score(
-        "silhouette", "how far classes lie apart against their own extent (Rousseeuw 1987), -1 to 1"
+        "silhouette", "how far classes lie apart against their own extent (Rousseeuw 1987), −1 to 1"
     ),
     "kmeans_nmi": Score(
         "k-means NMI", "mutual information of classes and as many k-means clusters, normalised"
