@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from IPython import display
+from IPython.display import Pretty
 
 from evaluation.api import evaluate
 from evaluation.pipeline import serial
@@ -32,6 +34,26 @@ def _only_wanted_figures(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     """Leave the figures out of a report, most of its time, unless the test is marked as one about them."""
     if request.node.get_closest_marker("figures") is None:
         monkeypatch.setattr(report, "write_figures", lambda *_: None)
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a notebook's cell shows, line by line."""
+    shown: list[str] = []
+
+    class Line:
+        def __init__(self) -> None:
+            self.number = len(shown) - 1
+
+        def update(self, text: Pretty) -> None:
+            shown[self.number] = text.data
+
+    def show(text: Pretty, display_id: bool) -> Line:
+        shown.append(text.data)
+        return Line()
+
+    monkeypatch.setattr(display, "display", show)
+    return shown
 
 
 @pytest.fixture(scope="session")

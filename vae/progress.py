@@ -1,4 +1,4 @@
-"""The progress of a training: a bar in a terminal, one line in a notebook, nothing elsewhere."""
+"""The progress of long work: a bar in a terminal, one line in a notebook."""
 
 from typing import Any
 
@@ -8,8 +8,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vae.training.loop import EpochEnd
 
 
+class CellLine:
+    """A line in a notebook's cell, each text in the place of the one before."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def show(self, text: str) -> None:
+        from IPython.display import Pretty, display  # type: ignore[import-not-found,unused-ignore]
+
+        if self._shown is None:
+            self._shown = display(Pretty(text), display_id=True)
+        else:
+            self._shown.update(Pretty(text))
+
+
 class EpochProgress(Progress):
-    """Shows the epochs of one training, while it is entered.
+    """Shows the epochs of one training, while it is entered; nothing where it could not be replaced.
 
     Parameters
     ----------
@@ -34,7 +49,7 @@ class EpochProgress(Progress):
         )
         self._max_epochs = max_epochs
         self._epochs = self.add_task("", total=max_epochs)
-        self._cell: Any = None
+        self._cell = CellLine()
 
     def show(self, end: EpochEnd) -> None:
         """Show an epoch that has ended."""
@@ -42,14 +57,4 @@ class EpochProgress(Progress):
         text = ", ".join(f"{name} {end.metrics[name]:.4g}" for name in names)
         self.update(self._epochs, completed=end.epoch, description=text)
         if self.console.is_jupyter:
-            self._show_in_cell(f"epoch {end.epoch}/{self._max_epochs}: {text}")
-
-    def _show_in_cell(self, text: str) -> None:
-        """Replace the line that the cell shows."""
-        from IPython.display import Pretty, display  # type: ignore[import-not-found,unused-ignore]
-
-        line = Pretty(text)
-        if self._cell is None:
-            self._cell = display(line, display_id=True)
-        else:
-            self._cell.update(line)
+            self._cell.show(f"epoch {end.epoch}/{self._max_epochs}: {text}")

@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar on a terminal, a line per finished embedding in logs and notebooks."""
+"""How far an evaluation is: a bar on a terminal, a line in a notebook, a line per embedding in logs."""
 
 import time
 from typing import Self
@@ -9,6 +9,7 @@ from rich.progress import Progress as RichProgress
 
 from evaluation.embedders import EmbeddingKey
 from evaluation.pipeline.serial import Embedded, Event, MissingScore
+from vae.progress import CellLine
 
 
 class Progress:
@@ -32,11 +33,11 @@ class Progress:
             transient=True,
         )
         self.task = self.bar.add_task("", total=self.n_steps)
+        self.cell = CellLine() if console.is_jupyter else None
 
     def __enter__(self) -> Self:
         self.bar.start()
-        if not self.console.is_terminal:
-            self.console.print(f"evaluating: {self.n_steps} steps", highlight=False)
+        self._show_line(f"evaluating: {self.n_steps} steps")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -59,6 +60,12 @@ class Progress:
             description = f"{key}, {event.round} scored"
         self.done += steps
         self.bar.update(self.task, advance=steps, description=description)
-        if self.remaining[key] == 0 and not self.console.is_terminal:
+        if self.remaining[key] == 0:
             seconds = time.perf_counter() - self.started
-            self.console.print(f"{self.done}/{self.n_steps} {key} done, {seconds:.0f} s", highlight=False)
+            self._show_line(f"{self.done}/{self.n_steps} {key} done, {seconds:.0f} s")
+
+    def _show_line(self, text: str) -> None:
+        if self.cell is not None:
+            self.cell.show(text)
+        elif not self.console.is_terminal:
+            self.console.print(text, highlight=False)

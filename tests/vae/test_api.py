@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from IPython import display
 
 import vae
 from vae.config import Config
@@ -231,19 +230,8 @@ def test_a_terminal_shows_a_bar(tmp_path):
     assert "val_loss 12.35, val_knn_accuracy 0.5" in text
 
 
-def test_a_notebook_shows_one_line_that_is_replaced(monkeypatch):
-    shown = []
-
-    class Cell:
-        def update(self, line):
-            shown[-1] = line.data
-
-    def show(line, display_id):
-        shown.append(line.data)
-        return Cell()
-
-    monkeypatch.setattr(display, "display", show)
+def test_a_notebook_shows_one_line_that_is_replaced(cell):
     with EpochProgress(3, Console(force_jupyter=True)) as progress:
         progress.show(end_of(1))
         progress.show(end_of(2))
-    assert shown == ["epoch 2/3: val_loss 12.35, val_knn_accuracy 0.5"]
+    assert cell == ["epoch 2/3: val_loss 12.35, val_knn_accuracy 0.5"]

@@ -1,4 +1,4 @@
-"""The live view of a search, a Tune callback: a table on a terminal, now and then a line elsewhere."""
+"""The live view of a search, a Tune callback: a table on a terminal, a line in a notebook, or lines."""
 
 import logging
 import time
@@ -21,6 +21,7 @@ from tune.space.display import SHOWN_PARAMS, value_text
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
+from vae.progress import CellLine
 
 DRAW_EVERY_S = 0.5
 PRINT_EVERY_S = 5.0
@@ -91,6 +92,7 @@ class Progress(DriverCallback):
         self.console = console
         self._started = self._updated_at = clock()
         self._live: Live | None = None
+        self._cell = CellLine() if console.is_jupyter else None
         self._handlers: list[logging.Handler] = []
 
     def __enter__(self) -> Self:
@@ -115,18 +117,24 @@ class Progress(DriverCallback):
             self._live.stop()
             self._live = None
             logging.getLogger().handlers[:] = self._handlers
-        self.console.print(self._line())
+        self._show_line()
 
     @property
     def every_s(self) -> float:
-        return PRINT_EVERY_S if self._live is None else DRAW_EVERY_S
+        return PRINT_EVERY_S if self._live is None and self._cell is None else DRAW_EVERY_S
 
     def update(self) -> None:
-        """Draw the table anew, or print a line."""
+        """Draw the table anew, or show a line."""
         if self._live is None:
-            self.console.print(self._line())
+            self._show_line()
         else:
             self._live.update(self._view(), refresh=True)
+
+    def _show_line(self) -> None:
+        if self._cell is None:
+            self.console.print(self._line())
+        else:
+            self._cell.show(self._line())
 
     def _pace(self) -> Pace:
         return Pace.estimate(

@@ -52,6 +52,15 @@ def tables(tmp_path):
     return tables
 
 
+def test_in_a_notebook_there_is_one_line_that_is_replaced(tables, cell):
+    progress = Progress(tables, n_trials=5, console=Console(force_jupyter=True))
+    with progress:
+        progress.update()
+        tables.end("0000-fc-4d", Outcome("completed"))
+    (line,) = cell
+    assert line.startswith("2/5 trials (1 completed, 1 stopped early, 3 pending)")
+
+
 def test_without_a_terminal_there_is_a_line_every_few_seconds(tables):
     out, now = io.StringIO(), [0.0]
     progress = Progress(tables, n_trials=5, console=Console(file=out, soft_wrap=True), clock=lambda: now[0])
