@@ -124,7 +124,7 @@ def soak_round(
         command = ["resume", address]
     process = start_tune("resume", address, cwd=directory)
     out, err = process.communicate(timeout=500)
-    assert process.returncode == 0, (out, err)
+    assert process.returncode == 0, f"{out}\n{err}"
     assert "Traceback" not in err, err
     run = look()
     run.fetch(run.checkpoints_dir)

@@ -133,7 +133,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     assert f"another process is at work on {run.path} (process {process.pid} on " in str(refused.value)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 130, (out, err)
+    assert process.returncode == 130, f"{out}\n{err}"
     assert f"`python -m tune resume {run.path}` continues" in out
     interrupted = rows(run)
     assert {row["status"] for row in interrupted.values()} <= {"completed", "stopped_early", "pending"}

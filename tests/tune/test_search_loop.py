@@ -66,7 +66,7 @@ def search(tmp_path_factory):
     arguments = command(directory, MIXED_SPACE, "--trials", str(N_TRIALS), "--max-epochs", str(MAX_EPOCHS))
     process = start_tune(*arguments, "--seed", "3", cwd=directory, figures=True)
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, (out, err)
+    assert process.returncode == 0, f"{out}\n{err}"
     return out, err, RunDirectory(directory / "runs" / "run")
 
 

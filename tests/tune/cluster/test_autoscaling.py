@@ -37,7 +37,7 @@ def search(cluster, tmp_path, *arguments):
 def test_a_trial_that_no_node_could_ever_hold_is_refused_at_once(cluster, tmp_path):
     began = time.monotonic()
     code, out, err = search(cluster, tmp_path, "--trials", "1", "--cpus-per-trial", "2")
-    assert code == 2, (out, err)
+    assert code == 2, f"{out}\n{err}"
     assert err.count("\n") == 1
     assert "2 CPUs and 0.25 GPUs on one node" in err
     assert "those that can be started have 1 CPUs and 1 GPUs" in err
@@ -48,7 +48,7 @@ def test_a_trial_that_no_node_could_ever_hold_is_refused_at_once(cluster, tmp_pa
 def test_nodes_are_started_for_trials_and_run_them(cluster, tmp_path):
     budget = ("--trials", "4", "--max-epochs", "25", "--scheduler", "none")
     code, out, err = search(cluster, tmp_path, *budget)
-    assert code == 0, (out, err)
+    assert code == 0, f"{out}\n{err}"
     assert "waiting for the first node with a GPU" in out
     assert "not measured (torch can use none of the GPUs that Ray counts); 4 trials share a GPU" in out
     assert "room for 1 of the trials; the autoscaler starts more of them, for up to 2" in out

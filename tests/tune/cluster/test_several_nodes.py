@@ -87,7 +87,7 @@ class Search:
 
     def end(self):
         out, err = self.process.communicate(timeout=400)
-        assert self.process.returncode == 0, (out, err)
+        assert self.process.returncode == 0, f"{out}\n{err}"
 
 
 def test_two_studies_of_one_name_share_a_cluster(cluster, tmp_path):

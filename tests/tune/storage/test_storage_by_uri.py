@@ -74,7 +74,7 @@ def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_
     assert is_held(run)
     s3.fault = lambda method, path, query: fault
     out, err = process.communicate(timeout=240)
-    assert process.returncode == 1, (out, err)
+    assert process.returncode == 1, f"{out}\n{err}"
     (line,) = [line for line in err.splitlines() if line.startswith("error:")]
     assert line.startswith("error: cannot ")
     assert says in line

@@ -47,7 +47,7 @@ def search(tmp_path_factory):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     run = RunDirectory(directory / "runs" / "run")
     rows = sorted(read_table(run.trials_file).to_pylist(), key=lambda row: row["number"])
     return run, rows, done.stderr, [line.split() for line in log.read_text().splitlines()]
