@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
     """Wait until ``condition`` holds, as long as the process lives."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, "\n".join(process.communicate())
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
 
