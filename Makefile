@@ -39,8 +39,9 @@ headline: data  ## The two searches of the headline in BENCHMARKS.md; hours on t
 	$(PYTHON) -m tune search --space tune/headline_10d.yaml --name headline-10d --trials 16 --max-epochs 20 \
 		--grace-period 4 --finalists 2 --finalist-seeds 2 $(ARGS)
 
+# Two processes on two cores: more threads than one each would wait for one another
 test: data  ## Run all tests
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)  ## Check format, lint and types
 	$(PYTHON) -m ruff format --check .
