@@ -97,7 +97,7 @@ def soak_round(
         # From the first moments, in which nothing is written yet, to the middle of the trials.
         while process.poll() is None and not look().journal_file.exists():
             time.sleep(0.05)
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, "\n".join(process.communicate())
         n_lines = _lines(look()) + rng.randint(0, LINES_PER_TRIAL * n_trials // n_kills)
         while process.poll() is None and _lines(look()) < n_lines:
             time.sleep(0.01)

@@ -11,13 +11,10 @@ DOCS = ROOT / "docs"
 SMALL = """
 import evaluation
 import tune
-from evaluation.pipeline import serial
 from evaluation.report import page
+from tests.docs import small
 
-search, evaluate = tune.search, evaluation.evaluate
-tune.search = lambda *data, **options: search(*data, **options | {"trials": 2, "max_epochs": 2})
-without_umap = {"methods": ["raw", "pca", "vae"], "compute": serial.compute}  # UMAP compiles half a minute
-evaluation.evaluate = lambda *study, **options: evaluate(*study, **options | without_umap)
+tune.search, evaluation.evaluate = small.search, small.evaluate
 page.write_figures = lambda *_: None
 """
 """Two short trials, one Ray, a report without figures: the same notebook in a fraction of the time."""
@@ -63,4 +60,5 @@ def test_the_quickstart_goes_from_arrays_to_a_search_to_an_embedding(tmp_path):
     assert "Trial(" in texts
     assert texts.count(" epochs/s ") == 1  # the progress is one line that is replaced
     assert "raw pixels" in texts
+    assert "UMAP" in texts
     assert n_pictures == 3

@@ -15,7 +15,7 @@ import yaml
 import evaluation
 import tune
 from evaluation.analysis.results import Results
-from evaluation.pipeline import serial
+from tests.docs import small
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Block, all_blocks, blocks
 from tune.space.file import load_space
 from vae.data import load_dataset
@@ -67,12 +67,8 @@ def test_every_example_runs_and_finds_rows(page):
 @pytest.mark.parametrize("page", [page for page in PAGES_THAT_RUN if searches(page)], ids=name_of)
 def test_every_example_of_a_page_that_searches_runs(page, monkeypatch):
     """As it stands, but for the size of the search."""
-    search, evaluate = tune.search, evaluation.evaluate
-    small, serially = {"trials": 2, "max_epochs": 2}, {"compute": serial.compute}
-    monkeypatch.setattr(tune, "search", lambda *data, **options: search(*data, **options | small))
-    monkeypatch.setattr(
-        evaluation, "evaluate", lambda *study, **options: evaluate(*study, **options | serially)
-    )
+    monkeypatch.setattr(tune, "search", small.search)
+    monkeypatch.setattr(evaluation, "evaluate", small.evaluate)
     run_page(page)
 
 
