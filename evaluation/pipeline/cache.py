@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from evaluation.scores.protocols import Round
 from evaluation.scores.settings import KnnGrid
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import read_table, write_table
+from tune.storage.tables import check_table, read_table, write_table
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ LIBRARIES = ("numpy", "torch", "scikit-learn", "umap-learn", "opentsne", "pacmap
 """Those that compute embeddings and scores."""
 
 _PARTIAL = ".part"
+_ENTRY = re.compile(r"[0-9a-f]{24}(\.part)?")
+"""The name of an entry, a `signature`; nothing else in the folder is ours to delete."""
 _SCORES, _PREDICTIONS = "scores.parquet", "predictions.parquet"
 
 
@@ -63,6 +66,8 @@ class CacheEntry:
         if self.done:
             try:
                 os.utime(self._path)
+                for key in self.keys:
+                    check_table(embedding_file(self._path, key))
                 self.rows = read_table(self._path / _SCORES).to_pylist()
                 self.predictions = [read_table(self._path / _PREDICTIONS)]
                 self.embedded = set(self.keys)
@@ -174,10 +179,16 @@ def find_cache_entries(
 
 
 def _prune(root: Path) -> None:
-    """Delete incomplete entries of killed processes, and those that were not used for long."""
+    """Delete incomplete entries of killed processes, and those that were not used for long.
+
+    Nothing behind a link: whoever made the run directory may have let it lead anywhere.
+    """
+    if root.is_symlink():
+        return
     oldest = time.time() - KEPT_DAYS * 24 * 3600
     for path in root.glob("*"):
-        if path.suffix == _PARTIAL or path.stat().st_mtime < oldest:
+        entry = _ENTRY.fullmatch(path.name)
+        if entry and not path.is_symlink() and (entry[1] or path.stat().st_mtime < oldest):
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -135,6 +135,14 @@ def read_table(path: Path) -> pa.Table:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 
+def check_table(path: Path) -> None:
+    """Make sure that a Parquet file is whole, from its end alone; for the error see `read_table`."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
     """Read one Parquet file as a frame with at least the schema's columns; without the file it is empty.
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -139,9 +140,42 @@ def test_what_no_evaluation_has_used_for_a_month_is_removed(study):
 
 
 def test_what_a_killed_process_left_half_done_is_removed(study):
-    (study.cache_dir / "0123.part").mkdir(parents=True)
+    (study.cache_dir / f"{'0123' * 6}.part").mkdir(parents=True)
     evaluate(study, BOTH)
     assert not list(study.cache_dir.glob("*.part"))
+
+
+def somebodys(directory):
+    """Fill a directory with what is no cache: old folders, one of them half downloaded."""
+    long_ago = time.time() - 40 * 24 * 3600
+    for name in ("thesis", "video.part", "abc", "0123456789abcdef01234567-2"):
+        (directory / name).mkdir(parents=True)
+        (directory / name / "file").write_text("mine")
+        os.utime(directory / name, (long_ago, long_ago))
+    return sorted(directory.iterdir())
+
+
+def test_nothing_is_removed_that_is_no_entry(study):
+    there = somebodys(study.cache_dir)
+    evaluate(study, dict(methods=["pca"], dims=[2]))
+    assert set(there) <= set(study.cache_dir.iterdir())
+
+
+def test_nothing_is_removed_behind_a_link(study, tmp_path):
+    home = tmp_path / "home"
+    there = somebodys(home)
+    long_ago = time.time() - 40 * 24 * 3600
+    entry = home / ("0123" * 6)  # of another run that keeps its cache there
+    entry.mkdir()
+    os.utime(entry, (long_ago, long_ago))
+    study.cache_dir.symlink_to(home)
+    evaluate(study, dict(methods=["pca"], dims=[2]))
+    assert {*there, entry} <= set(home.iterdir())
+    study.cache_dir.unlink()
+    study.cache_dir.mkdir()
+    (study.cache_dir / ("4567" * 6 + ".part")).symlink_to(home)
+    evaluate(study, dict(methods=["pca"], dims=[2]))
+    assert {*there, entry} <= set(home.iterdir())
 
 
 def test_a_gap_is_tried_again(study):
@@ -168,10 +202,11 @@ def test_a_damaged_entry_is_computed_again(study, caplog):
     assert "it is computed again" in caplog.text
 
 
-def test_an_entry_without_its_embeddings_is_computed_again(study):
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["lost", "empty"])
+def test_an_entry_without_its_embeddings_is_computed_again(study, damage):
     evaluate(study, BOTH)
     for file in study.cache_dir.rglob("part-0.parquet"):
-        file.unlink()
+        damage(file)
     assert len(evaluate(study, BOTH)) == 4
 
 
