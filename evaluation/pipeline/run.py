@@ -24,6 +24,7 @@ from evaluation.scores.protocols import missing_cells
 from evaluation.scores.settings import KnnGrid
 from tune.storage.filesystems import SHORT_RETRIES
 from tune.storage.lock import exclusive
+from tune.storage.mirror import LeaseLost
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import write_table
 from vae.atomic import replaced_directory
@@ -115,6 +116,8 @@ def _storage_errors_logged() -> Iterator[None]:
     """Continue if the storage does not answer: the results themselves are sent at the end."""
     try:
         yield
+    except LeaseLost:
+        raise
     except StorageError as error:
         logger.warning("%s", error)
 

@@ -11,6 +11,7 @@ from tune.algorithms.outcome import Outcome
 from tune.callbacks.driver_callback import DriverCallback
 from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.cluster.shared_storage import NotShared
+from tune.storage.mirror import LeaseLost
 from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import CheckpointUnreachable
@@ -70,6 +71,9 @@ class Recorder(DriverCallback):
         begun = self._clock()
         try:
             self.tables.write()
+        except LeaseLost as error:
+            self.error = error
+            raise
         except StorageError as error:  # a full disk may be freed before the end, where it counts
             if str(error) != self._last_warning:
                 self._last_warning = str(error)

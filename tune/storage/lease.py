@@ -3,7 +3,8 @@
 An object store has no locks. So each process writes a claim of its own, and only then looks for others': of
 two that come at the same time, at least one sees the other and withdraws. The holder renews its claim every
 few seconds; one that is older than `LEASE_TTL_S` is stale, by the clock of the storage, which has stamped
-them all.
+them all. Whoever takes over deletes it, and `Mirror` looks for it before each change: so a holder that was
+suspended and wakes up overwrites nothing.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import filelock
 from pyarrow import fs
 
 from tune.storage.filesystems import LONG_RETRIES, SHORT_RETRIES
-from tune.storage.mirror import Mirror
+from tune.storage.mirror import LeaseLost, Mirror
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,10 @@ def hold_lease(remote: Mirror, lock_file: Path, busy: str) -> Iterator[None]:
         {"host": socket.gethostname(), "pid": os.getpid(), "lock_file": str(lock_file)}
     ).encode()
     remote.write(own, claim)
-    stop = threading.Event()
+    held, stop = remote.leases, threading.Event()
     # With long retries this process would count as dead between the last attempts.
     quick = remote.with_retries(SHORT_RETRIES)
-    renewer = threading.Thread(target=_renew, args=(remote, quick, own, claim, stop), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(quick, own, claim, stop), daemon=True)
     try:
         for other, age_s in _others(remote, own):
             if age_s < LEASE_TTL_S and remote.exists(other) and not _holder_is_gone(remote.read(other)):
@@ -63,8 +64,10 @@ def hold_lease(remote: Mirror, lock_file: Path, busy: str) -> Iterator[None]:
             remote.delete(other)
         renewer.start()
         remote.set_retries(LONG_RETRIES)
+        remote.leases = (*held, own)
         yield
     finally:
+        remote.leases = held
         stop.set()
         if renewer.is_alive():
             renewer.join(timeout=5)  # it may be trying again
@@ -86,6 +89,8 @@ def _others(remote: Mirror, own: Path) -> list[tuple[Path, float]]:
     """Return the claims of others with their ages in seconds."""
     kind = own.name.rpartition("-")[0]
     claims = {info.base_name: info for info in remote.list(own.parent) if _is_claim(info, kind)}
+    if own.name not in claims:
+        raise StorageError(f"cannot hold {remote.uri_of(own)}: it is gone already; try again")
     now = claims.pop(own.name).mtime
     return [(own.with_name(name), (now - info.mtime).total_seconds()) for name, info in claims.items()]
 
@@ -95,10 +100,17 @@ def _is_claim(info: fs.FileInfo, kind: str) -> bool:
 
 
 def _holder_is_gone(claim: bytes) -> bool:
-    """Whether a claim is of this machine, and whether its lock is free there: the holder is dead."""
-    holder = json.loads(claim)
-    lock_file = Path(holder["lock_file"])
-    if holder["host"] != socket.gethostname() or not lock_file.exists():
+    """Whether a claim is of this machine, and whether its lock is free there: the holder is dead.
+
+    One that cannot be read may be of a process that works: only its age can say that it is stale.
+    """
+    try:
+        holder = json.loads(claim)
+        lock_file = Path(holder["lock_file"])
+        if holder["host"] != socket.gethostname() or not lock_file.exists():
+            return False
+    except (ValueError, LookupError, TypeError):
+        logger.warning("a lease that cannot be read counts as held until it is %.0f s old", LEASE_TTL_S)
         return False
     try:
         with filelock.FileLock(lock_file, timeout=0):
@@ -107,13 +119,12 @@ def _holder_is_gone(claim: bytes) -> bool:
         return False
 
 
-def _renew(remote: Mirror, quick: Mirror, own: Path, claim: bytes, stop: threading.Event) -> None:
+def _renew(quick: Mirror, own: Path, claim: bytes, stop: threading.Event) -> None:
+    quick.leases = (*quick.leases, own)
     while not stop.wait(RENEW_EVERY_S):
         try:
-            # Where a whole bucket is gone, nobody has taken over.
-            if not quick.exists(own) and quick.exists(remote.directory):
-                remote.taken_over = True
-                return
-            quick.write(own, claim)
+            quick.write(own, claim)  # not if it is gone
+        except LeaseLost:
+            return
         except StorageError as error:  # whoever does the work will notice too
             logger.debug("no sign of life: %s", error)

@@ -34,6 +34,11 @@ from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
+
+class LeaseLost(StorageError):
+    """Another process has taken the run over: this one must write nothing more."""
+
+
 JOURNAL = "optuna.journal"
 RAY = "ray"
 LOGS = "events.out.tfevents."
@@ -58,8 +63,8 @@ class Mirror:
         self._retries = SHORT_RETRIES
         self.directory = Path(tempfile.mkdtemp(prefix="vae-search-"), last_part(uri))
         self.directory.mkdir()
-        self.taken_over = False
-        """True once another process has declared this one dead, see `tune.storage.lease`."""
+        self.leases: tuple[Path, ...] = ()
+        """What `tune.storage.lease` has written for this process; without them it may change nothing."""
         self._known: dict[Path, tuple[int, int]] = {}  # path here -> size and time when it was the same there
         atexit.register(self._leave)
 
@@ -127,14 +132,11 @@ class Mirror:
 
         Raises
         ------
+        LeaseLost
+            Another process has taken over.
         StorageError
             Something could not be sent. It stays here, and the next call tries again.
         """
-        if self.taken_over:
-            raise StorageError(
-                f"another process has taken over {self.uri}, as this one was not heard of for too long; "
-                f"what it did not send is in {self.directory}"
-            )
         changed = self._changed(logs=logs)
         try:
             for path in sorted(changed, key=lambda path: (path.name != JOURNAL, changed[path][1])):
@@ -149,8 +151,36 @@ class Mirror:
         if changed:
             self.set_retries(LONG_RETRIES)
 
+    def check_leases(self) -> None:
+        """Make sure that no other process has taken over, as it does if this one was suspended for long.
+
+        Asked before each change: a thread that renews the lease may wake up later than the one that writes.
+
+        Raises
+        ------
+        LeaseLost
+            A lease is gone.
+        StorageError
+            The filesystem does not answer.
+        """
+        # Where a whole bucket is gone, nobody has taken over.
+        if not all(self.exists(lease) for lease in self.leases) and self.exists(self.directory):
+            raise LeaseLost(
+                f"another process has taken over {self.uri}, as this one was not heard of for too long; "
+                f"what it did not send is in {self.directory}"
+            )
+
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file under the URI; it is not there before all of it is."""
+        """Write a file under the URI; it is not there before all of it is.
+
+        Raises
+        ------
+        LeaseLost
+            Another process has taken over.
+        StorageError
+            It cannot be written.
+        """
+        self.check_leases()
         with storage_errors(f"write {self.uri_of(path)}"):
             send_file(content, self.filesystem, self.remote_path(path))
 
@@ -164,14 +194,16 @@ class Mirror:
             return content
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a file from one place to another under the URI; it does not come here."""
+        """Copy a file from one place to another under the URI; for errors see `write`."""
+        self.check_leases()
         with storage_errors(f"write {self.uri_of(target)}"):
             if self.filesystem.type_name not in ATOMIC:
                 self.filesystem.create_dir(str(PurePosixPath(self.remote_path(target)).parent))
             self.filesystem.copy_file(self.remote_path(source), self.remote_path(target))
 
     def delete(self, path: Path) -> None:
-        """Delete a file or a folder under the URI, if it is there."""
+        """Delete a file or a folder under the URI, if it is there; for errors see `write`."""
+        self.check_leases()
         with storage_errors(f"write {self.uri_of(path)}"):
             match self.filesystem.get_file_info(self.remote_path(path)).type:
                 case fs.FileType.Directory:

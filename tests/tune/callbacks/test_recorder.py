@@ -10,6 +10,7 @@ from tests.tune.conftest import KNN, PARAMS, FakeTrial, epoch_result
 from tune.callbacks import failures
 from tune.callbacks.failures import FailureTracker
 from tune.callbacks.recorder import WRITE_EVERY_S, Recorder
+from tune.storage.mirror import LeaseLost
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from tune.study import study_tables
@@ -239,6 +240,16 @@ def test_an_end_is_written_at_the_next_step(recorder, written):
     run(recorder, trial, epoch_result(1, 0.5))
     recorder.on_step_end(1, [trial])
     assert len(written) == 4
+
+
+def test_a_lease_that_is_lost_ends_the_search(recorder, clock, monkeypatch):
+    def fail(run, **logs):
+        raise LeaseLost("another process has taken over")
+
+    monkeypatch.setattr(RunDirectory, "push", fail)
+    with pytest.raises(LeaseLost):
+        recorder.on_step_end(0, [make_trial()])
+    assert "taken over" in str(recorder.error)
 
 
 def test_a_full_disk_stops_the_search_at_its_end_only(recorder, clock, monkeypatch, caplog):

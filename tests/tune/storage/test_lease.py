@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,9 @@ from tests.s3_server import NO_SUCH_BUCKET
 from tune.storage import lease
 from tune.storage.lease import is_leased
 from tune.storage.lock import exclusive
+from tune.storage.mirror import LeaseLost
 from tune.storage.run_directory import RunDirectory
+from tune.study.session import _removed_unless_started
 from vae.errors import StorageError, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -100,13 +103,61 @@ def test_a_holder_gives_signs_of_life_and_notices_that_it_was_given_up(uri, monk
         time.sleep(2.5)
         with pytest.raises(UsageError, match="somebody is at work"), holding(second):
             pass
-        assert not first.mirror.taken_over
-        first.mirror.delete(first.path / ".claims")
-        deadline = time.monotonic() + 30
-        while not first.mirror.taken_over and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(StorageError, match="another process has taken over"):
+        first.mirror.check_leases()
+        second.mirror.delete(second.path / ".claims")
+        first.study_file.write_text("{}")
+        with pytest.raises(LeaseLost, match="another process has taken over"):
             first.push()
+        time.sleep(0.5)
+        assert claims(uri) == []  # it does not come back
+        first.study_file.unlink()
+
+
+def test_a_driver_that_was_suspended_does_not_overwrite_its_successor(uri, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 1000.0)  # as it gives no sign of life while it is suspended
+    first, second = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
+    with holding(first):
+        first.journal_file.write_text("trials 0-3\n")
+        first.push()
+        with monkeypatch.context() as patch:
+            patch.setattr(lease, "LEASE_TTL_S", -1.0)
+            with holding(second):
+                second.fetch(second.path)
+                second.journal_file.write_text("trials 0-3\ntrials 4-9\n")
+                second.push()
+        first.journal_file.write_text("trials 0-3\ntrial 4\n")
+        with pytest.raises(LeaseLost, match=f"another process has taken over .*{first.path}"):
+            first.push()
+        first.journal_file.unlink()
+    assert RunDirectory.resolve(uri).journal_file.read_text() == "trials 0-3\ntrials 4-9\n"
+
+
+def test_a_search_that_never_began_leaves_a_successor_alone(uri, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 1000.0)
+    first, second = RunDirectory.resolve(uri), RunDirectory.resolve(uri)
+
+    def take_over():
+        monkeypatch.setattr(lease, "LEASE_TTL_S", -1.0)
+        with holding(second):
+            second.study_file.write_text("{}")
+            second.push()
+
+    session = SimpleNamespace(run=first, started=False)
+    with pytest.raises(LeaseLost), holding(first), _removed_unless_started(session):
+        take_over()
+    assert RunDirectory.resolve(uri).study_file.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"host": "here", "lock_file": 3}'])
+def test_a_lease_that_cannot_be_read_counts_until_it_is_old(uri, monkeypatch, content):
+    run = RunDirectory.resolve(uri)
+    assert run.mirror is not None
+    run.mirror.write(run.path / ".claims" / ".lock-0123", content)
+    with pytest.raises(UsageError, match="somebody is at work"), holding(run):
+        pass
+    monkeypatch.setattr(lease, "LEASE_TTL_S", -1.0)
+    with holding(run):
+        assert ".lock-0123" not in claims(uri)
 
 
 def test_a_bucket_that_is_gone_for_a_moment_has_not_been_taken_over(s3, uri, monkeypatch):
@@ -115,10 +166,11 @@ def test_a_bucket_that_is_gone_for_a_moment_has_not_been_taken_over(s3, uri, mon
     assert run.mirror is not None
     with holding(run):
         s3.fault = lambda method, path, query: NO_SUCH_BUCKET
+        run.mirror.check_leases()
         time.sleep(1)
         s3.serve()
         time.sleep(0.5)
-        assert not run.mirror.taken_over
+        run.mirror.check_leases()
 
 
 def test_where_nothing_can_be_written_there_is_no_claim(s3, uri):

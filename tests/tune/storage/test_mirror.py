@@ -8,7 +8,7 @@ import pytest
 
 from tests.s3_server import SLOW_DOWN, S3Server
 from tune.storage.filesystems import LONG_RETRIES
-from tune.storage.mirror import Mirror
+from tune.storage.mirror import LeaseLost, Mirror
 from tune.storage.run_directory import RunDirectory
 from vae.errors import StorageError, UsageError
 
@@ -177,15 +177,25 @@ def test_what_cannot_be_sent_stays_and_is_sent_by_the_next_push(s3, tmp_path):
     assert s3.read(f"{tmp_path.name}/study.json") == b"{}"
 
 
-def test_who_was_declared_dead_writes_no_more(uri):
+def test_without_its_lease_a_process_changes_nothing(uri):
     run = RunDirectory.resolve(uri)
     write(run, study_json="{}")
+    run.push()
+    before = there(uri)
     assert run.mirror is not None
-    run.mirror.taken_over = True
-    with pytest.raises(StorageError, match="another process has taken over .* what it did not send is in"):
-        run.push()
-    assert there(uri) == {}
-    run.study_file.unlink()
+    run.mirror.leases = (run.path / ".claims" / "gone",)
+    write(run, study_json="{ }")
+    for change in (
+        run.push,
+        lambda: run.mirror.write(run.report_file, b""),
+        lambda: run.mirror.copy(run.study_file, run.report_file),
+        lambda: run.mirror.delete(run.path),
+    ):
+        with pytest.raises(LeaseLost, match="another process has taken over .* did not send is in"):
+            change()
+    assert there(uri) == before
+    run.mirror.leases = ()
+    run.push()
 
 
 LEAVE = """
