@@ -1,5 +1,7 @@
 """Images as arrays, as a caller or an `.npz` has them: sizes, values and labels are checked here."""
 
+import math
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -27,8 +29,11 @@ class ImageArrays:
 def read_npz(path: Path) -> ImageArrays:
     """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any."""
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+    except MemoryError as error:
+        raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
     if "images" not in arrays:
@@ -45,6 +50,44 @@ def read_npz(path: Path) -> ImageArrays:
         arrays.get("test_labels"),
         source=path,
     )
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse arrays that are larger than the file or the memory before room for them is asked for.
+
+    Raises
+    ------
+    StorageError
+        One of them is.
+    """
+    needed = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                read_header = _HEADERS.get(np.lib.format.read_magic(file))
+                if read_header is None:  # of a kind that no array of numbers or names has
+                    continue
+                shape, _, dtype = read_header(file)
+                size, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+            if size > there and not dtype.hasobject:
+                raise StorageError(
+                    f"cannot read {path} as .npz: {member.filename} says that it has {shape} values of"
+                    f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
+                )
+            needed += size
+    if needed > (memory := memory_bytes()):
+        raise StorageError(
+            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
+            "memory; take fewer or smaller images"
+        )
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_arrays(

@@ -16,7 +16,8 @@ from vae.errors import StorageError, UsageError
 logger = logging.getLogger(__name__)
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMN = "label"
+LABEL_COLUMNS = ("label", "fine_label")
+"""The first that is there holds the classes; CIFAR-100 has ``coarse_label`` beside the second."""
 SPLIT_COLUMN = "split"
 
 
@@ -27,6 +28,7 @@ class _Rows:
     file: Path
     images: np.ndarray
     labels: np.ndarray | None
+    label_column: str | None
     label_names: tuple[str, ...]
     is_test: np.ndarray
 
@@ -34,8 +36,8 @@ class _Rows:
 def read_parquet(path: Path) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
-    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` if known, whole
-    numbers or names; and `split` if known, `train` or `test`.
+    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or `fine_label`) if
+    known, whole numbers or names; and `split` if known, `train` or `test`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
@@ -89,10 +91,13 @@ def _check_alike(first: _Rows, other: _Rows) -> None:
             f"images in {other.file} are {size_text(other.images)}, those in {first.file} are "
             f"{size_text(first.images)}; make all the same"
         )
-    kinds = [None if rows.labels is None else rows.labels.dtype.kind == "U" for rows in (first, other)]
+    kinds = [
+        None if rows.labels is None else (rows.label_column, rows.labels.dtype.kind == "U")
+        for rows in (first, other)
+    ]
     if kinds[0] != kinds[1]:
         raise UsageError(
-            f"{first.file} and {other.file} must both have a column '{LABEL_COLUMN}' of text, or both of "
+            f"{first.file} and {other.file} must both have a column '{LABEL_COLUMNS[0]}' of text, or both of "
             "whole numbers, or neither any; write one as the other"
         )
     if first.label_names != other.label_names:
@@ -110,7 +115,8 @@ def _read_file(file: Path, part: str | None) -> _Rows:
                 raise UsageError(
                     f"{file} has no column 'image', it has {schema.names}; name the images' column so"
                 )
-            wanted = [image, LABEL_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
+            label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+            wanted = [image, label] + ([SPLIT_COLUMN] if part is None else [])
             table = parquet.read([name for name in wanted if name in schema.names])
     except UsageError:
         raise
@@ -119,22 +125,39 @@ def _read_file(file: Path, part: str | None) -> _Rows:
     if len(table) == 0:
         raise UsageError(f"{file} has no rows; add images or delete it")
     images = pixels(table.column(image), f"column '{image}' of {file}")
-    labels, names = None, _label_names(schema)
-    if LABEL_COLUMN in table.column_names:
-        labels = class_labels(table.column(LABEL_COLUMN), f"column '{LABEL_COLUMN}' of {file}", names)
-    else:
-        logger.info("%s has no column '%s': its images are taken as unlabelled", file, LABEL_COLUMN)
+    labels, names = None, _label_names(schema, label)
+    if label is not None:
+        labels = class_labels(table.column(label), f"column '{label}' of {file}", names)
+    if label != LABEL_COLUMNS[0]:
+        _say_where_labels_are(file, schema.names, label)
     if SPLIT_COLUMN in table.column_names:
         is_test = is_test_row(table.column(SPLIT_COLUMN), f"column '{SPLIT_COLUMN}' of {file}")
     else:
         is_test = np.full(len(images), part == "test")
-    return _Rows(file, images, labels, () if labels is None or labels.dtype.kind == "U" else names, is_test)
+    names = () if labels is None or labels.dtype.kind == "U" else names
+    return _Rows(file, images, labels, label, names, is_test)
 
 
-def _label_names(schema: pa.Schema) -> tuple[str, ...]:
+def _say_where_labels_are(file: Path, columns: list[str], label: str | None) -> None:
+    """Say which column was taken for labels, unless it is the usual one, and which others might be some."""
+    others = [
+        name for name in columns if name != label and any(word in name.lower() for word in _LABEL_WORDS)
+    ]
+    hint = f"; to use {' or '.join(others)}, rename it to {LABEL_COLUMNS[0]}" if others else ""
+    if label is None:
+        level = logging.WARNING if others else logging.INFO
+        logger.log(level, "%s has no column '%s': its images are unlabelled%s", file, LABEL_COLUMNS[0], hint)
+    else:
+        logger.info("%s: the labels are those of the column '%s'%s", file, label, hint)
+
+
+_LABEL_WORDS = ("label", "class", "target", "categor")
+
+
+def _label_names(schema: pa.Schema, label: str | None) -> tuple[str, ...]:
     """Names of the classes by number, where Hugging Face's `datasets` has noted them."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[LABEL_COLUMN]["names"])
+        return tuple(str(name) for name in features[label]["names"])
     except (KeyError, TypeError, ValueError):
         return ()

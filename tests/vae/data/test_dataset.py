@@ -1,5 +1,8 @@
 """Data sets, one's own images, splits."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -295,6 +298,38 @@ def test_an_npz_that_is_not_one_is_a_storage_error(tmp_path):
         np.save(file, random_images(N))
     with pytest.raises(StorageError, match=r"cannot read .*array\.npz"):
         load_dataset(str(tmp_path / "array.npz"))
+
+
+def test_an_npz_that_promises_more_than_it_holds_is_one_line_with_the_number(tmp_path):
+    header = io.BytesIO()
+    shape = (10**9, 28, 28)
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(100))
+    with pytest.raises(
+        StorageError, match="which are 784,000,000,000 bytes, but holds 100; write it with numpy.savez"
+    ):
+        load_dataset(str(tmp_path / "mine.npz"))
+
+
+def test_an_npz_that_is_larger_than_the_memory_is_one_line_with_the_number(tmp_path, monkeypatch):
+    images, labels = random_images(N), np.arange(N) % 2
+    np.savez_compressed(tmp_path / "mine.npz", images=images, labels=labels)
+    n_bytes = images.nbytes + labels.nbytes
+    monkeypatch.setattr("vae.data.arrays.memory_bytes", lambda: 1000)
+    message = (
+        f"its arrays are {n_bytes:,} bytes, this machine has 1,000 bytes of memory; take fewer or smaller"
+    )
+    with pytest.raises(StorageError, match=message):
+        load_dataset(str(tmp_path / "mine.npz"))
+
+    def fail(*arguments, **options):
+        raise MemoryError("Unable to allocate 730. GiB for an array")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(StorageError, match="cannot read .*mine.npz: Unable to allocate 730. GiB"):
+        load_dataset(str(tmp_path / "mine.npz"))
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):

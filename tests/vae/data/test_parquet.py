@@ -125,6 +125,34 @@ def test_labels_may_be(tmp_path, labels, names):
     assert_same_images(dataset, images)
 
 
+def test_cifar_100_has_its_fine_labels(tmp_path, caplog):
+    caplog.set_level("INFO")
+    names = ["apple", "trout"]
+    columns = {"img": encoded(random_images()), "fine_label": LABELS, "coarse_label": np.zeros(N, int)}
+    features = {
+        "img": {"_type": "Image"},
+        "fine_label": {"names": names, "_type": "ClassLabel"},
+        "coarse_label": {"names": ["living"], "_type": "ClassLabel"},
+    }
+    table = pa.table(columns).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    for part in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{part}-00000-of-00001.parquet")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("apple", "trout")
+    assert dataset.train.labels.tolist() == LABELS.tolist()
+    assert "the labels are those of the column 'fine_label'; to use coarse_label, rename it" in caplog.text
+
+
+def test_a_column_that_may_hold_labels_is_named_if_none_is_found(tmp_path, caplog):
+    columns = {"image": encoded(random_images()), "target": LABELS}
+    assert load(write(tmp_path / "mine.parquet", columns)).train.labels is None
+    assert (
+        "has no column 'label': its images are unlabelled; to use target, rename it to label" in caplog.text
+    )
+
+
 def test_class_names_that_hugging_face_has_noted_are_used(tmp_path):
     columns = {"image": encoded(random_images()), "label": np.where(LABELS, 7, 2)}
     path = write(tmp_path / "mine.parquet", columns, class_names=[f"class {i}" for i in range(10)])
