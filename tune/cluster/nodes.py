@@ -5,6 +5,7 @@ Ray 2.60 tells its programs what an autoscaler may start only where a vendor's h
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +77,18 @@ class Nodes:
 
 
 def alive_nodes() -> tuple[Resources, ...]:
-    """Return the resources of each node that is there."""
-    return tuple(node["Resources"] for node in ray.nodes() if node["Alive"])
+    """Return the resources of each node that is there, without the GPUs of Macs, which trials cannot use."""
+    return tuple(_usable(node["Resources"]) for node in ray.nodes() if node["Alive"])
+
+
+def _usable(resources: Resources) -> Resources:
+    if any(_MAC.fullmatch(name) for name in resources):
+        return {name: amount for name, amount in resources.items() if name != "GPU"}
+    return resources
+
+
+_MAC = re.compile(r"accelerator_type:M\d(-\w+)?")
+"""The resource that Ray gives to a Mac, named after its chip, such as M1 or M3-Pro."""
 
 
 def cluster_nodes() -> Nodes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+import torch
 
 from tune.cluster.dashboard_job import job_config, listed
 from tune.cluster.environment import ray_environment
@@ -72,6 +73,7 @@ def _connection(
                 context = ray.init(
                     "local",  # not the cluster of somebody else on this machine
                     num_cpus=cpus,
+                    num_gpus=usable_gpus(),
                     dashboard_host="127.0.0.1",
                     include_dashboard=dashboard,
                     log_to_driver=False,
@@ -102,6 +104,11 @@ def _connection(
             yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
+
+
+def usable_gpus() -> int:
+    """Return how many GPUs of this machine trials can use, which is none on a Mac; Ray counts its GPU."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 @contextlib.contextmanager

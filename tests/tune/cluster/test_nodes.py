@@ -4,7 +4,7 @@ import pytest
 import ray
 
 from tune.cluster import nodes
-from tune.cluster.nodes import HEAD, Nodes, NodeType, cluster_nodes
+from tune.cluster.nodes import HEAD, Nodes, NodeType, alive_nodes, cluster_nodes
 
 HEAD_NODE = {"CPU": 0.0, HEAD: 1.0}
 SPOT = NodeType("spot", {"CPU": 4, "GPU": 1}, at_most=4)
@@ -39,6 +39,17 @@ def test_cpus_are_those_that_are_there_or_else_of_the_smallest_node_to_come():
     assert Nodes((HEAD_NODE, {"CPU": 3.0}), (SPOT,), 4).cpus == 3
     assert Nodes((HEAD_NODE,), (BIG, SPOT, NodeType("no", {"GPU": 1}, 1)), 4).cpus == 4
     assert Nodes((HEAD_NODE,)).cpus == 0
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "has_gpu"),
+    [("M1", False), ("M3-Pro", False), ("M60", True), ("A100", True), ("T4", True)],
+)
+def test_the_gpu_of_a_mac_does_not_count(monkeypatch, accelerator, has_gpu):
+    node = {"CPU": 8.0, "GPU": 1.0, f"accelerator_type:{accelerator}": 1.0}
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node}])
+    assert Nodes(alive_nodes()).gpus == has_gpu
+    assert Nodes(alive_nodes()).cpus == 8
 
 
 @pytest.mark.ray

@@ -5,6 +5,7 @@ import stat
 import psutil
 import pytest
 import ray
+import torch
 from ray._private import parameter
 from ray._raylet import AuthenticationMode, Config, get_authentication_mode
 
@@ -57,6 +58,25 @@ def test_a_cluster_of_our_own_asks_for_the_token_whatever_is_set(monkeypatch):
     assert get_authentication_mode() == AuthenticationMode.DISABLED
     with pytest.raises(ClusterError, match=r"\(True\)"), ray_session():
         pass
+
+
+@pytest.mark.parametrize(("available", "counted"), [(True, 3), (False, 0)])
+def test_ray_counts_the_gpus_that_torch_can_use(monkeypatch, available, counted):
+    asked = []
+
+    def init(*arguments, **options):
+        asked.append(options["num_gpus"])
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)  # not on a Mac, where Ray counts one
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(ClusterError), ray_session():
+        pass
+    assert asked == [counted]
 
 
 def test_a_cluster_that_does_not_start_is_one_line(monkeypatch):
