@@ -5,6 +5,8 @@ BASE_PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 INSTALLED := .venv/.installed
+# the system's certificates, as pip takes them: behind a proxy that has its own, uv's own list does not suffice
+export UV_SYSTEM_CERTS ?= 1
 
 DATASET ?= fmnist
 TRIALS ?=

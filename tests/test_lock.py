@@ -1,9 +1,12 @@
 """requirements.lock: pinned, hashed, from no particular host, and up to date with pyproject.toml."""
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -53,3 +56,12 @@ def test_every_direct_dependency_is_locked_at_a_version_that_it_allows():
 def test_what_builds_the_project_is_locked_too():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     assert {canonicalize_name(Requirement(text).name) for text in build} <= set(locked())
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
+def test_uv_trusts_the_certificates_of_the_system_as_pip_does(given, used):
+    environment = {name: value for name, value in os.environ.items() if name != "UV_SYSTEM_CERTS"}
+    environment |= {} if given is None else {"UV_SYSTEM_CERTS": given}
+    command = ["make", "--silent", "--eval", 'shown: ; @echo "$$UV_SYSTEM_CERTS"', "shown"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == used
