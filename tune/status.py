@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tune.algorithms.objective import MODES, Objective
-from tune.callbacks.progress import PRINT_EVERY_S, status_counts, trial_table
+from tune.callbacks.progress import status_counts, trial_table
 from tune.storage.lock import is_held
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyStatus
@@ -18,6 +18,7 @@ from tune.storage.tables import read_table
 from tune.storage.trial_status import TrialStatus
 
 LOOK_EVERY_S = 1.0
+LOOK_WITHOUT_TERMINAL_EVERY_S = 5.0
 
 
 def print_status(run: RunDirectory, console: Console) -> None:
@@ -52,7 +53,7 @@ def watch_status(run: RunDirectory, console: Console, *, sleep: Callable[[float]
             if status.summary != shown:
                 shown = status.summary
                 console.print(shown)
-            sleep(PRINT_EVERY_S)
+            sleep(LOOK_WITHOUT_TERMINAL_EVERY_S)
     print_status(run, console)
 
 

@@ -1,10 +1,12 @@
 """The live view of a search, a Tune callback: a table on a terminal, a line in a notebook, or lines."""
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,10 +23,12 @@ from tune.space.display import SHOWN_PARAMS, value_text
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
+from vae.command_line import plain_console
 from vae.progress import CellLine
 
 DRAW_EVERY_S = 0.5
-PRINT_EVERY_S = 5.0
+PRINT_EVERY_S = 30.0
+"""At most so often there is a line where there is no terminal."""
 FILE_WIDTH = 140  # of a table that goes to a file or a pipe
 
 STYLES = {
@@ -39,10 +43,8 @@ Row = Mapping[str, Any]
 
 def make_console() -> Console:
     """Return a console on stdout; without a terminal nothing is wrapped at 80 columns."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, soft_wrap=True, width=FILE_WIDTH)
-    return console
+    console = plain_console()
+    return console if console.is_terminal else plain_console(soft_wrap=True, width=FILE_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,31 @@ class Pace:
     remaining_s: float | None
 
     @classmethod
-    def estimate(cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float) -> "Pace":
-        """Estimate from the trials so far; those to come take as many epochs as those that ended."""
+    def estimate(
+        cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float, epochs_before: int = 0
+    ) -> "Pace":
+        """Estimate from the trials so far, of which an earlier session has trained ``epochs_before``.
+
+        Those to come take as many epochs as those that ended; one that has begun takes as many as those that
+        came further than it has, the full budget if none did. The search ends when all this is done at the
+        rate so far, and not before each running trial is done at its own.
+        """
         rows = list(rows)
-        ended = [
-            row["epochs"] for row in rows if row["status"] not in (TrialStatus.RUNNING, TrialStatus.PENDING)
-        ]
-        running = [row["epochs"] for row in rows if row["status"] == TrialStatus.RUNNING]
-        done = sum(row["epochs"] for row in rows)
-        rate = done / elapsed_s if elapsed_s > 0 else 0.0
-        if not done:
+        begun = [row for row in rows if row["status"] in (TrialStatus.RUNNING, TrialStatus.PENDING)]
+        ended = [row["epochs"] for row in rows if row not in begun]
+        done = sum(row["epochs"] for row in rows) - epochs_before
+        if done <= 0 or elapsed_s <= 0:
             return cls(elapsed_s, 0.0, None)
-        usual = sum(ended) / len(ended) if ended else max_epochs
-        to_come = (n_trials - len(ended) - len(running)) * usual
-        left = to_come + sum(max(usual - epochs, 1) for epochs in running)
-        return cls(elapsed_s, rate, left / rate)
+        rate = done / elapsed_s
+        left = (n_trials - len(rows)) * (fmean(ended) if ended else max_epochs)
+        slowest_s = 0.0
+        for row in begun:
+            further = [epochs for epochs in ended if epochs > row["epochs"]]
+            of_this_one = (fmean(further) if further else max_epochs) - row["epochs"]
+            left += of_this_one
+            if row["epochs"] and row["status"] == TrialStatus.RUNNING:
+                slowest_s = max(slowest_s, of_this_one * row["train_seconds"] / row["epochs"])
+        return cls(elapsed_s, rate, max(left / rate, slowest_s))
 
     def __str__(self) -> str:
         left = "" if self.remaining_s is None else f" · about {_clock(self.remaining_s)} left"
@@ -76,7 +88,12 @@ class Pace:
 
 
 class Progress(DriverCallback):
-    """Shows the trials so far; use as a context manager around the search."""
+    """Shows the trials so far; use as a context manager around the search.
+
+    Where there is no terminal a line is printed when something has changed, and not too often.
+    """
+
+    every_s = DRAW_EVERY_S
 
     def __init__(
         self,
@@ -90,13 +107,18 @@ class Progress(DriverCallback):
         self.tables = tables
         self.n_trials = n_trials
         self.console = console
-        self._started = self._updated_at = clock()
+        self._started = clock()
+        self._epochs_before = 0
+        self._printed: object = None
+        self._printed_at = -math.inf
         self._live: Live | None = None
         self._cell = CellLine() if console.is_jupyter else None
         self._handlers: list[logging.Handler] = []
 
     def __enter__(self) -> Self:
-        self._started = self._updated_at = self._clock()
+        self._started = self._clock()
+        self._epochs_before = self._n_epochs()
+        self._printed = self._state()
         if self.console.is_terminal:
             self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
@@ -119,16 +141,24 @@ class Progress(DriverCallback):
             logging.getLogger().handlers[:] = self._handlers
         self._show_line()
 
-    @property
-    def every_s(self) -> float:
-        return PRINT_EVERY_S if self._live is None and self._cell is None else DRAW_EVERY_S
-
     def update(self) -> None:
-        """Draw the table anew, or show a line."""
-        if self._live is None:
-            self._show_line()
-        else:
+        """Draw the table or the cell anew, or print a line if it is time and there is something new to say."""
+        if self._live is not None:
             self._live.update(self._view(), refresh=True)
+        elif self._cell is not None:
+            self._show_line()
+        elif self._clock() - self._printed_at >= PRINT_EVERY_S and self._state() != self._printed:
+            self._printed, self._printed_at = self._state(), self._clock()
+            self.console.print(self._line())
+
+    def _state(self) -> object:
+        """Return what is worth a line when it changes."""
+        best = self.tables.best()
+        counts = status_counts(self.tables.trials.values())
+        return counts, self._n_epochs(), best and (best["trial_id"], best["objective"])
+
+    def _n_epochs(self) -> int:
+        return sum(row["epochs"] for row in self.tables.trials.values())
 
     def _show_line(self) -> None:
         if self._cell is None:
@@ -142,6 +172,7 @@ class Progress(DriverCallback):
             n_trials=self.n_trials,
             max_epochs=self.tables.max_epochs,
             elapsed_s=self._clock() - self._started,
+            epochs_before=self._epochs_before,
         )
 
     def _counts(self, rows: list[dict[str, Any]]) -> tuple[Counter[str], int]:
