@@ -15,9 +15,11 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_name, trial_params
+from tune.storage.run_directory import RunDirectory
 from tune.storage.trial_status import STOP_REASON, StopReason, TrialStatus
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import newest_checkpoint
+from vae.checkpoint import is_whole
 
 
 def restore_trials(
@@ -135,8 +137,15 @@ def _finish_row(tables: StudyTables, trial_id: str, outcome: Outcome, trial: Fro
     row = tables.trials[trial_id]
     if (row["status"], row["stop_reason"]) != (outcome.status, outcome.stop_reason):
         tables.end(trial_id, outcome, trial.user_attrs.get(journal.CUTOFF))
-    elif row["checkpoint"] is None and row["best_epoch"] is not None:
-        tables.keep_checkpoint(trial_id)  # it could not be written then
+    elif row["best_epoch"] is not None and not _is_kept(tables.run, row):
+        tables.keep_checkpoint(trial_id)  # it could not be written then, or a power cut has damaged it
+
+
+def _is_kept(run: RunDirectory, row: dict[str, Any]) -> bool:
+    """Whether the model of a trial's best epoch is there; under a URI, a file is whole or absent."""
+    return row["checkpoint"] is not None and (
+        run.mirror is not None or is_whole(run.checkpoint_dir(row["trial_id"]))
+    )
 
 
 def _outcome(trial: FrozenTrial) -> Outcome:

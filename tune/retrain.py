@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 import ray
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
@@ -26,9 +25,9 @@ from tune.trials.data import TrialData
 from tune.trials.errors import task_message
 from tune.trials.trainable import reset_process, trial_device
 from vae.atomic import write_directory
-from vae.checkpoint import MODEL_FILE, read_config
+from vae.checkpoint import is_whole, read_config
 from vae.config import Config
-from vae.errors import UsageError
+from vae.errors import UsageError, is_out_of_memory
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, train
 
@@ -80,8 +79,8 @@ def retrain_finalists(
     run, objective = session.run, session.objectives[0]
     rows = _known_rows(run)
     queue = _missing(session, rows, trial_ids, n_seeds)
-    if not queue:
-        return 0
+    if not queue or (seconds is not None and seconds <= 0):
+        return len(queue)
     resources = session.resources(len(trial_ids) * n_seeds)
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     train_task = ray.remote(_train).options(
@@ -99,7 +98,7 @@ def retrain_finalists(
             if not done:
                 return len(queue) + len(running)
             ready = done[0]
-            row = _collect(run, ready, running.pop(ready))
+            row = {"study": session.record.name} | _collect(run, ready, running.pop(ready))
             rows[row["trial_id"], row["seed"]] = row
             write_table(list(rows.values()), FINALIST_SEEDS, run.finalist_seeds_file)
             run.push()
@@ -167,7 +166,7 @@ def _missing(
 
 def _is_done(run: RunDirectory, row: dict[str, Any]) -> bool:
     if row["status"] == TrialStatus.COMPLETED:
-        return (run.path / row["checkpoint"] / MODEL_FILE).is_file()
+        return is_whole(run.path / row["checkpoint"])
     return bool(row["stop_reason"] != StopReason.ERROR)
 
 
@@ -177,7 +176,7 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
     try:
         trained: _Trained = ray.get(ref)
     except Exception as error:  # whatever became of one seed, the others count
-        out_of_memory = "OutOfMemory" in type(error).__name__
+        out_of_memory = is_out_of_memory(error)
         columns = {
             "status": TrialStatus.FAILED,
             "stop_reason": StopReason.OUT_OF_MEMORY if out_of_memory else StopReason.ERROR,
@@ -190,7 +189,6 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
             write_directory(trained.files, directory)
             columns = columns | {"checkpoint": directory.relative_to(run.path).as_posix()}
     return {
-        "study": run.path.name,
         "trial_id": job.trial_id,
         "seed": seed,
         "max_epochs": job.params["max_epochs"],
@@ -203,7 +201,13 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
     device = trial_device()
     reset_process(params["seed"], n_threads)
     with tempfile.TemporaryDirectory() as directory:
-        best = BestModel(Path(directory), objective.name, objective.better, split_seed=data.split_seed)
+        best = BestModel(
+            Path(directory),
+            objective.name,
+            objective.better,
+            split_seed=data.split_seed,
+            dataset=data.fingerprint,
+        )
 
         def keep_best(end: EpochEnd) -> bool:
             best.update(end)
@@ -218,7 +222,9 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
                 knn=data.knn(device),
                 on_epoch_end=keep_best,
             )
-        except (torch.OutOfMemoryError, MemoryError):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             return _Trained({"status": TrialStatus.FAILED, "stop_reason": StopReason.OUT_OF_MEMORY}, {})
         files = {path.name: path.read_bytes() for path in Path(directory).iterdir()}
     columns: dict[str, Any] = {"train_seconds": sum(metrics["epoch_seconds"] for metrics in result.history)}
@@ -253,7 +259,7 @@ class _Progress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             disable=console is None or not console.is_terminal,
             transient=True,

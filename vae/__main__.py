@@ -1,6 +1,7 @@
 """`python -m vae train` and `python -m vae evaluate`: one VAE, no Ray."""
 
 import argparse
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from vae.training.loop import EpochEnd, check_fit, train
 from vae.training.state import STATE_FILE, load_state
 from vae.training.tensorboard import TensorBoard
 
+logger = logging.getLogger("vae")  # not __name__, which is that of whatever is run
+
 PANEL = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
 
 
@@ -36,7 +39,7 @@ def _parser() -> Parser:
 
     training = commands.add_parser("train", help="train one VAE", description="Train one VAE.")
     training.set_defaults(command=train_command)
-    _add_common(training)
+    _add_common(training, default="fmnist")
     place = training.add_mutually_exclusive_group()
     place.add_argument("--name", help="name of the run, kept in runs/<name> (default: vae-<time>)")
     place.add_argument("--output", type=Path, help="directory of the run, instead of --name")
@@ -73,7 +76,7 @@ def _parser() -> Parser:
         "evaluate", help="measure a checkpoint", description="Print the neutral panel of a checkpoint."
     )
     evaluation.set_defaults(command=evaluate_command)
-    _add_common(evaluation)
+    _add_common(evaluation, default=None)
     evaluation.add_argument("checkpoint", type=Path, help="directory with model.safetensors and config.json")
     evaluation.add_argument(
         "--split", choices=("validation", "test"), default="validation", help="(default: %(default)s)"
@@ -84,9 +87,9 @@ def _parser() -> Parser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     parser.add_argument(
-        "--dataset", default="fmnist", help="fmnist, mnist, digits or a path (default: %(default)s)"
+        "--dataset", default=default, help="fmnist, mnist, digits or a path (default: fmnist)"
     )
     parser.add_argument(
         "--data-dir", type=Path, help="where data sets are kept (default: $VAE_DATA_DIR or ./data)"
@@ -125,7 +128,9 @@ def train_command(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
-    best = BestModel(output, "val_loss", split_seed=seed, resume=arguments.resume)
+    best = BestModel(
+        output, "val_loss", split_seed=seed, dataset=dataset.fingerprint, resume=arguments.resume
+    )
     board = None
     if arguments.tensorboard or arguments.tensorboard_images:
         board = TensorBoard(
@@ -183,14 +188,24 @@ def _row(end: EpochEnd, max_epochs: int) -> str:
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
-    """Print the neutral panel of a checkpoint on the validation or the test images."""
+    """Print the neutral panel of a checkpoint on the validation or the test images.
+
+    They should be those of the data set that it was trained on; others must be named.
+    """
     loaded = load(arguments.checkpoint, arguments.device)
-    dataset = load_dataset(arguments.dataset, arguments.data_dir)
+    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir)
     if dataset.train.image_shape != loaded.image_shape:
         raise UsageError(
             f"{arguments.checkpoint} was trained on images {loaded.image_shape}, "
             f"{dataset.name} has {dataset.train.image_shape} (channels, height, width)"
         )
+    if loaded.dataset is None:
+        logger.warning("%s does not say which images it was trained on", arguments.checkpoint)
+    elif loaded.dataset != dataset.fingerprint:
+        other = f"{arguments.checkpoint} was trained on other images than those of {dataset.name}"
+        if arguments.dataset is None:
+            raise UsageError(f"{other}, the default; name its data set, or another one, with --dataset")
+        logger.warning("%s", other)
     if arguments.split == "test":
         images = dataset.test
     else:
@@ -202,7 +217,10 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         images = split_validation(dataset.train, seed=seed).validation
     panel = evaluate_panel(loaded.model, images.to(loaded.device).images, loaded.config.loss)
     architecture = loaded.config.model.architecture
-    print(f"{architecture}, epoch {loaded.epoch}, {arguments.split} split, {len(images):,} images")
+    print(
+        f"{architecture}, epoch {loaded.epoch}, {arguments.split} split of {dataset.name}, "
+        f"{len(images):,} images"
+    )
     for name in PANEL:
         print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
     return 0

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from vae.checkpoint import load_model
 from vae.config import Config
-from vae.data import Images, ImageSet, as_image_set
+from vae.data import Dataset, Images, ImageSet, as_image_set, load_dataset
 from vae.data.dataset import split_validation
 from vae.data.images import as_train_and_validation
 from vae.errors import UsageError
@@ -115,12 +115,15 @@ def train(
     plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in hyperparameters.items()}
     config = Config.from_params(plain)
     place = choose_device(device)
+    if isinstance(images, str | Path):
+        images = load_dataset(images)
+    dataset = images.fingerprint if isinstance(images, Dataset) and labels is None else None
     training, held_out, split_seed = _parts(images, labels, validation, config.training.seed)
     check_fit(config, training.image_shape, len(training), training.n_classes)
     bar = EpochProgress(config.training.max_epochs) if progress else None
 
     with tempfile.TemporaryDirectory() as directory, bar or nullcontext():
-        best = BestModel(Path(directory), "val_loss", split_seed=split_seed)
+        best = BestModel(Path(directory), "val_loss", split_seed=split_seed, dataset=dataset)
 
         def end_epoch(end: EpochEnd) -> bool | None:
             best.update(end)

@@ -36,8 +36,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.chmod(0o644)  # mkstemp makes it private
             os.replace(temporary, path)
         finally:
@@ -52,19 +51,35 @@ def write_text(text: str, path: Path) -> None:
 
 @contextmanager
 def replaced_directory(directory: Path) -> Iterator[Path]:
-    """Yield a hidden directory that takes the place of ``directory``; for errors see `replaced_file`."""
+    """Yield a hidden directory that takes the place of ``directory``; for errors see `replaced_file`.
+
+    Its files are on the disk before, so that a power cut leaves none empty.
+    """
     with _writing(directory):
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         old = staging.with_name(staging.name + "-old")
         try:
             yield staging
             staging.chmod(0o755)  # mkdtemp makes it private
-            if directory.exists():
+            for path in (*staging.rglob("*"), staging):
+                _sync(path)
+            if os.path.lexists(directory):
                 os.rename(directory, old)
             os.rename(staging, directory)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            if old.is_symlink():  # what it leads to is not ours
+                old.unlink()
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the list of a directory's files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_directory(files: Mapping[str, bytes], directory: Path) -> None:

@@ -1,6 +1,8 @@
 """Models on disk: `model.safetensors` and `config.json`, written atomically and read without pickle."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +40,13 @@ def save_model(
     epoch: int | None = None,
     metrics: dict[str, float] | None = None,
     split_seed: int | None = None,
+    dataset: str | None = None,
 ) -> None:
     """Write a model into a directory, which is made if need be.
 
     Each file is replaced in one step. What changes from epoch to epoch travels in the header of the weights,
-    so a crash between the two files leaves nothing that disagrees.
+    so a crash between the two files leaves nothing that disagrees. ``dataset`` is the fingerprint of the data
+    set that the model was trained on.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def save_model(
         The directory cannot be written.
     """
     write_config(directory, config, model.image_shape, model.n_classes)
-    header = {"epoch": epoch, "metrics": metrics or {}, "split_seed": split_seed}
+    header = {"epoch": epoch, "metrics": metrics or {}, "split_seed": split_seed, "dataset": dataset}
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
 
@@ -73,6 +77,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVA
         epoch=header.get("epoch"),
         metrics=header.get("metrics", {}),
         split_seed=header.get("split_seed"),
+        dataset=header.get("dataset"),
     )
 
 
@@ -93,12 +98,12 @@ def read_config(directory: Path) -> SavedConfig:
     if not path.is_file():
         raise StorageError(f"{directory} is not a checkpoint: it has no {CONFIG_FILE}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         version = content["format_version"]
         channels, height, width = (int(side) for side in content["image_shape"])
         n_classes = int(content.get("n_classes", 0))
         params = content["params"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
     if version != FORMAT_VERSION:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
@@ -121,20 +126,48 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 
 def read_metrics(directory: Path) -> dict[str, float]:
     """Return the metrics of the epoch that a checkpoint was saved after; empty if they were not kept."""
-    metrics: dict[str, float] = read_tensors(directory / MODEL_FILE)[1].get("metrics", {})
+    metrics: dict[str, float] = read_header(directory / MODEL_FILE).get("metrics", {})
     return metrics
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether a directory holds a model that can be loaded: files that are there may be empty or cut off."""
+    try:
+        read_config(directory)
+        read_header(directory / MODEL_FILE)
+    except StorageError:
+        return False
+    return True
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the JSON header of a safetensors file, which is as long as it says."""
+    with _opened(path, "cpu") as file:
+        return _header(file)
 
 
 def read_tensors(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the JSON header of a safetensors file. Nothing in it is ever executed."""
+    with _opened(path, device) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _header(file)  # noqa: SIM118 - no dict
+
+
+@contextmanager
+def _opened(path: Path, device: str | torch.device) -> Iterator[Any]:
     if not path.is_file():
         raise StorageError(f"{path.parent} is not a checkpoint: it has no {path.name}")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            header = json.loads((file.metadata() or {}).get("json", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dict
+            yield file
     except (SafetensorError, ValueError, OSError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error}") from error
+
+
+def _header(file: Any) -> dict[str, Any]:
+    header = json.loads((file.metadata() or {}).get("json", "{}"))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    return header
 
 
 def load_weights(model: VAE, tensors: dict[str, Tensor], path: Path) -> None:

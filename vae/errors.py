@@ -25,6 +25,27 @@ class ClusterError(Error):
     """A Ray cluster that does not start, or on which trials get no further."""
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory ran out: Python's, torch's of a GPU or of the CPU, or Ray's.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError())
+    True
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate …"))
+    True
+    """
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemory" in type(error).__name__
+        or (isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_OUT_OF_MEMORY))
+    )
+
+
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "DefaultCPUAllocator: not enough memory")
+"""What torch says of it in a plain RuntimeError, on Linux and elsewhere."""
+
+
 def one_line(error: BaseException) -> str:
     """Return an error in one line: the message alone if it is one of this project.
 

@@ -44,6 +44,8 @@ class TrainedVAE:
     split_seed: int | None
     """Seed of `vae.data.dataset.split_validation`, which separates the validation images from the training
     images; None if they were given."""
+    dataset: str | None = None
+    """Fingerprint of the data set that it was trained on; None if that is not known."""
     history: "pd.DataFrame | None" = None
     """The metrics of every epoch, one a row; None for a model that was loaded."""
 
@@ -164,4 +166,5 @@ class TrainedVAE:
             epoch=self.epoch,
             metrics=self.metrics,
             split_seed=self.split_seed,
+            dataset=self.dataset,
         )

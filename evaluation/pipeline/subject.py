@@ -1,5 +1,6 @@
 """What an evaluation is of: a study's finalists, bare checkpoints, or an embedding in a Parquet file."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,12 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
 from tune.study.images import load_images
 from tune.study.ranking import choose_finalists, rank_finalists
+from vae.checkpoint import MODEL_FILE, read_header
 
 if TYPE_CHECKING:
     from vae.data import Dataset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,9 @@ def checkpoints_subject(
         A checkpoint is damaged.
     """
     paths = best_first([checkpoint.absolute() for checkpoint in checkpoints])
+    for path in paths:
+        if read_header(path / MODEL_FILE).get("dataset") not in (None, dataset.fingerprint):
+            logger.warning("%s was trained on other images than those of %s", path, dataset.name)
     vaes = [vae_embedder(path.name, path, dataset) for path in paths]
     return _subject_of_vaes(output, output.path.name, dataset, vaes, [], options)
 

@@ -2,16 +2,21 @@
 
 import pytest
 
-from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
+from tests.tune.conftest import KNN, PARAMS, SMALL_SPACE, SmallPlan, epoch_result, open_journal
 from tune.algorithms import journal
+from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.algorithms.stopping_rules import Asha
 from tune.restore import restore_trials
 from tune.space.file import parse_space
 from tune.storage.run_directory import RunDirectory
+from tune.study import study_tables
 from tune.study.study_tables import StudyTables
+from vae.checkpoint import save_model
+from vae.config import Config
 from vae.errors import StorageError
+from vae.models import build_model
 
 MAX_EPOCHS = 4
 
@@ -49,6 +54,34 @@ def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_pa
     assert (rows[1]["status"], rows[1]["stop_reason"]) == ("stopped_early", "rung")
     assert (rows[1]["rung"], rows[1]["cutoff"]) == (2, 0.9)
     assert open_journal(tmp_path).trials[1].state.name == "PRUNED"
+
+
+@pytest.mark.parametrize("damage", [None, "model.safetensors", "config.json"])
+def test_a_kept_model_that_a_power_cut_has_emptied_is_kept_again(tmp_path, monkeypatch, damage):
+    run = RunDirectory(tmp_path)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
+    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=lambda _: None)
+    trial_id = searcher.suggest("ray-0")["trial_id"]
+    results = [epoch_result(epoch, 0.9) for epoch in range(1, MAX_EPOCHS + 1)]
+    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    tables.open(trial_id, 0, PARAMS)
+    for result in results:
+        tables.record_epoch(trial_id, result)
+        searcher.on_trial_result("ray-0", result)
+    searcher.on_trial_complete("ray-0", results[-1])
+    config = Config.from_params(PARAMS)
+    save_model(run.checkpoint_dir(trial_id), build_model(config.model, (1, 8, 8)), config, epoch=1)
+    tables.end(trial_id, Outcome("completed"))
+    assert tables.trials[trial_id]["checkpoint"]
+    tables.write()
+    if damage:
+        (run.checkpoint_dir(trial_id) / damage).write_bytes(b"")
+    kept = []
+    monkeypatch.setattr(
+        study_tables, "keep_best", lambda run, trial_id, epoch: kept.append((trial_id, epoch))
+    )
+    restore(run)
+    assert kept == ([(trial_id, 1)] if damage else [])
 
 
 def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):

@@ -35,6 +35,7 @@ def session(run, data, *, max_epochs=2, slots=2):
     """What `retrain_finalists` needs of a study at work."""
     return SimpleNamespace(
         run=run,
+        record=run.read_study(),
         data=data,
         objectives=(KNN,),
         plan=SimpleNamespace(seed=0, max_epochs=max_epochs),
@@ -49,6 +50,7 @@ def retrain(run, data, trial_ids=(BEST, SECOND), *, n_seeds=1, console=None, **m
 
 def test_what_does_not_end_in_time_is_given_up_and_trained_by_the_next_call(study, data, ray_cluster):
     at_work, asked = session(study, data, slots=1), {"n_seeds": 1, "console": None}
+    assert retrain_finalists(at_work, [BEST, SECOND], **asked, seconds=-1.0) == 2
     assert retrain_finalists(at_work, [BEST, SECOND], **asked, seconds=0.01) == 2
     assert not study.finalist_seeds_file.exists()
     assert retrain_finalists(at_work, [BEST, SECOND], **asked, seconds=300.0) == 0
@@ -115,9 +117,9 @@ class TestOnRay:
 
     def test_a_lost_checkpoint_and_another_budget_are_trained_again(self, study, data):
         (row,) = retrain(study, data, [SECOND])
-        (study.path / row["checkpoint"] / "model.safetensors").unlink()
+        (study.path / row["checkpoint"] / "model.safetensors").write_bytes(b"")  # as a power cut leaves it
         (again,) = retrain(study, data, [SECOND])
-        assert (study.path / again["checkpoint"] / "model.safetensors").is_file()
+        assert load_model(study.path / again["checkpoint"]).dataset == data.fingerprint
         assert again["objective"] == row["objective"]
         (longer,) = retrain(study, data, [SECOND], max_epochs=3)
         assert longer["max_epochs"] == 3
@@ -211,6 +213,29 @@ class KilledOnce(TrialData):
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return TrialData.validation(self, device)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "oom"),
+        (RuntimeError("no such luck"), None),
+    ],
+)
+def test_out_of_memory_of_any_kind_is_known_as_in_a_trial(data, monkeypatch, error, reason):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(tune.retrain.ray, "get_gpu_ids", list)
+    monkeypatch.setattr(tune.retrain, "train", fail)
+    params = {"architecture": "fc", "width": 0.25, "max_epochs": 3, "seed": 1}
+    if reason is None:
+        with pytest.raises(RuntimeError, match="no such luck"):
+            tune.retrain._train(params, data, KNN, n_threads=1)
+        return
+    trained = tune.retrain._train(params, data, KNN, n_threads=1)
+    assert trained.columns == {"status": "failed", "stop_reason": reason}
 
 
 class Ranked(TrialData):

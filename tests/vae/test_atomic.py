@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from vae.atomic import replaced_file, write_text
+from vae.atomic import replaced_directory, replaced_file, write_directory, write_text
 from vae.errors import StorageError
 
 
@@ -17,6 +19,38 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_takes_its_place_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
+    synced, there, sync, rename = set(), [], os.fsync, os.rename
+
+    def note_sync(descriptor):
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def note_rename(source, target):
+        there.append({path.stat().st_ino for path in (source, *source.rglob("*"))})
+        assert there[-1] <= synced
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    write_directory({"model": b"weights", "config": b"{}"}, tmp_path / "checkpoint")
+    with replaced_directory(tmp_path / "embeddings") as staging:
+        write_text("points", staging / "dim=2" / "part")
+    assert [len(inodes) for inodes in there] == [3, 3]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").touch()
+    (tmp_path / "checkpoint").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    for name in ("checkpoint", "broken"):
+        write_directory({"model": b"weights"}, tmp_path / name)
+        assert (tmp_path / name / "model").read_bytes() == b"weights"
+    assert (tmp_path / "elsewhere" / "mine").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "checkpoint", "elsewhere"]
 
 
 def test_folders_on_the_way_are_made(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vae.checkpoint import CONFIG_FILE, MODEL_FILE, load_model, save_model
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, is_whole, load_model, save_model
 from vae.config import ARCHITECTURES, Config
 from vae.errors import StorageError
 from vae.models import build_model
@@ -65,6 +65,24 @@ def test_a_truncated_file_is_refused(saved):
     content = (saved / MODEL_FILE).read_bytes()
     (saved / MODEL_FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(StorageError, match="is damaged"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("name", [MODEL_FILE, CONFIG_FILE])
+@pytest.mark.parametrize("damage", ["lost", "empty", "cut", "zeros"])
+def test_files_that_are_there_need_not_be_whole(saved, name, damage):
+    assert is_whole(saved)
+    content = (saved / name).read_bytes()
+    left = {"empty": b"", "cut": content[:-7], "zeros": bytes(len(content))}
+    (saved / name).write_bytes(left.get(damage, content))
+    if damage == "lost":
+        (saved / name).unlink()
+    assert not is_whole(saved)
+
+
+def test_a_header_that_is_no_object_is_refused(saved):
+    save_file({"a": torch.zeros(2)}, saved / MODEL_FILE, metadata={"json": "[]"})
+    with pytest.raises(StorageError, match="is damaged or not a checkpoint's: its header is no JSON object"):
         load_model(saved)
 
 

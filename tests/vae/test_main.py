@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,46 @@ def test_evaluate_takes_the_validation_images_of_the_training(tmp_path, capsys):
     assert f"loss {loss:10.4f}" in capsys.readouterr().out
     main(["evaluate", *DIGITS, str(run), "--seed", "0"])
     assert f"loss {loss:10.4f}" not in capsys.readouterr().out
+
+
+def test_evaluate_says_which_images_it_measures_and_refuses_the_default_in_place_of_others(
+    tmp_path, capsys, monkeypatch
+):
+    run = tmp_path / "run"
+    main([*TRAIN, "--max-epochs", "1", "--output", str(run)])
+    capsys.readouterr()
+    main(["evaluate", *DIGITS, str(run)])
+    assert "validation split of digits, 240 images" in capsys.readouterr().out
+    noise = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", images=noise)
+    other = load_dataset(tmp_path / "other.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr("vae.__main__.load_dataset", lambda name, data_dir: other)
+        with pytest.raises(
+            UsageError, match="run was trained on other images than those of other.*--dataset"
+        ):
+            main(["evaluate", "--device", "cpu", str(run)])
+    assert capsys.readouterr().out == ""
+
+
+def test_other_images_that_are_named_are_measured_with_a_warning(tmp_path, capsys, caplog):
+    run = tmp_path / "run"
+    main([*TRAIN, "--max-epochs", "1", "--output", str(run)])
+    noise = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", images=noise)
+    main(["evaluate", "--dataset", str(tmp_path / "other.npz"), "--device", "cpu", str(run)])
+    assert "was trained on other images than those of other" in caplog.text
+    assert "validation split of other" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_an_older_version_is_measured_and_says_what_it_lacks(tmp_path, capsys, caplog):
+    run = tmp_path / "run"
+    main([*TRAIN, "--max-epochs", "1", "--output", str(run)])
+    model = load_model(run)
+    replace(model, dataset=None).save(run)
+    main(["evaluate", *DIGITS, str(run)])
+    assert f"{run} does not say which images it was trained on" in caplog.text
+    assert "validation split of digits" in capsys.readouterr().out
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, capsys):

@@ -7,6 +7,7 @@ from typing import Any, Self
 import optuna
 
 from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason, TrialStatus
+from vae.errors import is_out_of_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Outcome:
     @classmethod
     def from_error(cls, error: Exception | None) -> Self:
         """Return the outcome of a trial that raised, or whose worker Ray killed to save the node's memory."""
-        out_of_memory = "OutOfMemory" in type(error).__name__ or "low on memory" in str(error)
+        out_of_memory = is_out_of_memory(error) or "low on memory" in str(error)
         return cls(TrialStatus.FAILED, StopReason.OUT_OF_MEMORY if out_of_memory else StopReason.ERROR)
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
 from vae.atomic import replaced_directory, write_text
-from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_tensors
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, read_header, read_tensors
 from vae.errors import StorageError
 from vae.training.state import STATE_FILE
 
@@ -152,7 +152,10 @@ def _best_epoch(history: list[dict[str, Any]]) -> int | None:
 
 
 def _model_epoch(directory: Path) -> int | None:
+    """Return the epoch of a model; None if there is none, or not all of it."""
     try:
-        return read_tensors(directory / MODEL_FILE)[1].get("epoch")
+        read_config(directory)
+        epoch: int | None = read_header(directory / MODEL_FILE).get("epoch")
     except StorageError:
         return None
+    return epoch

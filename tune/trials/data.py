@@ -26,6 +26,8 @@ class TrialData:
     split_seed: int
     reference_index: NDArray[np.int64]
     query_index: NDArray[np.int64]
+    fingerprint: str | None = None
+    """Of the data set."""
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, *, seed: int) -> "TrialData":
@@ -39,6 +41,7 @@ class TrialData:
             split_seed=seed,
             reference_index=sample_rows(split.train, seed),
             query_index=sample_rows(split.validation, seed),
+            fingerprint=dataset.fingerprint,
         )
 
     @property

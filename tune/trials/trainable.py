@@ -25,6 +25,7 @@ from tune.trials.checkpoints import BEST_DIR, HISTORY_FILE, read_history, write_
 from tune.trials.data import TrialData
 from tune.trials.remote_checkpoints import RemoteCheckpoints
 from vae.config import Config
+from vae.errors import is_out_of_memory
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, train
@@ -32,7 +33,6 @@ from vae.training.loop import EpochEnd, train
 logger = logging.getLogger(__name__)
 
 NO_CLUSTER_STORAGE = "Unable to set up cluster storage"  # Ray misses the file that its driver has written
-CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch says so in a plain RuntimeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,8 @@ def train_trial(
                 knn=data.knn(device),
                 on_epoch_end=report_epoch,
             )
-        except (torch.OutOfMemoryError, MemoryError):
-            reporter.report_out_of_memory()
-        except RuntimeError as error:
-            if CPU_OUT_OF_MEMORY not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             reporter.report_out_of_memory()
 
@@ -148,7 +146,12 @@ class TrialReporter:
             self.history = read_history(directory)
         self.objective = objective
         self.best = BestModel(
-            directory / BEST_DIR, objective.name, objective.better, split_seed=data.split_seed, resume=True
+            directory / BEST_DIR,
+            objective.name,
+            objective.better,
+            split_seed=data.split_seed,
+            dataset=data.fingerprint,
+            resume=True,
         )
         self.epoch = 0
 

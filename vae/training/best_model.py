@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
-from vae.checkpoint import MODEL_FILE, read_metrics, save_model
+from vae.checkpoint import is_whole, read_metrics, save_model
 from vae.training.loop import EpochEnd
 
 
@@ -27,6 +27,8 @@ class BestModel:
         for a value that is not finite.
     split_seed
         Seed of the validation split, noted in the checkpoint.
+    dataset
+        Fingerprint of the data set, noted in the checkpoint.
     resume
         Whether a model in the directory, of the training that is resumed, remains until an epoch is better.
     """
@@ -38,16 +40,17 @@ class BestModel:
         better: Callable[[float, float | None], bool] = is_lower,
         *,
         split_seed: int | None = None,
+        dataset: str | None = None,
         resume: bool = False,
     ) -> None:
         self.directory = directory
         self.metric = metric
         self.split_seed = split_seed
+        self.dataset = dataset
         self.epoch: int | None = None
         """The best epoch since the start or the resumption; None if there was none."""
         self._better = better
-        known = resume and (directory / MODEL_FILE).exists()
-        self._value = read_metrics(directory)[metric] if known else None
+        self._value = read_metrics(directory).get(metric) if resume and is_whole(directory) else None
 
     def update(self, end: EpochEnd) -> bool:
         """Save the model if its epoch is the best so far, and return whether it is; a diverged one never is.
@@ -68,5 +71,6 @@ class BestModel:
             epoch=end.epoch,
             metrics=end.metrics,
             split_seed=self.split_seed,
+            dataset=self.dataset,
         )
         return True

@@ -96,6 +96,7 @@ def test_the_checkpoint_holds_the_best_epochs_model(data, tune):
     loaded = load_model(tune.directory / "checkpoint_4" / "best")
     assert loaded.epoch == best["epoch"]
     assert loaded.metrics["val_knn_accuracy"] == best["val_knn_accuracy"]
+    assert loaded.dataset == data.fingerprint is not None
 
 
 @pytest.mark.parametrize("killed_after", [1, 3])
