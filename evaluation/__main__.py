@@ -5,14 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
-
 from evaluation.embedders import METHODS
 from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import is_uri, parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
-from vae.command_line import Parser, configure_logging, run
+from vae.command_line import Parser, configure_logging, plain_console, run
 from vae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     from evaluation.report.summary import print_summary
 
     _check_dataset_and_output(arguments)
-    console = Console()
+    console = plain_console()
     result = evaluate(
         arguments.run,
         methods=arguments.methods,
@@ -86,7 +84,7 @@ def _compare(words: list[str]) -> int:
     from evaluation.api import open_evaluated
     from evaluation.report.compare_studies import compare_runs
 
-    compare_runs(open_evaluated(arguments.first), open_evaluated(arguments.second), Console())
+    compare_runs(open_evaluated(arguments.first), open_evaluated(arguments.second), plain_console())
     return 0
 
 
@@ -147,7 +145,7 @@ def _open_for_a_tool(
 
 
 def _say(text: str) -> None:
-    Console().print(text, highlight=False, soft_wrap=True)
+    plain_console().print(text, soft_wrap=True)
 
 
 def _parser() -> Parser:

@@ -17,6 +17,7 @@ from tune.storage.filesystems import parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
 from vae.checkpoint import CONFIG_FILE
+from vae.command_line import plain_console
 from vae.data import Dataset, dataset_from_arrays, load_dataset
 from vae.errors import UsageError
 
@@ -123,7 +124,7 @@ def evaluate(
     options = Options(
         methods=methods, dims=dims, grid=_grid(n_neighbors), seed=seed, address=address, cpus=cpus
     )
-    console = progress if isinstance(progress, Console) else Console() if progress else None
+    console = progress if isinstance(progress, Console) else plain_console() if progress else None
     where = None if data_dir is None else Path(data_dir)
     found, run = _open(subject, options, finalists, dataset, where, output)
     run_evaluation(found, run, options, compute, console)

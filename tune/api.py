@@ -298,9 +298,8 @@ def _run_directory(study: str | Path | Study) -> RunDirectory:
 def _driver(progress: bool, **options: Any) -> "Driver":
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("a search must run in the main thread, which alone gets Ctrl-C; call it from there")
-    from rich.console import Console
-
     from tune.callbacks.progress import make_console
     from tune.driver import Driver
+    from vae.command_line import plain_console
 
-    return Driver(console=make_console() if progress else Console(quiet=True), **options)
+    return Driver(console=make_console() if progress else plain_console(quiet=True), **options)

@@ -4,9 +4,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vae.errors import Error, UsageError, one_line
+from vae.errors import Error, UsageError, is_out_of_memory, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -26,16 +29,31 @@ def exit_code(error: Error) -> int:
 
 
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
-    """Call `main(None)` and exit with its code; an `Error` becomes one line on stderr, no traceback."""
+    """Call `main(None)` and exit with its code; an `Error` or a lack of memory is one line on stderr."""
     try:
         code = main(None)
     except Error as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         code = exit_code(error)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: out of memory: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+        code = EXIT_FAILURE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def plain_console(**options: Any) -> "Console":
+    """Return a rich console that prints text as it is: ``[x]`` and ``:x:`` in paths and errors are no markup.
+
+    Every console of the project is one of these; what is to be bold or coloured is a `rich.text.Text`.
+    """
+    from rich.console import Console  # not at the top of the file: --help needs none
+
+    return Console(markup=False, emoji=False, highlight=False, **options)
 
 
 def configure_logging(verbose: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vae.command_line import plain_console
 from vae.training.loop import EpochEnd
 
 
@@ -35,13 +36,13 @@ class EpochProgress(Progress):
     """
 
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
+        console = console or plain_console(stderr=True)
         super().__init__(
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             # In a notebook rich would need ipywidgets.
             disable=not console.is_terminal or console.is_jupyter,

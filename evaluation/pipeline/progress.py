@@ -27,7 +27,7 @@ class Progress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -68,4 +68,4 @@ class Progress:
         if self.cell is not None:
             self.cell.show(text)
         elif not self.console.is_terminal:
-            self.console.print(text, highlight=False)
+            self.console.print(text, markup=False, emoji=False, highlight=False)  # it may be a caller's

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evaluation.analysis.finalists import Finalist, finalist_rows
 from evaluation.analysis.results import Results
@@ -46,10 +47,14 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     if gaps := results.evaluation and results.evaluation.gaps:
         console.print("missing: " + "; ".join(gaps), style="yellow", highlight=False)
     if winner is not None and winner.test is not None:
+        score = f": {percent(winner.test)} KNN accuracy on the held-out test set with "
         console.print(
-            f"[bold green]best[/] [bold]{winner.key.trial_id}[/]: {percent(winner.test)} KNN accuracy "
-            f"on the held-out test set with {winner.key.dim} dimensions",
-            highlight=False,
+            Text.assemble(
+                ("best", "bold green"),
+                " ",
+                (str(winner.key.trial_id), "bold"),
+                f"{score}{winner.key.dim} dimensions",
+            )
         )
     for name, path in (
         ("report", run.report_file),

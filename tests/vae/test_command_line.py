@@ -1,12 +1,18 @@
 """What a user sees when a command goes wrong: one line and an exit code."""
 
+import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from rich.table import Table
 
-from vae.command_line import Parser, run
+from vae.command_line import Parser, plain_console, run
 from vae.errors import StorageError, UsageError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("kind", "code"), [(UsageError, 2), (StorageError, 1)])
@@ -26,6 +32,42 @@ def test_our_own_bug_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         run(main)
+
+
+def test_a_lack_of_memory_is_one_line(capsys):
+    def main(arguments):
+        raise MemoryError("Unable to allocate 730. GiB for an array")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    assert stopped.value.code == 1
+    assert capsys.readouterr() == ("", "error: out of memory: Unable to allocate 730. GiB for an array\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/data/[old]/runs", "[/x]", "[enforce fail at alloc_cpu.cpp:117]", ":fire:/runs", "[bold]a[/bold]"],
+)
+def test_a_console_prints_paths_and_errors_as_they_are(text):
+    out = io.StringIO()
+    console = plain_console(file=out, force_terminal=False, width=100)
+    console.print(text)
+    console.print(text, style="red")
+    table = Table(title=text)
+    table.add_column(text)
+    table.add_row(text)
+    console.print(table)
+    assert out.getvalue().count(text) == 5
+
+
+def test_every_console_of_ours_is_plain_and_no_progress_bar_reads_markup():
+    sources = [file for package in ("vae", "tune", "evaluation") for file in (ROOT / package).rglob("*.py")]
+    assert len(sources) > 100
+    for file in sources:
+        text = file.read_text()
+        assert file.name == "command_line.py" or not re.search(r"\bConsole\(", text), file
+        assert 'TextColumn("{task.description}")' not in text, file
+        assert not re.search(r"\[/?(bold|red|green|yellow|cyan|dim|italic)\b[^]]*\]", text), file
 
 
 def test_ctrl_c_ends_with_130():
