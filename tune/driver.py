@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import ArrayLike
 from ray.tune import Callback
 from rich.console import Console
+from rich.text import Text
 
 from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.callbacks.shutdown import Interruption
@@ -108,7 +109,7 @@ class Driver:
         if data_dir is not None:
             changes["data_dir"] = data_dir
         with open_study(run, **changes) as session:
-            self._run_study(session)
+            self._run_study(session, needs_time_for_trials=False)
         return session
 
     def extend(
@@ -163,31 +164,39 @@ class Driver:
             self._run_study(session)
         return session
 
-    def _run_study(self, session: StudySession) -> None:
-        """Run what remains of a study: trials, fresh seeds for the finalists, evaluation."""
+    def _run_study(self, session: StudySession, *, needs_time_for_trials: bool = True) -> None:
+        """Run what remains of a study: trials, fresh seeds for the finalists, evaluation.
+
+        Without time for trials there is none, or it is an error if it ``needs_time_for_trials``: a study that
+        was killed after its last trial has time for no more than what follows.
+        """
         console, plan, record = self.console, session.plan, session.record
         with ray_session(self.address, dashboard=self.dashboard, job=record.name) as dashboard:
-            console.print(
-                f"[bold]{record.name}[/]: {plan.trials} trials of up to {plan.max_epochs} epochs on "
-                f"{record.dataset.name}, by {' and '.join(o.name for o in session.objectives)}"
+            asked = (
+                f": {plan.trials} trials of up to {plan.max_epochs} epochs on {record.dataset.name}, by "
+                f"{' and '.join(objective.name for objective in session.objectives)}"
             )
+            console.print(Text.assemble((record.name, "bold"), asked))
             if dashboard:
                 console.print(f"dashboard {dashboard}")
             record.timings["start_s"] = time.perf_counter() - self.started
             choose_gpu_share(session, console)
             budget = self._time_budget(session)
+            if budget is not None and needs_time_for_trials:
+                budget.check()
             status = self._search(session, budget)
             _print_best(session, console)
-            interrupted = status is StudyStatus.INTERRUPTED
-            if self.evaluation is not None and (interrupted or session.best is None or not plan.evaluate):
+            is_over = status is not StudyStatus.INTERRUPTED and session.best is not None
+            if is_over and _train_fresh_seeds(session, console, budget) and status is StudyStatus.COMPLETED:
+                status = StudyStatus.TIME_BUDGET  # to be resumed
+            if self.evaluation is not None and is_over and plan.evaluate:
+                _evaluate(self.evaluation, session, console)
+            elif self.evaluation is not None:
                 self.evaluation.report(session)
-            # `--no-evaluate` stops after the search; without an evaluation of ours the caller's follows.
-            elif not interrupted and session.best is not None:
-                _train_fresh_seeds(session, console, budget)
-                if self.evaluation is not None:
-                    _evaluate(self.evaluation, session, console)
             session.end(status)
             _print_end(session, console)
+            if is_over and self.evaluation is not None and not plan.evaluate:
+                console.print(f"not evaluated; `python -m evaluation {session.run.location}` does that")
 
     def _search(self, session: StudySession, budget: TimeBudget | None) -> StudyStatus:
         """Search, and again for the trials that were lost on the way, as long as that takes them further."""
@@ -219,15 +228,13 @@ class Driver:
         plan, evaluation = session.plan, self.evaluation if session.plan.evaluate else None
         if plan.time_budget_s is None:
             return None
-        budget = TimeBudget(
+        return TimeBudget(
             seconds=plan.time_budget_s,
             started=self.started,
             evaluation_s=evaluation.seconds(session) if evaluation else 0.0,
             finalists=plan.finalists,
-            finalist_seeds=plan.finalist_seeds if plan.evaluate or self.evaluation is None else 0,
+            finalist_seeds=plan.finalist_seeds,
         )
-        budget.check()
-        return budget
 
 
 def failure_summary(trials: Iterable[Mapping[str, Any]]) -> str:
@@ -241,7 +248,7 @@ def failure_summary(trials: Iterable[Mapping[str, Any]]) -> str:
 
 def _remaining_budget(run: RunDirectory, record: StudyRecord) -> float | None:
     """Return what remains of the time budget of a killed study, whose files say until when it lived."""
-    whole: float | None = record.arguments["time_budget_s"]
+    whole: float | None = record.arguments.get("time_budget_s")
     if whole is None:
         return None
     started = datetime.fromisoformat(record.sessions[-1]["started_at"]).timestamp()
@@ -250,10 +257,11 @@ def _remaining_budget(run: RunDirectory, record: StudyRecord) -> float | None:
     return max(whole - (last - started), 1.0)
 
 
-def _train_fresh_seeds(session: StudySession, console: Console, budget: TimeBudget | None) -> None:
+def _train_fresh_seeds(session: StudySession, console: Console, budget: TimeBudget | None) -> int:
+    """Return how many trainings did not end within the time budget."""
     plan, started = session.plan, time.perf_counter()
     if not plan.finalist_seeds:
-        return
+        return 0
     from tune.retrain import retrain_finalists  # only this needs it
     from tune.study.ranking import choose_finalists
 
@@ -271,6 +279,7 @@ def _train_fresh_seeds(session: StudySession, console: Console, budget: TimeBudg
             f"{n_unfinished} of {n_runs} trainings with fresh seeds did not end within the time budget"
         )
     session.record.timings["finalist_seeds_s"] = time.perf_counter() - started
+    return n_unfinished
 
 
 def _evaluate(evaluation: Evaluation, session: StudySession, console: Console) -> None:
@@ -289,7 +298,9 @@ def _print_best(session: StudySession, console: Console) -> None:
     if best is not None:
         params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
         score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
-        console.print(f"[bold green]best[/] [bold]{best['trial_id']}[/]: {score} ({params})")
+        console.print(
+            Text.assemble(("best", "bold green"), " ", (best["trial_id"], "bold"), f": {score} ({params})")
+        )
 
 
 def _print_end(session: StudySession, console: Console) -> None:
@@ -307,3 +318,5 @@ def _print_end(session: StudySession, console: Console) -> None:
         )
     else:
         console.print(f"everything is in {run.location}")
+    if session.record.status is StudyStatus.TIME_BUDGET:
+        console.print(f"`python -m tune resume {run.location} --time-budget TIME` does what remains")

@@ -72,7 +72,8 @@ def run_search(
     resources = session.resources(plan.trials)
     check_shared(run)
     scheduler = EarlyStopping(plan.make_rule(), objectives[0], max_epochs=plan.max_epochs, failures=failures)
-    tables = StudyTables(run, objectives, max_epochs=plan.max_epochs)
+    tables = StudyTables(run, objectives, max_epochs=plan.max_epochs, study=session.record.name)
+    tables.load()  # before the journal is changed: what cannot be read ends this while nothing has happened
     optuna_study = _open_journal(session, scheduler)
     unfinished = restore_trials(optuna_study, plan, scheduler, tables)
     searcher = OptunaSearcher(
@@ -83,6 +84,9 @@ def run_search(
     progress = Progress(tables, n_trials=plan.trials, console=console)
     dashboard = DashboardCallback(tables, session.record)
     n_proposed = len(journal.proposed_trials(optuna_study))
+    n_samples = len(unfinished) + plan.trials - n_proposed
+    if n_samples and budget and budget.left_for_trials(tables.trials.values(), utilization.slots) <= 0:
+        shutdown.reason, n_samples = StopReason.TIME_BUDGET, 0
     tuner = _tuner(
         session,
         resources,
@@ -95,13 +99,15 @@ def run_search(
             *callbacks,
         ],
         trainable=trainable or train_trial,
-        n_samples=len(unfinished) + plan.trials - n_proposed,
+        n_samples=n_samples,
     )
     if n_proposed:
         console.print(
             f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} continue, "
             f"{plan.trials - n_proposed} are to come"
         )
+    if shutdown.reason == StopReason.TIME_BUDGET:
+        console.print("the time budget leaves no time for trials")
     if utilization.slots < resources.slots:
         console.print(
             f"the nodes have room for {utilization.slots} of the trials; the autoscaler starts more of them, "
@@ -136,11 +142,11 @@ def run_search(
 
 
 def _open_journal(session: StudySession, scheduler: EarlyStopping) -> optuna.Study:
-    plan, file, name = session.plan, session.run.journal_file, session.run.path.name
+    plan, file, name = session.plan, session.run.journal_file, session.record.name
     if not file.exists():
         start = plan.space.start_points()[: plan.trials]
         return journal.create_study(file, name, session.objectives, max_epochs=plan.max_epochs, start=start)
-    optuna_study = journal.open_study(file, name)
+    optuna_study = journal.open_study(file)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
     restore_rule(scheduler, journal.proposed_trials(optuna_study), session.objectives[0])
@@ -181,7 +187,7 @@ def _tuner(
     )
     trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})
     return Tuner(
-        trial_actor(trainable, session.run.path.name),
+        trial_actor(trainable, session.record.name),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

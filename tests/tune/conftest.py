@@ -111,4 +111,4 @@ def small_space() -> Space:
 def open_journal(run: Path) -> optuna.Study:
     """Open the Optuna study of a run directory as any reader would."""
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
-    return optuna.load_study(study_name=run.name, storage=storage)
+    return optuna.load_study(study_name=None, storage=storage)  # the only one, whatever its name

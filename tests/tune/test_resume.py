@@ -10,11 +10,13 @@ from tests.pickle_bomb import Bomb
 from tests.processes import STATES, start_tune, wait_for
 from tests.soak import soak_round
 from tests.tune.conftest import SMALL_SPACE, open_journal
-from tune.__main__ import main
+from tune import retrain
+from tune.__main__ import _Evaluation, main
 from tune.storage.run_directory import RunDirectory
+from tune.storage.study_record import StudyStatus
 from tune.storage.tables import read_table
 from vae.checkpoint import load_model
-from vae.errors import UsageError
+from vae.errors import StorageError, UsageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -75,8 +77,30 @@ def test_resuming_a_finished_study_says_so_and_changes_nothing(finished, capsys)
     assert content(finished) == before
 
 
-def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
+def test_an_extension_that_cannot_begin_changes_nothing(finished, tmp_path, monkeypatch):
     run = RunDirectory(shutil.copytree(finished.path, tmp_path / "runs" / "run"))
+    for file in (run.journal_file, run.trials_file):
+        whole = file.read_bytes()
+        file.write_bytes(b"junk\n" * 3)
+        before = content(run)
+        with pytest.raises(StorageError, match=f"cannot read {file}"):
+            main(["extend", str(run.path), "--trials", "1", "--max-epochs", "8"])
+        assert content(run) == before
+        file.write_bytes(whole)
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    before = content(run)
+    with monkeypatch.context() as patch:
+        patch.setattr("tune.driver.choose_gpu_share", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(["extend", str(run.path), "--trials", "1"])
+    assert content(run) == before
+
+
+def test_a_finished_study_is_extended_by_trials_and_epochs_also_under_another_name(finished, tmp_path):
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "runs" / "renamed"))
     before = rows(run)
     completed = {trial_id for trial_id, row in before.items() if row["status"] == "completed"}
     assert completed
@@ -98,6 +122,7 @@ def test_a_finished_study_is_extended_by_trials_and_epochs(finished, tmp_path):
         assert after[trial_id]["epochs"] > 4
         assert after[trial_id]["config_max_epochs"] == 8
         assert load_model(run.path / after[trial_id]["checkpoint"]).epoch == after[trial_id]["best_epoch"]
+    assert {row["study"] for row in after.values()} == {"run"}
     study = run.read_study()
     assert (study.max_epochs, study.arguments["trials"], len(study.sessions)) == (8, 7, 2)
 
@@ -107,6 +132,79 @@ def test_an_extension_that_adds_nothing_is_refused(finished):
         main(["extend", str(finished.path)])
     with pytest.raises(UsageError, match="max_epochs can only grow: it is 4, got 3"):
         main(["extend", str(finished.path), "--max-epochs", "3"])
+
+
+@pytest.fixture
+def killed(finished, tmp_path):
+    """The same as if its driver had been killed; returns it and what changes its arguments."""
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "runs" / "run"))
+
+    def change(**arguments):
+        record = run.read_study()
+        record.arguments |= arguments
+        record.status = StudyStatus.RUNNING
+        record.sessions[-1]["started_at"] = "2026-01-02T03:04:05+00:00"
+        record.write(run.study_file)
+
+    return run, change
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """How searches ended: evaluated, which is estimated to take 50 s, or reported."""
+    called = []
+    for name in ("run", "report"):
+        monkeypatch.setattr(_Evaluation, name, lambda *arguments, name=name: called.append(name))
+    monkeypatch.setattr(_Evaluation, "seconds", lambda *arguments: 50.0)
+    return called
+
+
+@pytest.mark.parametrize(("trials", "status"), [(5, "completed"), (6, "time_budget")])
+def test_a_study_that_was_killed_in_its_evaluation_continues_there(killed, ends, capsys, trials, status):
+    run, change = killed
+    change(trials=trials, time_budget_s=60.0, evaluate=True)
+    before = rows(run)
+    assert main(["resume", str(run.path)]) == 0
+    assert ends == ["run"]
+    assert rows(run) == before
+    assert run.read_study().status == status
+    out = capsys.readouterr().out
+    assert ("the time budget leaves no time for trials" in out) == (trials == 6)
+    assert (f"`python -m tune resume {run.path} --time-budget TIME` does what remains" in out) == (
+        trials == 6
+    )
+
+
+def test_an_extension_without_time_for_trials_is_refused_and_changes_nothing(finished, ends, tmp_path):
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "runs" / "run"))
+    record = run.read_study()
+    record.arguments["evaluate"] = True
+    record.write(run.study_file)
+    before = content(run)
+    with pytest.raises(
+        UsageError, match="a time budget of 9 s leaves no time for trials: the evaluation tak"
+    ):
+        main(["extend", str(run.path), "--trials", "1", "--time-budget", "9s"])
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("evaluate", [True, False])  # False: begun by `tune.search`, or with --no-evaluate
+def test_fresh_seeds_that_the_time_budget_has_cut_are_trained_by_a_resume(
+    killed, ends, monkeypatch, capsys, evaluate
+):
+    run, change = killed
+    change(finalist_seeds=2, time_budget_s=3600.0 * 24 * 365 * 10, evaluate=evaluate)
+    left = [3, 0]
+    monkeypatch.setattr(retrain, "retrain_finalists", lambda *arguments, **options: left.pop(0))
+    assert main(["resume", str(run.path)]) == 0
+    assert run.read_study().status == "time_budget"
+    assert main(["resume", str(run.path)]) == 0
+    assert left == [0]
+    assert "has used its time budget, nothing was changed" in capsys.readouterr().out
+    assert main(["resume", str(run.path), "--time-budget", "10h"]) == 0
+    assert run.read_study().status == "completed"
+    assert ends == ["run" if evaluate else "report"] * 2
+    assert (f"not evaluated; `python -m evaluation {run.path}`" in capsys.readouterr().out) != evaluate
 
 
 def test_a_search_starts_from_the_best_of_another(finished, tmp_path):

@@ -54,8 +54,10 @@ def create_study(
     return open_study(journal, name)
 
 
-def open_study(journal: Path, name: str) -> optuna.Study:
+def open_study(journal: Path, name: str | None = None) -> optuna.Study:
     """Open the study of an earlier process, which may have been killed; that must be gone.
+
+    By default that is the one study which the journal holds: a run directory may have been renamed since.
 
     Raises
     ------

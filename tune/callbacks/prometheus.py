@@ -35,7 +35,7 @@ class PrometheusCallback(DriverCallback):
     def __init__(self, tables: StudyTables, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock=clock)
         self.tables = tables
-        self.study = tables.run.path.name
+        self.study = tables.study
         of_study, of_trial = ("study",), ("study", "trial")
         self.trials = Gauge("vae_trials", "Trials by status", (*of_study, "status"))
         self.best = Gauge("vae_best_objective", "Best objective so far", (*of_study, "objective"))

@@ -108,7 +108,7 @@ class Plan:
         "train each finalist anew with so many fresh seeds, for an interval (%(default)s)",
         rule=whole(0),
     )
-    evaluate: bool = _param(True, HOW_LONG, "stop after the search", flag="no-evaluate")
+    evaluate: bool = _param(True, HOW_LONG, "leave the evaluation out", flag="no-evaluate")
 
     name: str | None = _param(None, WHERE, "name of the run (<dataset>-<time>)")
     storage: str | Path = _param(

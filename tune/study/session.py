@@ -24,6 +24,7 @@ from tune.study.plan import Plan
 from tune.study.provenance import code_version, hardware, versions
 from tune.study.warm_start import warm_start
 from tune.trials.data import TrialData
+from vae.atomic import write_text
 from vae.data import Dataset, Images, dataset_from_arrays, load_dataset, save_arrays
 from vae.errors import StorageError, UsageError
 
@@ -38,6 +39,7 @@ class StudySession:
     data: TrialData
     record: StudyRecord
     started: bool = False
+    """Whether this session has begun its search: until then nothing of the study has changed."""
     trials: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the `trials` table, once the search has ended."""
 
@@ -138,6 +140,8 @@ def _removed_unless_started(session: StudySession) -> Iterator[None]:
 def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
     """Open an existing study for further work, with the plan of its record but for ``changes``.
 
+    If this session ends before its search begins, its record stays what it was.
+
     Raises
     ------
     UsageError
@@ -148,7 +152,7 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
     with driver_lock(run):
         if run.mirror:  # what the last driver has written until it let go
             run.mirror.fetch(run.path, again=True)
-        record = run.read_study()
+        before, record = _text(run.study_file), run.read_study()
         plan = replace(Plan.from_record(record), **changes)
         if changes.get("data_dir"):
             record.dataset.data_dir = str(Path(changes["data_dir"]).expanduser().absolute())
@@ -157,15 +161,18 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
             plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
-        session = StudySession(plan, run, objectives, data, record, started=True)
+        session = StudySession(plan, run, objectives, data, record)
         record.arguments = plan.arguments()
-        with _at_work(session):
+        with _at_work(session, before):
             yield session
 
 
 @contextmanager
-def _at_work(session: StudySession) -> Iterator[None]:
-    """Keep the record of this session, also if it ends badly."""
+def _at_work(session: StudySession, before: str | None = None) -> Iterator[None]:
+    """Keep the record of this session, also if it ends badly.
+
+    ``before`` is what `study.json` has held; it comes back if the search does not begin.
+    """
     session.record.sessions.append(
         {
             "started_at": _now(),
@@ -179,11 +186,13 @@ def _at_work(session: StudySession) -> Iterator[None]:
     session.save(status=StudyStatus.RUNNING, finished_at=None)
     try:
         yield
-    except KeyboardInterrupt:
-        session.end(StudyStatus.INTERRUPTED)
-        raise
-    except BaseException:
-        session.end(StudyStatus.FAILED)
+    except BaseException as error:
+        if before is not None and not session.started:
+            write_text(before, session.run.study_file)
+            session.run.push()
+        else:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            session.end(StudyStatus.INTERRUPTED if interrupted else StudyStatus.FAILED)
         raise
 
 
@@ -238,6 +247,13 @@ def _record(
         versions=versions(),
         hardware=hardware(),
     )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {file}: {error}") from error
 
 
 def _now() -> str:

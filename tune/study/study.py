@@ -174,7 +174,7 @@ class Study:
             raise StorageError(f"cannot read {journal}: it does not exist")
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-            return optuna.load_study(study_name=self.name, storage=storage)
+            return optuna.load_study(study_name=None, storage=storage)  # the only one
         except (KeyError, ValueError, OSError) as error:
             raise StorageError(f"cannot read {journal}: {error}") from error
 

@@ -33,10 +33,20 @@ class StudyTables:
         Of the study; the first decides which epoch of a trial is its best.
     max_epochs
         The full budget of a trial.
+    study
+        Its name; by default that of the run directory, which may have been renamed since.
     """
 
-    def __init__(self, run: RunDirectory, objectives: Sequence[Objective], *, max_epochs: int) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        objectives: Sequence[Objective],
+        *,
+        max_epochs: int,
+        study: str | None = None,
+    ) -> None:
         self.run = run
+        self.study = study or run.path.name
         self.objectives = tuple(objectives)
         self.objective = self.objectives[0]
         self.max_epochs = max_epochs
@@ -75,7 +85,7 @@ class StudyTables:
         check_trial_id(trial_id)
         if trial_id not in self.trials:
             self.trials[trial_id] = dict.fromkeys(TRIALS.names) | {
-                "study": self.run.path.name,
+                "study": self.study,
                 "trial_id": trial_id,
                 "number": number,
                 "status": TrialStatus.PENDING,
