@@ -63,13 +63,14 @@ def _parser() -> Parser:
         if field.type is bool:
             hyperparameters.add_argument(flag, action="store_true", help=help)
             continue
-        many = name == "milestones"
+        many = field.type == tuple[int, ...]
+        default = {"milestones": "none", "schedule_epochs": "max_epochs"}.get(name, field.default)
         hyperparameters.add_argument(
             flag,
             type=int if many else field.type,
             nargs="*" if many else None,
             default=field.default,
-            help=f"{help} (default: {'none' if many else field.default})",
+            help=f"{help} (default: {default})",
         )
 
     evaluation = commands.add_parser(
@@ -123,7 +124,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     epochs_before, state = 0, None
     if arguments.resume:
         state = load_state(output, config, device)
-        epochs_before = state.epoch
+        config, epochs_before = state.config, state.epoch
         if state.dataset != dataset.fingerprint:
             raise UsageError(
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"

@@ -1,6 +1,6 @@
 """The configuration of one VAE: one frozen dataclass per concern, checked when it is made."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Self
@@ -74,6 +74,9 @@ class TrainingConfig:
     weight_decay: float = _param(0.0, "weight decay (decoupled for adamw)")
     schedule: str = _param("one_cycle", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
     milestones: tuple[int, ...] = _param((), "epochs after which `milestones` divides the rate by 10")
+    schedule_epochs: tuple[int, ...] = _param(
+        (), "epochs after which `cosine` and `one_cycle` end; after each but the last they start anew"
+    )
     augment: str = _param(
         NO_AUGMENTATION, f"{NO_AUGMENTATION}, or a comma-separated list of {', '.join(AUGMENTATIONS)}"
     )
@@ -81,9 +84,10 @@ class TrainingConfig:
     seed: int = _param(0, "seed of weights, batches and latent noise")
 
     def __post_init__(self) -> None:
+        _at_least("max_epochs", self.max_epochs, 1)
         # JSON and YAML have no tuples.
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        _at_least("max_epochs", self.max_epochs, 1)
+        object.__setattr__(self, "schedule_epochs", tuple(self.schedule_epochs) or (self.max_epochs,))
         _at_least("batch_size", self.batch_size, 1)
         _positive("learning_rate", self.learning_rate)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
@@ -95,10 +99,12 @@ class TrainingConfig:
         if len(set(self.augmentations)) < len(self.augmentations):
             raise UsageError(f"augment must name each augmentation once, got '{self.augment}'")
         _at_least("seed", self.seed, 0)
-        for epoch in self.milestones:
-            _at_least("milestones", epoch, 1)
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise UsageError(f"milestones must rise, got {list(self.milestones)}")
+        for name in ("milestones", "schedule_epochs"):
+            epochs = getattr(self, name)
+            for epoch in epochs:
+                _at_least(name, epoch, 1)
+            if list(epochs) != sorted(set(epochs)):
+                raise UsageError(f"{name} must rise, got {list(epochs)}")
         if self.milestones and self.schedule != "milestones":
             raise UsageError(f"milestones need the schedule 'milestones', got '{self.schedule}'")
         if self.schedule == "milestones" and not self.milestones:
@@ -146,6 +152,17 @@ class Config:
             }
         )
 
+    def continued(self, max_epochs: int) -> Self:
+        """Return the config of this training continued to another budget.
+
+        A schedule that ends with the old budget, or later, starts anew there and ends with the new one: its
+        past stays what it was, so that a training from scratch with the new config has the same curve.
+        """
+        ends = self.training.schedule_epochs
+        if self.training.max_epochs <= ends[-1] < max_epochs:
+            ends = (*ends, max_epochs)
+        return replace(self, training=replace(self.training, max_epochs=max_epochs, schedule_epochs=ends))
+
     def to_params(self) -> dict[str, Any]:
         """Return every hyperparameter as a flat dict of JSON values."""
         params: dict[str, Any] = {}
@@ -181,7 +198,7 @@ def _check_type(name: str, value: Any) -> None:
     else:
         ok = isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)
     if not ok:
-        wanted = "a list of whole numbers" if name == "milestones" else _TYPE_NAMES[expected]
+        wanted = _TYPE_NAMES.get(expected, "a list of whole numbers")
         raise UsageError(f"{name} must be {wanted}, got {value!r}")
 
 

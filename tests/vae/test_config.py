@@ -47,6 +47,9 @@ def test_params_survive_the_way_through_a_config(params):
         ({"learning_rate": "1e-3"}, "learning_rate must be a finite number, got '1e-3'"),
         ({"ssim_window": 4}, "ssim_window must be odd, got 4"),
         ({"milestones": [5, 2], "schedule": "milestones"}, "milestones must rise, got [5, 2]"),
+        ({"schedule_epochs": [8, 4]}, "schedule_epochs must rise, got [8, 4]"),
+        ({"schedule_epochs": [0]}, "schedule_epochs must be >= 1, got 0"),
+        ({"schedule_epochs": 8}, "schedule_epochs must be a list of whole numbers, got 8"),
         ({"milestones": [5]}, "milestones need the schedule 'milestones', got 'one_cycle'"),
         ({"schedule": "milestones"}, "the schedule 'milestones' needs at least one milestone, got none"),
         ({"conditional": 1}, "conditional must be true or false, got 1"),
@@ -76,3 +79,20 @@ def test_every_hyperparameter_describes_itself():
 def test_a_config_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().model.latent_dim = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("params", "max_epochs", "expected"),
+    [
+        ({"max_epochs": 8}, 24, [8, 24]),
+        ({"max_epochs": 24, "schedule_epochs": [8, 24]}, 72, [8, 24, 72]),
+        ({"max_epochs": 8}, 4, [8]),
+        ({"max_epochs": 8, "schedule_epochs": [12]}, 10, [12]),
+        ({"max_epochs": 8, "schedule_epochs": [12]}, 20, [12, 20]),
+        ({"max_epochs": 8, "schedule_epochs": [5]}, 20, [5]),  # had ended: what it was stays true
+    ],
+)
+def test_a_continued_training_keeps_the_past_of_its_schedule(params, max_epochs, expected):
+    config = Config.from_params(params).continued(max_epochs)
+    assert config.to_params()["max_epochs"] == max_epochs
+    assert config.to_params()["schedule_epochs"] == expected

@@ -37,13 +37,19 @@ def test_train_keeps_the_model_of_its_best_epoch_and_evaluate_measures_it(tmp_pa
     assert [round(event.value, 3) for event in log.Scalars("val/loss")] == [round(loss, 3) for loss in losses]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+@pytest.mark.parametrize(
+    ("schedule", "of_the_whole"), [("constant", []), ("one_cycle", ["--schedule-epochs", "2", "4"])]
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, schedule, of_the_whole):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    command = [*TRAIN, "--schedule", "constant"]  # the others depend on the number of epochs
-    main([*command, "--max-epochs", "4", "--output", str(whole)])
+    command = [*TRAIN, "--architecture", "conv1xn", "--width", "0.25", "--schedule", schedule]
+    main([*command, "--max-epochs", "4", *of_the_whole, "--output", str(whole)])
     main([*command, "--max-epochs", "2", "--output", str(parts)])
     main([*command, "--max-epochs", "4", "--output", str(parts), "--resume"])
     assert torch.equal(weights(whole), weights(parts))
+    assert load_model(whole).epoch > 2, "the best epoch is of before the resumption"
+    if of_the_whole:
+        assert load_model(parts).config == load_model(whole).config
 
 
 def test_a_run_is_not_resumed_on_other_images(tmp_path):

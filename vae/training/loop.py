@@ -66,7 +66,8 @@ def train(
     Parameters
     ----------
     resume_from
-        A state, or the directory that its ``save`` wrote; training continues after its epoch.
+        A state, whose config counts, or the directory that its ``save`` wrote; training continues after its
+        epoch.
     knn
         Measures ``val_knn_accuracy`` after each epoch, see `vae.metrics.validation_knn.ValidationKnn`.
     on_epoch_end
@@ -95,6 +96,7 @@ def train(
         if isinstance(resume_from, Path):
             resume_from = load_state(resume_from, config, device)
         state = resume_from
+        config = state.config
         if state.model.image_shape != train.image_shape:
             raise UsageError(
                 f"the run was trained on images {state.model.image_shape}, got {train.image_shape} "
@@ -141,14 +143,13 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
     order = torch.randperm(n, generator=generator, device=device)
     pool = noise_pool(generator) if "noise" in training.augmentations else None
     sums = torch.zeros(3, device=device)
-    milestones = tuple(epoch / training.max_epochs for epoch in training.milestones)
     learning_rate = 0.0
     model.train()
     started = time.perf_counter()
     for step, index in enumerate(order.split(training.batch_size)):
         epochs_done = state.epoch + step / steps
         learning_rate = training.learning_rate * learning_rate_factor(
-            training.schedule, epochs_done / training.max_epochs, milestones
+            training.schedule, epochs_done, training.schedule_epochs, training.milestones
         )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate

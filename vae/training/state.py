@@ -1,5 +1,6 @@
 """The state of a training run: what is needed to resume after an epoch, in one atomically written file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class TrainingState:
 def load_state(directory: Path, config: Config, device: str | torch.device = "cpu") -> TrainingState:
     """Rebuild the state that `TrainingState.save` wrote.
 
-    ``max_epochs`` may have grown since; every other hyperparameter must be the same.
+    ``max_epochs`` may have grown since, see `Config.continued`; all else must be the same.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
         The directory holds no state, a damaged one, or one of another config.
     """
     saved = read_config(directory)
-    _check_same(saved.config, config, directory)
+    config = _continued(saved.config, config, directory)
     tensors, header = read_tensors(directory / STATE_FILE, device)
     model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
@@ -73,17 +74,36 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
         slots.setdefault(int(index), {})[name] = value
     groups = state.optimizer.state_dict()["param_groups"]  # from the config; the rate is set before each step
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    _lay_out_like_parameters(state.optimizer)
     return state
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter: files are contiguous, models channels-last.
+
+    The fused kernels walk parameter and moments by memory on the CPU, and refuse unlike ones on a GPU.
+    """
+    for parameter, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                slots[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _check_same(saved: Config, config: Config, directory: Path) -> None:
-    old, new = saved.to_params(), config.to_params()
-    for name in old:
-        if old[name] != new[name] and name != "max_epochs":
+def _continued(saved: Config, config: Config, directory: Path) -> Config:
+    """Return the config of a continued training; a StorageError if it is not that of the saved one."""
+    training = config.training
+    if training.schedule_epochs == (training.max_epochs,):  # as it is by default
+        continued = saved.continued(training.max_epochs).training
+        config = replace(config, training=replace(training, schedule_epochs=continued.schedule_epochs))
+    old, new = saved.to_params(), config.to_params() | {"max_epochs": saved.training.max_epochs}
+    for name, value in old.items():
+        same = new[name][: len(value)] == value if name == "schedule_epochs" else new[name] == value
+        if not same:
             raise StorageError(
-                f"{directory} was trained with {name} {old[name]!r}, got {new[name]!r}; they must agree"
+                f"{directory} was trained with {name} {value!r}, got {new[name]!r}; they must agree"
             )
+    return config
