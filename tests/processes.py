@@ -5,13 +5,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-STATES = {"completed": "COMPLETE", "stopped_early": "PRUNED", "failed": "FAIL"}
-"""Optuna's state for each status of a trial that has ended."""
 SOURCE = Path(__file__).resolve().parents[1]
 COMMAND = f"""
 import sys
@@ -45,6 +44,13 @@ def start_tune(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def optuna_state(row: Mapping[str, Any]) -> str:
+    """Return Optuna's state of a trial that has ended, given its row."""
+    if row["status"] == "failed":
+        return "PRUNED" if row["stop_reason"] in ("nan", "collapsed") else "FAIL"
+    return {"completed": "COMPLETE", "stopped_early": "PRUNED"}[row["status"]]
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240.0) -> None:

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from tune.algorithms import journal
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
-from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_name, trial_params
+from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_params
+from tune.algorithms.stopping_rules import PerBudget, StoppingRule
 from tune.storage.run_directory import RunDirectory
-from tune.storage.trial_status import STOP_REASON, StopReason, TrialStatus
+from tune.storage.trial_status import StopReason, TrialStatus
+from tune.study.plan import Plan
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import newest_checkpoint
 from vae.checkpoint import is_whole
@@ -31,32 +33,44 @@ def restore_trials(
     """
     tables.load()
     trials = journal.proposed_trials(study)
-    restore_rule(scheduler, trials, tables.objective)
+    restore_rule(scheduler.rule, trials, tables.objective)
     unfinished = []
     for trial in trials:
         if trial.state.is_finished():
-            _restore_finished(trial, plan, tables)
+            _restore_finished(trial, study, plan, tables)
         elif (restored := _restore_unfinished(trial, study, plan, scheduler, tables)) is not None:
             unfinished.append(restored)
     tables.write()
     return unfinished
 
 
-def restore_rule(scheduler: EarlyStopping, trials: Sequence[FrozenTrial], objective: Objective) -> None:
+def plan_rule(plan: Plan, study: optuna.Study) -> StoppingRule | None:
+    """Return the rule that stops weak trials, one for each budget with which trials were proposed."""
+    rule = plan.make_rule()
+    budgets = {
+        trial.number: journal.schedule_epochs_of(study, trial)[0] for trial in journal.proposed_trials(study)
+    }
+    earlier = {number: budget for number, budget in budgets.items() if budget != plan.max_epochs}
+    return PerBudget(rule, earlier) if rule and earlier else rule
+
+
+def restore_rule(rule: StoppingRule | None, trials: Sequence[FrozenTrial], objective: Objective) -> None:
     """Give the stopping rule what every trial has reported, so that none is judged twice."""
     for trial in trials:
-        if scheduler.rule and (name := trial.user_attrs.get(journal.TRIAL_ID)):
+        if rule is not None:
             values = {e: objective.sign * v[0] for e, v in sorted(journal.curve(trial).items())}
-            scheduler.rule.restore(name, trial.number, values)
+            rule.restore(trial.user_attrs[journal.TRIAL_ID], trial.number, values)
 
 
-def _restore_finished(trial: FrozenTrial, plan: SearchPlan, tables: StudyTables) -> None:
+def _restore_finished(trial: FrozenTrial, study: optuna.Study, plan: SearchPlan, tables: StudyTables) -> None:
     """Complete the row and the epochs of a trial that has ended."""
-    trial_id, _ = _open_row(trial, plan.space.sample(trial), plan, tables)
+    trial_id, _ = _open_row(trial, study, plan, tables)
     if not journal.curve(trial).keys() <= tables.epochs.get(trial_id, {}).keys():
         checkpoint = newest_checkpoint(tables.run, trial_id)
         _add_epochs(tables, trial_id, checkpoint.history if checkpoint else [])
-    _finish_row(tables, trial_id, _outcome(trial), trial)
+    outcome = journal.intended_state(trial)
+    assert outcome is not None
+    _finish_row(tables, trial_id, outcome, trial)
 
 
 def _restore_unfinished(
@@ -68,16 +82,13 @@ def _restore_unfinished(
 ) -> Unfinished | None:
     """Bring row and journal of a trial to its last checkpoint; None if it has ended there."""
     journal.set_running(study, trial)
-    # what was not drawn before the driver died is drawn now
-    sampled = plan.space.sample(optuna.Trial(study, trial._trial_id))
-    trial_id, params = _open_row(trial, sampled, plan, tables)
+    trial_id, params = _open_row(trial, study, plan, tables)
     checkpoint = newest_checkpoint(tables.run, trial_id)
     history = checkpoint.history if checkpoint else []
     _add_epochs(tables, trial_id, history)
-    study._storage.set_trial_user_attr(trial._trial_id, journal.TRIAL_ID, trial_id)
     outcome = _catch_up(trial, trial_id, history, study, scheduler, tables)
     if outcome is None:
-        tables.reopen(trial_id)
+        tables.reopen(trial_id, params)
         location = checkpoint.location if checkpoint else None
         return Unfinished(trial.number, trial_id, trial._trial_id, params, location)
     journal.write_intended_state(study, trial._trial_id, outcome, scheduler.cutoff_of(trial_id))
@@ -87,11 +98,12 @@ def _restore_unfinished(
 
 
 def _open_row(
-    trial: FrozenTrial, sampled: dict[str, Any], plan: SearchPlan, tables: StudyTables
+    trial: FrozenTrial, study: optuna.Study, plan: SearchPlan, tables: StudyTables
 ) -> tuple[str, dict[str, Any]]:
     """Make sure that a trial has its row; return its id and params."""
-    trial_id = trial.user_attrs.get(journal.TRIAL_ID) or trial_name(trial.number, sampled)
-    params = trial_params(sampled, trial.number, plan)
+    trial_id: str = trial.user_attrs[journal.TRIAL_ID]
+    schedule_epochs = journal.schedule_epochs_of(study, trial)
+    params = trial_params(plan.space.sample(trial), trial.number, plan, schedule_epochs)
     tables.open(trial_id, trial.number, params)
     return trial_id, params
 
@@ -123,7 +135,7 @@ def _catch_up(
             continue
         journal.record_epoch(study, trial._trial_id, epoch, values)
         if result is not history[-1]:
-            restore_rule(scheduler, [study._storage.get_trial(trial._trial_id)], tables.objective)
+            restore_rule(scheduler.rule, [study._storage.get_trial(trial._trial_id)], tables.objective)
             continue
         judged = outcome is None and epoch < tables.max_epochs
         if judged and scheduler.judge(trial_id, trial.number, epoch, values[0]):
@@ -145,15 +157,4 @@ def _is_kept(run: RunDirectory, row: dict[str, Any]) -> bool:
     """Whether the model of a trial's best epoch is there; under a URI, a file is whole or absent."""
     return row["checkpoint"] is not None and (
         run.mirror is not None or is_whole(run.checkpoint_dir(row["trial_id"]))
-    )
-
-
-def _outcome(trial: FrozenTrial) -> Outcome:
-    if trial.state == TrialState.COMPLETE:
-        return Outcome(TrialStatus.COMPLETED)
-    reason = trial.user_attrs.get(STOP_REASON)
-    return (
-        Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
-        if trial.state == TrialState.PRUNED
-        else Outcome(TrialStatus.FAILED, reason)
     )

@@ -18,7 +18,7 @@ from rich.progress import Progress as RichProgress
 
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
+from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
 from tune.storage.trial_status import StopReason, TrialStatus
 from tune.study.session import StudySession
 from tune.trials.data import TrialData
@@ -150,17 +150,18 @@ def _missing(
 ) -> list[_Job]:
     """Return what is still to be trained: the first seed of every finalist, then the second of every one…"""
     run, plan = session.run, session.plan
-    trials = read_table(run.trials_file).select(["trial_id", "number"]).to_pylist()
-    numbers = {trial["trial_id"]: trial["number"] for trial in trials}
+    columns = ["trial_id", "number", CONFIG_PREFIX + "schedule_epochs"]
+    trials = {t["trial_id"]: t for t in read_table(run.trials_file).select(columns).to_pylist()}
     jobs = []
     for trial_id in trial_ids:
-        config = read_config(run.checkpoint_dir(trial_id)).config
+        config, trial = read_config(run.checkpoint_dir(trial_id)).config, trials[trial_id]
         own = config.training.seed
-        for place, seed in enumerate(fresh_seeds(plan.seed, numbers[trial_id], n_seeds, own=own)):
+        # The kept model may be of an epoch before the budget grew: the table knows the whole schedule.
+        budget = {"max_epochs": plan.max_epochs, "schedule_epochs": trial[CONFIG_PREFIX + "schedule_epochs"]}
+        for place, seed in enumerate(fresh_seeds(plan.seed, trial["number"], n_seeds, own=own)):
             row = rows.get((trial_id, seed))
             if row is None or row["max_epochs"] != plan.max_epochs or not _is_done(run, row):
-                params = config.to_params() | {"seed": seed, "max_epochs": plan.max_epochs}
-                jobs.append((place, _Job(trial_id, params)))
+                jobs.append((place, _Job(trial_id, config.to_params() | budget | {"seed": seed})))
     return [job for _, job in sorted(jobs, key=lambda item: item[0])]
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner, with_parameters, with_resources
 from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
@@ -25,8 +24,8 @@ from tune.callbacks.shutdown import Interruption, TimeLimit
 from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
-from tune.restore import restore_rule, restore_trials
-from tune.storage.trial_status import StopReason
+from tune.restore import plan_rule, restore_rule, restore_trials
+from tune.storage.trial_status import STOP_REASON, StopReason
 from tune.study.session import StudySession
 from tune.study.study_tables import StudyTables
 from tune.study.time_budget import TimeBudget
@@ -71,10 +70,11 @@ def run_search(
     plan, run, objectives = session.plan, session.run, session.objectives
     resources = session.resources(plan.trials)
     check_shared(run)
-    scheduler = EarlyStopping(plan.make_rule(), objectives[0], max_epochs=plan.max_epochs, failures=failures)
     tables = StudyTables(run, objectives, max_epochs=plan.max_epochs, study=session.record.name)
     tables.load()  # before the journal is changed: what cannot be read ends this while nothing has happened
-    optuna_study = _open_journal(session, scheduler)
+    optuna_study = _open_journal(session)
+    rule = plan_rule(plan, optuna_study)
+    scheduler = EarlyStopping(rule, objectives[0], max_epochs=plan.max_epochs, failures=failures)
     unfinished = restore_trials(optuna_study, plan, scheduler, tables)
     searcher = OptunaSearcher(
         optuna_study, plan, objectives, unfinished=unfinished, cutoff_of=scheduler.cutoff_of
@@ -141,7 +141,7 @@ def run_search(
                     raise
 
 
-def _open_journal(session: StudySession, scheduler: EarlyStopping) -> optuna.Study:
+def _open_journal(session: StudySession) -> optuna.Study:
     plan, file, name = session.plan, session.run.journal_file, session.record.name
     if not file.exists():
         start = plan.space.start_points()[: plan.trials]
@@ -149,15 +149,16 @@ def _open_journal(session: StudySession, scheduler: EarlyStopping) -> optuna.Stu
     optuna_study = journal.open_study(file)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
-    restore_rule(scheduler, journal.proposed_trials(optuna_study), session.objectives[0])
+    rule = plan_rule(plan, optuna_study)
+    restore_rule(rule, journal.proposed_trials(optuna_study), session.objectives[0])
     return journal.extend_max_epochs(
         file,
         optuna_study,
         plan.max_epochs,
         lambda trial: (
-            trial.state == TrialState.PRUNED
-            and scheduler.rule is not None
-            and scheduler.rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
+            trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
+            and rule is not None
+            and rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
         ),
     )
 

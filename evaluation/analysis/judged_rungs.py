@@ -1,23 +1,30 @@
 """Who was judged at the rungs of ASHA and Hyperband, against which cutoff, and who was stopped."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import pandas as pd
 
 from evaluation.analysis.results import Results
 from tune.algorithms.rungs import rung_cutoff, rung_epochs
+from tune.storage.trial_status import StopReason
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRung:
-    """What happened at one epoch, among the trials of one bracket; ASHA has a single one."""
+    """What happened at one epoch, among the trials of one budget and bracket; ASHA has a single bracket."""
 
     epoch: int
     bracket: int
+    budget: int
+    """With which the trials were proposed, in epochs."""
     trials: pd.DataFrame
-    """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``: the cutoff that a stopped one met."""
+    """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``: the cutoff that a stopped one met.
+
+    Without those that collapsed or diverged there, which ended whatever their value.
+    """
     cutoff: float
-    """What it takes to be among the best, now that all who were to come have come."""
+    """What it takes to be among the best of all values, now that all who were to come have come."""
 
     def beats_cutoff(self, mode: str) -> pd.Series:
         """Return which trials are at least as good as the last cutoff."""
@@ -26,10 +33,10 @@ class JudgedRung:
 
 
 def judged_rungs(results: Results) -> list[JudgedRung]:
-    """Return the rungs where any trial was judged, by bracket and epoch; none if the scheduler has no rungs.
+    """Return the rungs where any trial was judged, by budget, bracket and epoch; none without rungs.
 
-    A trial is judged by the objective at the rung's own epoch, against those that came before it. What it had
-    to reach is on record for the stopped ones alone; the others reached it.
+    A trial is judged by the objective at the rung's own epoch, against those of its budget that came before
+    it. What it had to reach is on record for the stopped ones alone; the others reached it.
     """
     study, metric = results.study, results.objectives[0]
     if study is None:
@@ -42,22 +49,30 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     if arguments["scheduler"] == "asha":
         graces = graces[:1]
     trials = results.trials.assign(bracket=results.trials["number"] % len(graces))
-    # What diverged or collapsed at a rung had ended before it was judged.
-    unjudged = trials["stop_reason"].isin(["nan", "collapsed"])
-    trials["last"] = trials["epochs"].where(~unjudged, trials["epochs"] - 1)
+    trials["budget"] = _budgets(trials).fillna(study.max_epochs).astype(int)
+    ended = trials["stop_reason"].isin([StopReason.NAN, StopReason.COLLAPSED])
+    trials["last"] = trials["epochs"].where(~ended, trials["epochs"] - 1)
+    columns = ["trial_id", "number", "budget", "bracket", "last", "stop_reason", "rung", "cutoff"]
     values = results.epochs[["trial_id", "epoch", metric]].dropna().rename(columns={metric: "value"})
-    values = values.merge(trials[["trial_id", "number", "bracket", "last", "stop_reason", "rung", "cutoff"]])
+    values = values.merge(trials[columns])
     sign = -1 if results.mode == "min" else 1
     found = []
-    for bracket, grace in enumerate(graces):
+    for budget, (bracket, grace) in product(sorted(set(trials["budget"])), enumerate(graces)):
         for epoch in rung_epochs(study.max_epochs, grace, factor):
-            here = values.query("bracket == @bracket and epoch == @epoch and last >= @epoch")
+            seen = values.query("budget == @budget and bracket == @bracket and epoch == @epoch")
+            here = seen.query("last >= @epoch")
             if here.empty:
                 continue
-            stopped = (here["stop_reason"] == "rung") & (here["rung"] == epoch)
+            stopped = (here["stop_reason"] == StopReason.RUNG) & (here["rung"] == epoch)
             table = here[["trial_id", "number", "value"]].assign(
                 stopped=stopped, asked=here["cutoff"].where(stopped)
             )
-            cutoff = sign * rung_cutoff(sign * here["value"], factor)
-            found.append(JudgedRung(epoch, bracket, table.sort_values("number"), cutoff))
+            cutoff = sign * rung_cutoff(sign * seen["value"], factor)
+            found.append(JudgedRung(epoch, bracket, budget, table.sort_values("number"), cutoff))
     return found
+
+
+def _budgets(trials: pd.DataFrame) -> "pd.Series[int]":
+    """Return the budget that each trial was proposed with; a table of an older version knows the last one."""
+    first = trials["config_schedule_epochs"].map(lambda ends: ends[0], na_action="ignore")
+    return first.fillna(trials["config_max_epochs"])

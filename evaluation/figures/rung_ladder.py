@@ -20,13 +20,14 @@ _DASHES = (0, (5, 3))
 
 
 def draw_rung_ladder(results: Results, rungs: list[JudgedRung]) -> Figure:
-    """Draw a panel for each rung, a row for each bracket: the trials in the order of their numbers.
+    """Draw a panel for each rung, a row for each budget and bracket: the trials in order of their numbers.
 
     A line goes from each stopped trial to the cutoff that it missed, and across the panel lies what it takes
     now that all have come. So a trial that had bad luck stands out: stopped, though it is above that line.
     """
-    brackets = sorted({rung.bracket for rung in rungs})
-    rows = [[rung for rung in rungs if rung.bracket == bracket] for bracket in brackets]
+    groups = sorted({(rung.budget, rung.bracket) for rung in rungs})
+    several_budgets, several_brackets = (len(set(part)) > 1 for part in zip(*groups, strict=True))
+    rows = [[rung for rung in rungs if (rung.budget, rung.bracket) == group] for group in groups]
     if len(rows) == 1:
         rows = [rungs[start : start + _COLUMNS] for start in range(0, len(rungs), _COLUMNS)]
     n_columns = max(map(len, rows))
@@ -37,8 +38,9 @@ def draw_rung_ladder(results: Results, rungs: list[JudgedRung]) -> Figure:
         for axes, rung in zip(panels, row, strict=False):
             axes.set_ylim(limits)
             _draw_rung(axes, rung, results)
-            bracket = f"bracket {rung.bracket + 1}, " if len(brackets) > 1 else ""
-            axes.set_title(f"{bracket}epoch {rung.epoch}", pad=18)
+            budget = f"budget {rung.budget}, " if several_budgets else ""
+            bracket = f"bracket {rung.bracket + 1}, " if several_brackets else ""
+            axes.set_title(f"{budget}{bracket}epoch {rung.epoch}", pad=18)
         for unused in panels[len(row) :]:
             unused.remove()
         panels[0].set_ylabel(METRIC_NAMES.get(results.objectives[0], results.objectives[0]))

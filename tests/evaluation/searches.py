@@ -69,7 +69,7 @@ def write_search(
         for epoch in range(1, last + 1):
             value = best * (1 - 0.2 / epoch)
             curve[epoch] = value if sign > 0 else 1 - value
-            diverged = epoch == last and reason in ("nan", "collapsed")
+            diverged = epoch == last and reason == "nan"
             decision = (
                 None if diverged or rule is None else rule.judge(name, number, epoch, sign * curve[epoch])
             )

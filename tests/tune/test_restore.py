@@ -1,8 +1,18 @@
 """What a driver leaves when it dies between two writes, and what the next one makes of it."""
 
+import math
+
 import pytest
 
-from tests.tune.conftest import KNN, PARAMS, SMALL_SPACE, SmallPlan, epoch_result, open_journal
+from tests.tune.conftest import (
+    KNN,
+    PARAMS,
+    SMALL_SPACE,
+    FakeTrial,
+    SmallPlan,
+    epoch_result,
+    open_journal,
+)
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
@@ -82,6 +92,33 @@ def test_a_kept_model_that_a_power_cut_has_emptied_is_kept_again(tmp_path, monke
     )
     restore(run)
     assert kept == ([(trial_id, 1)] if damage else [])
+
+
+@pytest.mark.parametrize(("reason", "value"), [("collapsed", 0.1), ("nan", math.nan), ("oom", math.nan)])
+def test_after_a_restart_the_rungs_hold_what_they_held_and_reasons_are_what_they_were(
+    tmp_path, reason, value
+):
+    run = RunDirectory(tmp_path)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
+    live = make_scheduler()
+    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=live.cutoff_of)
+    for number, end in enumerate([None, None, reason, reason, None]):
+        config = searcher.suggest(f"ray-{number}")
+        for epoch in (1, 2):
+            ends = end if epoch == 2 else None
+            result = {"epoch": epoch, KNN.name: value if ends else 0.8 + number / 100, "stop_reason": ends}
+            if live.on_trial_result(None, FakeTrial(f"ray-{number}", config), result) == "STOP":
+                searcher.on_trial_complete(f"ray-{number}", result)
+            else:
+                searcher.on_trial_result(f"ray-{number}", result)
+    again = make_scheduler()
+    study = journal.open_study(run.journal_file, tmp_path.name)
+    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), again, tables)
+    assert again.rule.rungs[2].values == live.rule.rungs[2].values
+    assert len(live.rule.rungs[2].values) == (5 if reason == "collapsed" else 3)
+    rows = sorted(tables.trials.values(), key=lambda row: row["number"])
+    assert [(row["status"], row["stop_reason"]) for row in rows[2:4]] == [("failed", reason)] * 2
 
 
 def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.pickle_bomb import Bomb
-from tests.processes import STATES, start_tune, wait_for
-from tests.soak import soak_round
+from tests.processes import optuna_state, start_tune, wait_for
+from tests.soak import check_curve, soak_round
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune import retrain
 from tune.__main__ import _Evaluation, main
@@ -21,9 +21,12 @@ from vae.errors import StorageError, UsageError
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
+SPACE = SMALL_SPACE | {"architecture": {"choice": ["fc", "conv1xn"]}, "start": [{"architecture": "conv1xn"}]}
+
+
 def search(directory, *arguments):
     """Return the words of a search, and the run directory that it makes."""
-    (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE, sort_keys=False))
+    (directory / "space.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False))
     command = ["search", "--dataset", "digits", "--space", str(directory / "space.yaml"), "--name", "run"]
     command += ["--storage", str(directory / "runs"), "--no-evaluate", *arguments]
     return command, RunDirectory(directory / "runs" / "run")
@@ -48,7 +51,7 @@ def agrees(run):
     optuna_trials = {trial.user_attrs["trial_id"]: trial for trial in open_journal(run.path).trials}
     assert optuna_trials.keys() == rows(run).keys()
     for trial_id, row in rows(run).items():
-        assert optuna_trials[trial_id].state.name == STATES[row["status"]]
+        assert optuna_trials[trial_id].state.name == optuna_state(row)
         assert [epoch for name, epoch in epochs if name == trial_id] == list(range(1, row["epochs"] + 1))
         assert sorted(optuna_trials[trial_id].intermediate_values) == list(range(1, row["epochs"] + 1))
 
@@ -121,8 +124,12 @@ def test_a_finished_study_is_extended_by_trials_and_epochs_also_under_another_na
     for trial_id in completed:  # none counts as completed with the budget of before
         assert after[trial_id]["epochs"] > 4
         assert after[trial_id]["config_max_epochs"] == 8
+        assert after[trial_id]["config_schedule_epochs"] == [4, 8]
         assert load_model(run.path / after[trial_id]["checkpoint"]).epoch == after[trial_id]["best_epoch"]
     assert {row["study"] for row in after.values()} == {"run"}
+    continued = [row for row in after.values() if row["trial_id"] in completed and row["epochs"] == 8]
+    check_curve(run, max(continued, key=lambda row: row["config_architecture"] != "fc"))
+    assert all(row["config_schedule_epochs"] == [8] for row in after.values() if row["number"] >= 5)
     study = run.read_study()
     assert (study.max_epochs, study.arguments["trials"], len(study.sessions)) == (8, 7, 2)
 
@@ -243,7 +250,7 @@ def test_ctrl_c_and_resume_make_one_search_and_nobody_else_may_interfere(tmp_pat
     assert len(set(epochs)) == len(epochs)
     optuna_trials = open_journal(run.path).trials
     assert [trial.state.name for trial in optuna_trials] == [
-        STATES[row["status"]] for row in sorted(after.values(), key=lambda row: row["number"])
+        optuna_state(row) for row in sorted(after.values(), key=lambda row: row["number"])
     ]
     done = [row for row in after.values() if row["status"] == "completed"]
     front = [row for row in done if row["pareto"]]

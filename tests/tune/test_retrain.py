@@ -15,7 +15,7 @@ from tests.tune.conftest import KNN
 from tune.algorithms.searcher import trial_seed
 from tune.cluster.resources import TrialResources
 from tune.retrain import fresh_seeds, retrain_finalists
-from tune.storage.tables import FINALIST_SEEDS, read_table, write_table
+from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
 from tune.trials.data import TrialData
 from vae.atomic import write_directory
 from vae.checkpoint import load_model, read_config, write_config
@@ -79,6 +79,15 @@ def test_fewer_seeds_are_the_beginning_of_more_and_the_own_one_is_passed_over():
     three = fresh_seeds(3, 4, 3, own=-1)
     assert fresh_seeds(3, 4, 2, own=-1) == three[:2]
     assert fresh_seeds(3, 4, 2, own=three[0]) == three[1:]
+
+
+def test_fresh_seeds_of_a_continued_finalist_train_its_whole_schedule(study, data):
+    rows = read_table(study.trials_file).to_pylist()
+    continued = {"config_max_epochs": 24, "config_schedule_epochs": [8, 24]}
+    write_table([row | continued for row in rows], TRIALS, study.trials_file)
+    change_params(study, BEST, max_epochs=8, schedule_epochs=[8])  # its best epoch was before
+    (job,) = tune.retrain._missing(session(study, data, max_epochs=24), {}, [BEST], 1)
+    assert (job.params["max_epochs"], job.params["schedule_epochs"]) == (24, [8, 24])
 
 
 @pytest.mark.ray

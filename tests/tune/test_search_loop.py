@@ -10,7 +10,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from tests.processes import STATES, start_tune
+from tests.processes import optuna_state, start_tune
+from tests.soak import check_curve
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
 from tune.callbacks.recorder import Recorder
@@ -109,7 +110,7 @@ def test_optuna_knows_what_the_tables_know(search):
     assert len(optuna_trials) == N_TRIALS
     for row, trial in zip(trials, optuna_trials, strict=True):
         assert trial.user_attrs["trial_id"] == row["trial_id"]
-        assert trial.state.name == STATES[row["status"]]
+        assert trial.state.name == optuna_state(row)
         assert trial.intermediate_values == {
             epoch["epoch"]: epoch["val_knn_accuracy"]
             for epoch in epochs
@@ -244,6 +245,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(tmp_path, monkeypatch, ray_
     (trial,), epochs = read(run)
     assert (trial["status"], trial["epochs"]) == ("completed", n_epochs)
     assert [row["epoch"] for row in epochs] == list(range(1, n_epochs + 1))
+    check_curve(run, trial)
     (trial_in_optuna,) = open_journal(run.path).trials
     assert trial_in_optuna.state == optuna.trial.TrialState.COMPLETE
     assert list(trial_in_optuna.intermediate_values) == list(range(1, n_epochs + 1))
@@ -265,4 +267,4 @@ def test_a_search_in_which_nothing_completes_fails_and_says_so(tmp_path, monkeyp
     assert [(row["status"], row["stop_reason"], row["objective"]) for row in trials] == [
         ("failed", "nan", None)
     ] * 2
-    assert all(trial.state.name == "FAIL" for trial in open_journal(tmp_path / "runs" / "run").trials)
+    assert all(trial.state.name == "PRUNED" for trial in open_journal(tmp_path / "runs" / "run").trials)

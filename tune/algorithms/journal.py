@@ -26,7 +26,10 @@ from vae.errors import StorageError
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
-TRIAL_ID, CUTOFF, _CURVE, _MAX_EPOCHS = "trial_id", "cutoff", "curve", "max_epochs"
+TRIAL_ID, CUTOFF, _CURVE = "trial_id", "cutoff", "curve"
+_MAX_EPOCHS, _SCHEDULE_EPOCHS = "max_epochs", "schedule_epochs"
+_START = "fixed_params"
+"""Optuna's name for what a starting point prescribes."""
 
 Curve = dict[int, tuple[float, ...]]
 """Epoch -> the value of each objective."""
@@ -58,6 +61,8 @@ def open_study(journal: Path, name: str | None = None) -> optuna.Study:
     """Open the study of an earlier process, which may have been killed; that must be gone.
 
     By default that is the one study which the journal holds: a run directory may have been renamed since.
+    What it was proposing at that moment is withdrawn: the next proposal has the same number and seed, and so
+    becomes what it would have been.
 
     Raises
     ------
@@ -69,23 +74,19 @@ def open_study(journal: Path, name: str | None = None) -> optuna.Study:
         raise StorageError(f"cannot read {journal}: it does not exist")
     _repair(journal)
     try:
-        return optuna.load_study(
+        study = optuna.load_study(
             study_name=name,
             storage=_storage(journal),
             pruner=optuna.pruners.NopPruner(),  # our scheduler decides, in Ray
         )
     except (KeyError, ValueError) as error:
         raise StorageError(f"cannot read {journal}: {error}") from error
+    return _withdraw_proposal(journal, study)
 
 
 def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that were proposed, by number; without starting points not yet reached."""
-    trials = study.get_trials(deepcopy=False)
-    return [
-        trial
-        for trial in trials
-        if TRIAL_ID in trial.user_attrs or trial.state == TrialState.RUNNING  # killed before it had its name
-    ]
+    return [trial for trial in study.get_trials(deepcopy=False) if TRIAL_ID in trial.user_attrs]
 
 
 def curve(trial: FrozenTrial) -> Curve:
@@ -168,6 +169,11 @@ def max_epochs_of(study: optuna.Study) -> int:
     return int(study.user_attrs[_MAX_EPOCHS])
 
 
+def schedule_epochs_of(study: optuna.Study, trial: FrozenTrial) -> list[int]:
+    """Return where the schedule of a trial ends: the budget that it was proposed with, and each later one."""
+    return list(trial.user_attrs.get(_SCHEDULE_EPOCHS) or [max_epochs_of(study)])
+
+
 def extend_max_epochs(
     journal: Path,
     study: optuna.Study,
@@ -179,23 +185,59 @@ def extend_max_epochs(
     A trial that was COMPLETE is not any more: it waits to be continued, and so does each other one for which
     ``reopens`` holds. Optuna cannot reopen a trial, so all are copied, under the same numbers.
     """
-    with replaced_file(journal) as temporary:
-        copy = optuna.create_study(
-            storage=_storage(temporary), study_name=study.study_name, directions=study.directions
+
+    def extended(trial: FrozenTrial) -> FrozenTrial:
+        if TRIAL_ID in trial.user_attrs:
+            trial.set_user_attr(_SCHEDULE_EPOCHS, [*schedule_epochs_of(study, trial), max_epochs])
+        if not (trial.state == TrialState.COMPLETE or (trial.state.is_finished() and reopens(trial))):
+            return trial
+        return optuna.trial.create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            intermediate_values=trial.intermediate_values,
+            user_attrs={n: v for n, v in trial.user_attrs.items() if n not in (STOP_REASON, CUTOFF)},
+            system_attrs=trial.system_attrs,  # what NSGA-II and CMA-ES remember
         )
-        for name, value in study.user_attrs.items():
+
+    # Without the study's own memory: NSGA-II keeps parents there that it chose by the values of before.
+    attrs = study.user_attrs | {_MAX_EPOCHS: max_epochs}
+    return _rewrite(journal, study, map(extended, study.get_trials()), attrs, {})
+
+
+def _withdraw_proposal(journal: Path, study: optuna.Study) -> optuna.Study:
+    """Write the journal anew if a trial has no name yet: without it, or as the starting point it was."""
+    trials = study.get_trials()
+    half = [t for t in trials if t.state == TrialState.RUNNING and TRIAL_ID not in t.user_attrs]
+    if not half:
+        return study
+    kept = []
+    for trial in trials:
+        if trial not in half:
+            kept.append(trial)
+        elif _START in trial.system_attrs:
+            fixed = {_START: trial.system_attrs[_START]}
+            kept.append(optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=fixed))
+    memory = study._storage.get_study_system_attrs(study._study_id)
+    return _rewrite(journal, study, kept, study.user_attrs, memory)
+
+
+def _rewrite(
+    journal: Path,
+    study: optuna.Study,
+    trials: Iterable[FrozenTrial],
+    user_attrs: Mapping[str, Any],
+    system_attrs: Mapping[str, Any],
+) -> optuna.Study:
+    """Write the journal of a study anew with these trials, in their order, and these attributes."""
+    with replaced_file(journal) as temporary:
+        storage = _storage(temporary)
+        copy = optuna.create_study(storage=storage, study_name=study.study_name, directions=study.directions)
+        for name, value in user_attrs.items():
             copy.set_user_attr(name, value)
-        copy.set_user_attr(_MAX_EPOCHS, max_epochs)
-        for trial in study.get_trials():
-            if trial.state == TrialState.COMPLETE or (trial.state.is_finished() and reopens(trial)):
-                attrs = trial.user_attrs
-                trial = optuna.trial.create_trial(
-                    state=TrialState.WAITING,
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    intermediate_values=trial.intermediate_values,
-                    user_attrs={n: v for n, v in attrs.items() if n not in (STOP_REASON, CUTOFF)},
-                )
+        for name, value in system_attrs.items():
+            storage.set_study_system_attr(copy._study_id, name, value)
+        for trial in trials:
             copy.add_trial(trial)
     return open_study(journal, study.study_name)
 

@@ -26,7 +26,11 @@ METRIC_NAMES = {
 }
 """The metrics that can be an objective, as a reader calls them."""
 
-_CHANGE_THE_SCALE = ("reconstruction_loss", "image_weight", "kl_weight", "ssim_window")
+_CHANGE_THE_SCALE = (
+    *("reconstruction_loss", "image_weight", "kl_weight", "free_bits", "balance_losses", "ssim_window"),
+    "learned_variance",
+)
+"""Of one and the same model ``val_loss`` has another value with another one of these."""
 
 
 @dataclass(frozen=True, slots=True)

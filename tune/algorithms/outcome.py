@@ -45,9 +45,12 @@ class Outcome:
 
     @property
     def optuna_state(self) -> optuna.trial.TrialState:
-        """COMPLETE only at the full budget, PRUNED only where ASHA judged, else FAIL."""
+        """COMPLETE only at the full budget, PRUNED where the configuration is at fault, else FAIL.
+
+        Samplers do not see what is FAIL: they would be drawn to where every trial collapses or diverges.
+        """
         if self.status == TrialStatus.COMPLETED:
             return optuna.trial.TrialState.COMPLETE
-        if self.stop_reason == StopReason.RUNG:
+        if self.stop_reason in (StopReason.RUNG, StopReason.COLLAPSED, StopReason.NAN):
             return optuna.trial.TrialState.PRUNED
         return optuna.trial.TrialState.FAIL

@@ -73,12 +73,14 @@ class EarlyStopping(FIFOScheduler):
         if TIME_ATTR not in result:
             raise ValueError(f"every result needs '{TIME_ATTR}', got {', '.join(sorted(result))}")
         epoch, value = result[TIME_ATTR], result.get(self.objective.name)
-        if result.get(STOP_REASON) is not None or epoch >= self.max_epochs:
-            return str(TrialScheduler.STOP)
-        if value is None or not math.isfinite(value):
+        has_ended = result.get(STOP_REASON) is not None or epoch >= self.max_epochs
+        stopped = False
+        if value is not None and math.isfinite(value):
+            if epoch < self.max_epochs:  # also one that collapses here: it has reached the rung
+                stopped = self.judge(trial.config["trial_id"], trial.config["number"], epoch, value)
+        elif result.get(STOP_REASON) is None:
             raise ValueError(f"a trial whose {self._metric} is {value} must report a {STOP_REASON}")
-        stopped = self.judge(trial.config["trial_id"], trial.config["number"], epoch, value)
-        return str(TrialScheduler.STOP if stopped else TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP if stopped or has_ended else TrialScheduler.CONTINUE)
 
     def judge(self, trial_id: str, number: int, epoch: int, value: float) -> bool:
         """Return whether a trial is stopped at this epoch; the decision is kept and logged."""

@@ -1,9 +1,9 @@
 """The bridge between Ray Tune and Optuna: Optuna proposes, and learns how every trial really ended.
 
 Ray's own `OptunaSearch` reports a trial that was stopped early as COMPLETE, and a diverged one stays RUNNING.
-Here a full-budget trial is COMPLETE with its best epoch's objective, one that was stopped early PRUNED, a
-diverged or failed one FAIL; each epoch's objective is an intermediate value, and nothing is RUNNING once the
-search has ended.
+Here a full-budget trial is COMPLETE with its best epoch's objective. One that was stopped early, collapsed or
+diverged is PRUNED, one that raised or ran out of memory FAIL. The objective of each epoch is an intermediate
+value, and nothing is RUNNING once the search has ended.
 """
 
 import logging
@@ -194,6 +194,16 @@ def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: 
     }
 
 
-def trial_params(params: Mapping[str, Any], number: int, plan: SearchPlan) -> dict[str, Any]:
-    """Complete sampled params by what belongs to the study: the budget and the seed of training."""
-    return {**params, "max_epochs": plan.max_epochs, "seed": trial_seed(plan.seed, number)}
+def trial_params(
+    params: Mapping[str, Any], number: int, plan: SearchPlan, schedule_epochs: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Complete sampled params by what belongs to the study: the budget and the seed of training.
+
+    ``schedule_epochs`` are those of a trial that was proposed with another budget.
+    """
+    return {
+        **params,
+        "max_epochs": plan.max_epochs,
+        "schedule_epochs": list(schedule_epochs or [plan.max_epochs]),
+        "seed": trial_seed(plan.seed, number),
+    }

@@ -5,7 +5,9 @@ value handed to a rule is such that larger is better.
 """
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -150,6 +152,36 @@ class Median(StoppingRule):
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
         if curve:
             self.curves[trial_id] = dict(curve)
+
+
+class PerBudget(StoppingRule):
+    """Judge each trial only against those that were proposed with the same budget.
+
+    The learning rate follows its schedule over the budget, so those of a larger one are behind at first.
+
+    Parameters
+    ----------
+    rule
+        That of one budget, which has seen no trial yet.
+    budgets
+        Budget of each trial, by number, where it is not the present one.
+    """
+
+    def __init__(self, rule: StoppingRule, budgets: Mapping[int, int]) -> None:
+        self.budgets = budgets
+        self.rules: defaultdict[int | None, StoppingRule] = defaultdict(lambda: deepcopy(rule))
+
+    def _rule(self, number: int) -> StoppingRule:
+        return self.rules[self.budgets.get(number)]
+
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        return self._rule(number).judge(trial_id, number, epoch, value)
+
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        self._rule(number).restore(trial_id, number, curve)
+
+    def promising(self, trial_id: str, number: int) -> bool:
+        return self._rule(number).promising(trial_id, number)
 
 
 def make_rule(

@@ -125,6 +125,14 @@ class Space:
             points.append(point)
         return points
 
+    def applicable(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values, None left out, of the hyperparameters that apply where the others are set."""
+        params: dict[str, Any] = {}
+        for name, _, branch in self._walk(params):
+            value = values.get(name)
+            params[name] = branch.domain.examples[0] if value is None else value
+        return {name: value for name, value in params.items() if values.get(name) is not None}
+
     @property
     def searched(self) -> frozenset[str]:
         """Names that can take more than one value."""

@@ -16,7 +16,7 @@ from vae.errors import StorageError, UsageError
 
 DEFAULT_SPACE = Path(__file__).parents[1] / "space.yaml"
 START = "start"
-SET_BY_THE_STUDY = {"max_epochs": "--max-epochs", "seed": "--seed"}
+SET_BY_THE_STUDY = {"max_epochs": "--max-epochs", "schedule_epochs": "--max-epochs", "seed": "--seed"}
 
 
 def load_space(path: Path = DEFAULT_SPACE) -> Space:

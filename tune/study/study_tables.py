@@ -17,6 +17,7 @@ from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
+_SCHEDULE_EPOCHS = CONFIG_PREFIX + "schedule_epochs"
 _EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
 
 
@@ -59,7 +60,7 @@ class StudyTables:
         """Read the tables of an earlier driver, if it has written any."""
         if self.run.trials_file.exists():
             rows = read_table(self.run.trials_file).to_pylist()
-            self.trials = {row["trial_id"]: dict.fromkeys(TRIALS.names) | row for row in rows}
+            self.trials = {row["trial_id"]: _complete(row) for row in rows}
         if self.run.epochs_file.exists():
             for row in read_table(self.run.epochs_file).to_pylist():
                 self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
@@ -130,11 +131,12 @@ class StudyTables:
         self.update(trial_id, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
         self.keep_checkpoint(trial_id)
 
-    def reopen(self, trial_id: str) -> None:
-        """Mark a trial that is to be continued as not ended."""
+    def reopen(self, trial_id: str, params: Mapping[str, Any]) -> None:
+        """Mark a trial that is to be continued as not ended; its budget may have grown."""
         ended = ("stop_reason", "finished_at", "error", "rung", "cutoff", "pareto")
         self.update(trial_id, status=TrialStatus.PENDING, **dict.fromkeys(ended))
-        self.update(trial_id, **{CONFIG_PREFIX + "max_epochs": self.max_epochs})
+        budget = ("max_epochs", "schedule_epochs")
+        self.update(trial_id, **{CONFIG_PREFIX + name: params[name] for name in budget})
 
     def keep_checkpoint(self, trial_id: str) -> None:
         """Keep the model of a trial's best epoch, if there is one and it can be written."""
@@ -178,16 +180,25 @@ class StudyTables:
         """Mark the trials that no other beats in all objectives; only those with the full budget compare."""
         if len(self.objectives) < 2:
             return
-        names = [objective.name for objective in self.objectives]
-        done = []
-        for row in self.trials.values():
-            compares = row["status"] == TrialStatus.COMPLETED and all(row[name] is not None for name in names)
+        done: list[dict[str, Any]] = []
+        values: list[list[float]] = []
+        for trial_id, row in self.trials.items():
             row["pareto"] = False if row["status"] == TrialStatus.COMPLETED else None
-            if compares:
+            best = self.epochs.get(trial_id, {}).get(row["best_epoch"], {})
+            found = [value for o in self.objectives if (value := best.get(o.name)) is not None]
+            if row["status"] == TrialStatus.COMPLETED and len(found) == len(self.objectives):
                 done.append(row)
-        front = pareto_front([[row[name] for name in names] for row in done], self.objectives)
-        for row, on_it in zip(done, front, strict=True):
+                values.append(found)
+        for row, on_it in zip(done, pareto_front(values, self.objectives), strict=True):
             row["pareto"] = on_it
+
+
+def _complete(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the columns that a table of an older version lacks."""
+    row = dict.fromkeys(TRIALS.names) | row
+    # A schedule ended with the budget, before it had epochs of its own.
+    row[_SCHEDULE_EPOCHS] = row[_SCHEDULE_EPOCHS] or [row[CONFIG_PREFIX + "max_epochs"]]
+    return row
 
 
 def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,8 +41,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
     rows.sort(key=lambda row: -sign * row["objective"])
     points: list[dict[str, Any]] = []
     for row in rows:
-        params = {n: row.get(CONFIG_PREFIX + n) for n in space.entries}
-        point = {n: value for n, value in params.items() if value is not None}
+        point = space.applicable({name: row.get(CONFIG_PREFIX + name) for name in space.entries})
         if len(points) < N_POINTS and point not in points:
             try:
                 replace(space, start=(point,)).check()

@@ -4,14 +4,15 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.tune.conftest import KNN, open_journal
+from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
+from tune.algorithms.samplers import make_sampler, proposal_seed
+from tune.algorithms.searcher import OptunaSearcher
+from tune.space.file import parse_space
 from vae.errors import StorageError
 
-COMPLETE, PRUNED, FAIL, WAITING = (
-    optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "WAITING")
-)
+COMPLETE, PRUNED, WAITING = (optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "WAITING"))
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
@@ -59,13 +60,13 @@ def test_a_larger_budget_reopens_what_was_complete_and_what_is_promising(study, 
     done = run(study, Outcome("completed"), 0.1, 0.2, 0.3, 0.4)
     promising, weak = (run(study, Outcome("stopped_early", "rung"), value) for value in (0.3, 0.1))
     diverged = run(study, Outcome("failed", "nan"), 0.2)
-    before = study.get_trials()
+    before = study.get_trials(deepcopy=True)
     raised = journal.extend_max_epochs(
         tmp_path / "optuna.journal", study, 9, lambda trial: trial.number == promising
     )
     assert journal.max_epochs_of(raised) == 9
     after = open_journal(tmp_path).trials
-    states = {done: WAITING, promising: WAITING, weak: PRUNED, diverged: FAIL}
+    states = {done: WAITING, promising: WAITING, weak: PRUNED, diverged: PRUNED}
     assert {trial.number: trial.state for trial in after} == states
     for old, new in zip(before, after, strict=True):
         assert (new.number, new.params, new.intermediate_values) == (
@@ -73,8 +74,59 @@ def test_a_larger_budget_reopens_what_was_complete_and_what_is_promising(study, 
             old.params,
             old.intermediate_values,
         )
+        assert journal.schedule_epochs_of(study, old) == [4]
+        assert journal.schedule_epochs_of(raised, new) == [4, 9]
         assert journal.intended_state(new) == (None if new.state == WAITING else journal.intended_state(old))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optuna.journal"]
+    assert journal.schedule_epochs_of(raised, optuna.trial.create_trial(state=WAITING)) == [9]
+    twice = journal.extend_max_epochs(tmp_path / "optuna.journal", raised, 27, lambda trial: False)
+    assert journal.schedule_epochs_of(twice, twice.trials[weak]) == [4, 9, 27]
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "cmaes"])
+def test_a_larger_budget_keeps_what_a_sampler_has_noted_in_its_trials(study, tmp_path, sampler):
+    space = parse_space({"learning_rate": {"float": [1e-3, 1e-2]}, "kl_weight": {"float": [0.1, 1.0]}})
+    for number in range(24):
+        study.sampler = make_sampler(sampler, proposal_seed(0, number))
+        trial = study.ask()
+        value = -((space.sample(trial)["kl_weight"] - 0.5) ** 2)
+        trial.set_user_attr("trial_id", f"{number:04d}")
+        journal.record_epoch(study, trial._trial_id, 4, [value])
+        journal.tell(study, trial._trial_id, Outcome("completed"), [KNN])
+    before = [trial.system_attrs for trial in study.get_trials()]
+    assert any(before)
+    raised = journal.extend_max_epochs(tmp_path / "optuna.journal", study, 9, lambda trial: False)
+    assert [trial.system_attrs for trial in raised.get_trials()] == before
+
+
+@pytest.mark.parametrize("n_drawn", [0, 2])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+@pytest.mark.parametrize("n_before", [3, 14])
+def test_a_driver_killed_while_it_proposed_leaves_the_same_proposal_to_the_next(
+    tmp_path, sampler, n_drawn, n_before
+):
+    space = parse_space(SMALL_SPACE | {"start": [{"latent_dim": 8}] * 4})
+
+    def search(name, *, killed):
+        (tmp_path / name).mkdir()
+        file, plan = tmp_path / name / "optuna.journal", SmallPlan(space, sampler)
+        study = journal.create_study(file, name, [KNN], max_epochs=4, start=space.start_points())
+        for number in range(n_before + 2):
+            if killed and number == n_before:
+                half = OptunaSearcher(study, plan, [KNN])._ask()
+                for parameter, choices in [("architecture", ["fc", "conv"]), ("latent_dim", [4, 8])][
+                    :n_drawn
+                ]:
+                    half.suggest_categorical(parameter, choices)
+                study = journal.open_study(file, name)
+            searcher = OptunaSearcher(study, plan, [KNN])
+            config = searcher.suggest(str(number))
+            assert config["number"] == number
+            value = config["params"]["learning_rate"]
+            searcher.on_trial_complete(str(number), {"epoch": 4, KNN.name: value})
+        return [(trial.params, trial.state, trial.intermediate_values) for trial in study.trials]
+
+    assert search("killed", killed=True) == search("whole", killed=False)
 
 
 def test_the_first_report_of_an_epoch_stays(study, tmp_path, recwarn):

@@ -27,7 +27,13 @@ def test_each_objective_knows_its_direction(name, mode):
     assert choose_objective(name, labelled=True, searched={"learning_rate"}) == Objective(name, mode)
 
 
-@pytest.mark.parametrize("scale", ["reconstruction_loss", "kl_weight", "image_weight", "ssim_window"])
+@pytest.mark.parametrize(
+    "scale",
+    [
+        *("reconstruction_loss", "kl_weight", "image_weight", "ssim_window", "free_bits"),
+        *("balance_losses", "learned_variance"),
+    ],
+)
 def test_val_loss_is_refused_where_its_scale_is_searched(scale):
     with pytest.raises(
         UsageError, match=f"while {scale} change.*only pick|while {scale} change.*pick a scale"

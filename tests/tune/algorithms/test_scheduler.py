@@ -59,6 +59,19 @@ def test_a_result_with_a_stop_reason_is_stopped_and_enters_no_rung():
     assert report(asha, "b", 1, 0.1) == "CONTINUE"
 
 
+def test_a_trial_that_collapses_at_a_rung_is_stopped_and_counts_there():
+    asha = scheduler()
+    for number, value in enumerate([0.9, 0.8, 0.7]):
+        report(asha, f"healthy {number}", 1, value)
+    for number in range(3):
+        assert (
+            report(asha, f"collapsed {number}", 1, 0.95 if number == 0 else 0.1, stop_reason="collapsed")
+            == "STOP"
+        )
+    assert len(asha.rule.rungs[1].values) == 6
+    assert report(asha, "next", 1, 0.92) == "CONTINUE"  # among the best 2 of 7
+
+
 def test_nan_without_a_stop_reason_is_an_error_rather_than_a_survivor():
     with pytest.raises(ValueError, match="must report a stop_reason"):
         report(scheduler(), "a", 1, float("nan"))

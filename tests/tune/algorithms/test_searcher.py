@@ -72,21 +72,47 @@ def test_a_trial_that_asha_stopped_is_told_pruned_with_its_epochs(tmp_path):
     assert (trial.user_attrs["stop_reason"], trial.user_attrs["cutoff"]) == ("rung", [2, 0.45])
 
 
-@pytest.mark.parametrize("reason", ["nan", "oom"])
-def test_a_diverged_trial_is_told_fail_and_its_nan_stays_outside(searcher, tmp_path, reason):
+@pytest.mark.parametrize(
+    ("reason", "state", "value", "seen"),
+    [
+        ("nan", PRUNED, math.nan, {1: 0.5}),
+        ("collapsed", PRUNED, 0.1, {1: 0.5, 2: 0.1}),
+        ("oom", FAIL, math.nan, {1: 0.5}),
+    ],
+)
+def test_what_a_configuration_is_to_blame_for_is_reported_pruned_with_what_was_seen(
+    searcher, tmp_path, reason, state, value, seen
+):
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", result(1, 0.5))
-    searcher.on_trial_complete("ray-a", result(2, math.nan, stop_reason=reason))
+    searcher.on_trial_complete("ray-a", result(2, value, stop_reason=reason))
     trial = stored_trial(tmp_path)
-    assert (trial.state, trial.intermediate_values) == (FAIL, {1: 0.5})
+    assert (trial.state, trial.intermediate_values) == (state, seen)
     assert trial.user_attrs["stop_reason"] == reason
+
+
+@pytest.mark.parametrize("reason", ["collapsed", "nan"])
+def test_tpe_keeps_away_from_where_trials_collapse_or_diverge(tmp_path, reason):
+    space = parse_space({"kl_weight": {"float": [0.01, 1.0]}})
+    searcher, failed = make_searcher(tmp_path, space=space, sampler="tpe"), []
+    for number in range(40):
+        weight = searcher.suggest(str(number))["params"]["kl_weight"]
+        failed.append(weight > 0.66)
+        if not failed[-1]:
+            searcher.on_trial_complete(str(number), result(MAX_EPOCHS, weight))  # best at the brink
+        elif reason == "collapsed":
+            searcher.on_trial_complete(str(number), result(1, 0.0, stop_reason=reason))
+        else:
+            searcher.on_trial_complete(str(number), result(1, math.nan, stop_reason=reason))
+    assert any(failed[:10])
+    assert sum(failed[20:]) / 20 < 0.7  # as FAIL, nearly all of them
 
 
 def test_divergence_in_the_last_epoch_is_no_completion(searcher, tmp_path):
     searcher.suggest("ray-a")
     searcher.on_trial_result("ray-a", result(3, 0.5))
     searcher.on_trial_complete("ray-a", result(MAX_EPOCHS, math.nan, stop_reason="nan"))
-    assert stored_trial(tmp_path).state == FAIL
+    assert stored_trial(tmp_path).state == PRUNED
 
 
 @pytest.mark.parametrize("reason", ["error", "oom"])
@@ -157,7 +183,7 @@ def test_numbers_names_and_seeds_belong_together(searcher, tmp_path):
         assert trial.user_attrs == {"trial_id": config["trial_id"]}
         assert config["resume_from"] is None
         assert trial.params.items() <= params.items()
-        assert params["max_epochs"] == MAX_EPOCHS
+        assert (params["max_epochs"], params["schedule_epochs"]) == (MAX_EPOCHS, [MAX_EPOCHS])
         assert params["seed"] == trial_seed(0, number)
     assert len({config["params"]["seed"] for config in configs}) == 3
 

@@ -5,7 +5,7 @@ from statistics import mean, median
 
 import pytest
 
-from tune.algorithms.stopping_rules import Asha, Hyperband, Median, make_rule
+from tune.algorithms.stopping_rules import Asha, Hyperband, Median, PerBudget, make_rule
 from vae.errors import UsageError
 
 
@@ -143,6 +143,29 @@ def test_the_median_rule_waits_for_company():
     for number, value in enumerate([0.9, 0.8, 0.1]):
         assert rule.judge(str(number), number, 1, value) is None
     assert rule.judge("3", 3, 1, 0.1).stopped
+
+
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_trials_of_another_budget_are_not_compared(name):
+    numbers = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
+    rule = PerBudget(make_rule(name, **numbers), dict.fromkeys(range(4), 3))
+    for number in range(4):  # an annealed schedule is ahead at first
+        rule.restore(f"old {number}", number, {1: 0.9 + number / 100, 2: 0.95, 3: 0.97})
+    alone = make_rule(name, **numbers)
+    for number in range(4, 12):
+        for epoch in (1, 2, 3):
+            value = 0.5 + number % 3 / 10 + epoch / 100
+            expected = alone.judge(f"new {number}", number, epoch, value)
+            assert rule.judge(f"new {number}", number, epoch, value) == expected
+
+
+def test_a_trial_is_promising_among_those_of_its_budget():
+    rule = PerBudget(asha(), {0: 3, 1: 3})
+    rule.restore("old best", 0, {1: 0.4})
+    rule.restore("old", 1, {1: 0.3})
+    rule.restore("new", 2, {1: 0.9})
+    assert rule.promising("old best", 0)
+    assert not rule.promising("old", 1)
 
 
 def test_no_scheduler_is_no_rule_whatever_the_numbers():

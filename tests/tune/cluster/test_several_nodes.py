@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from tests.processes import SOURCE, STATES, own_environment, wait_for
+from tests.processes import SOURCE, optuna_state, own_environment, wait_for
 from tests.simulated_cluster import simulated_cluster
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune import spot_notice
@@ -48,7 +48,7 @@ def check_complete(run, n_trials=N_TRIALS):
     expected = {(row["trial_id"], epoch): 1 for row in rows for epoch in range(1, MAX_EPOCHS + 1)}
     assert Counter((row["trial_id"], row["epoch"]) for row in epochs) == expected
     optuna_trials = open_journal(run.path).trials
-    assert [trial.state.name for trial in optuna_trials] == [STATES[row["status"]] for row in rows]
+    assert [trial.state.name for trial in optuna_trials] == [optuna_state(row) for row in rows]
     assert [trial.user_attrs["trial_id"] for trial in optuna_trials] == [row["trial_id"] for row in rows]
 
 

@@ -5,6 +5,7 @@ import math
 import shutil
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.tune.conftest import KNN, PARAMS, epoch_result
@@ -232,14 +233,14 @@ def test_what_an_earlier_driver_wrote_is_loaded_and_continued(tables):
 
     again = StudyTables(tables.run, [KNN], max_epochs=9)
     again.load()
-    again.reopen("0001-fc-4d")
+    again.reopen("0001-fc-4d", PARAMS | {"max_epochs": 9, "schedule_epochs": [3, 9]})
     run(again, 1, epoch_result(2, 0.8), epoch_result(9, 0.1))
     again.finish("interrupted")
     done, continued = trials(again)
     assert done == first[0]
     assert (continued["status"], continued["stop_reason"], continued["objective"]) == ("completed", None, 0.8)
     assert continued["started_at"] == first[1]["started_at"]
-    assert continued["config_max_epochs"] == 9
+    assert (continued["config_max_epochs"], continued["config_schedule_epochs"]) == (9, [3, 9])
     assert [row["epoch"] for row in epochs(again) if row["trial_id"] == "0001-fc-4d"] == [1, 2, 9]
 
 
@@ -265,6 +266,27 @@ def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
         run(tables, number, epoch_result(epoch, knn, val_mse=mse))
     tables.finish("interrupted")
     assert [row["pareto"] for row in trials(tables)] == [True, True, False, None]
+
+
+@pytest.mark.parametrize("first", [KNN, Objective("val_loss", "min")])
+def test_the_pareto_front_knows_objectives_that_are_no_columns_of_the_trials(tmp_path, first):
+    second = Objective("val_loss", "min") if first is KNN else KNN
+    tables = StudyTables(RunDirectory(tmp_path / "run"), [first, second], max_epochs=MAX_EPOCHS)
+    for number, (knn, loss) in enumerate([(0.9, 30.0), (0.8, 10.0), (0.8, 20.0)]):
+        best, last = epoch_result(2, knn, val_loss=loss), epoch_result(3, knn - 0.5, val_loss=loss + 50)
+        run(tables, number, best, last)
+    tables.finish("interrupted")
+    assert [row["pareto"] for row in trials(tables)] == [True, True, False]
+
+
+def test_rows_of_an_older_version_have_the_schedule_that_they_were_trained_with(tables):
+    run(tables, 0, epoch_result(3, 0.5))
+    tables.finish("interrupted")
+    file = tables.run.trials_file
+    pq.write_table(read_table(file).drop_columns("config_schedule_epochs"), file)
+    again = StudyTables(tables.run, [KNN], max_epochs=9)
+    again.load()
+    assert again.trials[FIRST]["config_schedule_epochs"] == [3]
 
 
 def test_only_a_trial_stopped_at_a_rung_has_rung_and_cutoff(tables):

@@ -1,6 +1,7 @@
 import pytest
 
 from tune.space.file import parse_space
+from tune.storage.tables import TRIALS, read_table, write_table
 from tune.study.warm_start import warm_start
 from vae.errors import UsageError
 
@@ -30,3 +31,18 @@ def test_the_record_of_the_space_holds_them_too(study):
 def test_a_study_of_which_nothing_fits_is_refused(study):
     with pytest.raises(UsageError, match="^none of the 3 completed trials of .* lies in this search space"):
         warm_start(parse_space(SPACE | {"width": 0.5, "start": []}), study)
+
+
+def test_a_value_that_had_no_part_in_a_trial_does_not_keep_it_out(study):
+    conditional = SPACE | {
+        "free_bits": {"float": [0.01, 1.0], "when": {"reconstruction_loss": "bce"}},
+        "learned_variance": {"choice": [True, False], "when": {"reconstruction_loss": "mse"}},
+    }
+    rows = read_table(study.trials_file).to_pylist()
+    write_table([row | {"config_free_bits": 0.5} for row in rows], TRIALS, study.trials_file)
+    space = warm_start(parse_space(conditional), study)
+    best, second, _ = space.start
+    assert best["reconstruction_loss"] == "mse"
+    assert ("learned_variance" in best, "free_bits" in best) == (True, False)
+    assert (second["reconstruction_loss"], second["free_bits"]) == ("bce", 0.5)
+    assert "learned_variance" not in second

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from ray.tune.execution.tune_controller import TuneController
 
-from tests.processes import SOURCE, STATES, own_environment, runs_trials
+from tests.processes import SOURCE, optuna_state, own_environment, runs_trials
+from tests.soak import check_curve
 from tests.tune.conftest import SMALL_SPACE, open_journal
 from tune.__main__ import main
 from tune.storage.run_directory import RunDirectory
@@ -33,7 +34,7 @@ MAX_EPOCHS = 4
 def search(tmp_path_factory):
     """Return a finished search in which workers died, what it printed, and what they had trained."""
     directory = tmp_path_factory.mktemp("search")
-    (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
+    (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE | {"architecture": "conv1xn"}))
     log = directory / "log"
     (directory / "deaths.json").write_text(
         json.dumps({"log": str(log), "pause_s": 0.3, "deaths": DEATHS, "ghost": WAITS})
@@ -75,13 +76,14 @@ def test_the_rest_of_the_study_is_complete(search):
     epochs = Counter((row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist())
     assert epochs == {(row["trial_id"], epoch): 1 for row in rows for epoch in range(1, row["epochs"] + 1)}
     assert [trial.state.name for trial in open_journal(run.path).trials] == [
-        STATES[row["status"]] for row in rows
+        optuna_state(row) for row in rows
     ]
 
 
 def test_a_trial_that_gets_on_may_lose_any_number_of_workers(search):
-    _, rows, _, log = search
+    run, rows, _, log = search
     assert rows[GETS_ON]["status"] == "completed"
+    check_curve(run, rows[GETS_ON])
     assert trained(log, GETS_ON) == {1: 1, 2: 2, 3: 2, 4: 2}  # no more than the current epoch is lost
 
 
@@ -124,5 +126,5 @@ def test_a_worker_that_dies_as_it_is_handed_a_trial_costs_nothing(tmp_path, monk
     assert {row["status"] for row in rows} <= {"completed", "stopped_early"}
     assert all(row["epochs"] and row["stop_reason"] in (None, "rung") for row in rows)
     assert [trial.state.name for trial in open_journal(run.path).trials] == [
-        STATES[row["status"]] for row in rows
+        optuna_state(row) for row in rows
     ]
