@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
 MAX_EPOCHS = 3
+OLD_RUNS = Path(__file__).parent / "old_runs"
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +184,17 @@ def study_uri(s3: "S3Server", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "here").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here"))
     return uri
+
+
+@pytest.fixture
+def old_run(tmp_path: Path) -> Callable[[str], RunDirectory]:
+    """Return a function that copies a run directory of commit 7dcbb4c, both searches of digits.
+
+    ``finished``: six trials of up to four epochs (completed, collapsed, stopped at a rung), evaluated, with a
+    fresh seed for each of two finalists. ``interrupted``: two of four trials had begun when Ctrl-C came. Of
+    Ray's files they have checkpoints alone; neither evaluates when it is resumed or extended.
+    """
+    return lambda name: RunDirectory(shutil.copytree(OLD_RUNS / name, tmp_path / "runs" / name))
 
 
 @pytest.fixture(scope="session")
