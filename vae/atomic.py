@@ -1,5 +1,6 @@
 """Files that are replaced in one step: a reader sees the old one or the new one, never half of one."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -78,8 +79,15 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_SYNC_OF_DIRECTORIES):
+            raise
     finally:
         os.close(descriptor)
+
+
+_NO_SYNC_OF_DIRECTORIES = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
+"""What network filesystems say that sync files alone."""
 
 
 def write_directory(files: Mapping[str, bytes], directory: Path) -> None:

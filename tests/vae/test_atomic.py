@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 
 import pytest
 
@@ -39,6 +41,28 @@ def test_a_directory_takes_its_place_when_all_of_it_is_on_the_disk(tmp_path, mon
     with replaced_directory(tmp_path / "embeddings") as staging:
         write_text("points", staging / "dim=2" / "part")
     assert [len(inodes) for inodes in there] == [3, 3]
+
+
+def test_a_filesystem_that_cannot_sync_directories_will_do(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def refuse_directories(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_directories)
+    write_directory({"model": b"weights"}, tmp_path / "checkpoint")
+    assert (tmp_path / "checkpoint" / "model").read_bytes() == b"weights"
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="cannot write .*checkpoint: Input/output error"):
+        write_directory({"model": b"other"}, tmp_path / "checkpoint")
+    assert (tmp_path / "checkpoint" / "model").read_bytes() == b"weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):

@@ -83,7 +83,7 @@ class Pace:
         return cls(elapsed_s, rate, max(left / rate, slowest_s))
 
     def __str__(self) -> str:
-        left = "" if self.remaining_s is None else f" · about {_clock(self.remaining_s)} left"
+        left = f" · about {_clock(self.remaining_s)} left" if self.remaining_s else ""
         return f"{self.epochs_per_s:.2g} epochs/s · {_clock(self.elapsed_s)}{left}"
 
 

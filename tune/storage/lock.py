@@ -119,5 +119,5 @@ def _holder(run: RunDirectory) -> str:
     try:
         session: dict[str, Any] = run.read_study().sessions[-1]
         return f" (process {session['pid']} on {session['host']}, since {session['started_at']})"
-    except (StorageError, LookupError):
+    except (StorageError, LookupError, TypeError):  # absent, or not what we write
         return ""

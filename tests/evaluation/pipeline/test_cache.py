@@ -18,6 +18,7 @@ from evaluation.record import EvaluationRecord
 from evaluation.scores.settings import KnnGrid
 from tests.evaluation.conftest import BEST, SECOND
 from tests.s3_server import ACCESS_DENIED, BUCKET
+from tune.storage.mirror import LeaseLost
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 
@@ -123,6 +124,19 @@ def test_what_cannot_be_sent_on_the_way_does_not_end_an_evaluation(s3, study_uri
     assert len(evaluate(run, BOTH)) == 4
     assert "cannot write" in caplog.text
     assert RunDirectory.open(study_uri).evaluations_file.exists()
+
+
+def test_an_evaluation_that_another_process_has_taken_over_ends_and_overwrites_nothing(study_uri):
+    run, elsewhere = RunDirectory.open(study_uri), RunDirectory.open(study_uri)
+
+    def take_over(event):
+        elsewhere.mirror.delete(elsewhere.path / ".claims")
+        return False
+
+    with pytest.raises(LeaseLost, match="another process has taken over"):
+        evaluate(run, BOTH, stop_before=take_over)
+    assert not RunDirectory.open(study_uri).evaluations_file.exists()
+    assert not run.evaluations_file.exists()  # it ended with the first embedding that it could not send
 
 
 def test_what_no_evaluation_has_used_for_a_month_is_removed(study):

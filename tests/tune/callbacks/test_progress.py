@@ -52,6 +52,11 @@ def test_nothing_is_promised_before_the_first_epoch():
     assert str(pace) == "0 epochs/s · 0:09"
 
 
+def test_when_all_trials_have_ended_no_time_is_left():
+    pace = Pace.estimate([row("completed", 4)] * 2, n_trials=2, max_epochs=4, elapsed_s=8.0)
+    assert str(pace) == "1 epochs/s · 0:08"
+
+
 def test_hours_are_shown_as_hours():
     assert str(Pace(3725.0, 1.0, 61.0)) == "1 epochs/s · 1:02:05 · about 1:01 left"
 
