@@ -140,6 +140,8 @@ def _open_for_a_tool(
 
     run = open_evaluated(arguments.run)
     shown = sample_images(run, at_most, dataset=arguments.dataset, data_dir=arguments.data_dir)
+    if shown.results.outdated:
+        _say(shown.results.outdated)
     place = arguments.output or (Path(run.path.name) if run.mirror else run.path)
     return run, shown, RunDirectory(place)
 

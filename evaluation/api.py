@@ -1,5 +1,6 @@
 """The Python API: `evaluate` a study, checkpoints or an embedding, and `load` what was evaluated before."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from vae.checkpoint import CONFIG_FILE
 from vae.command_line import plain_console
 from vae.data import Dataset, dataset_from_arrays, load_dataset
 from vae.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 
 class HasLocation(Protocol):
@@ -73,7 +76,7 @@ def evaluate(
     output
         Directory of the results of checkpoints or of an embedding. A study has its own.
     seed
-        Seed of what is random.
+        Seed of what is random: UMAP and the like, the subsets and folds of the KNN accuracy.
     n_neighbors
         Numbers of neighbours that vote: 1, 5, 10, 25 and 50 by default; 10 is always among them.
     address
@@ -122,7 +125,7 @@ def evaluate(
     if cpus is not None and cpus < 1:
         raise UsageError(f"cpus must be >= 1, got {cpus}")
     options = Options(
-        methods=methods, dims=dims, grid=_grid(n_neighbors), seed=seed, address=address, cpus=cpus
+        methods=methods, dims=dims, grid=_grid(n_neighbors, seed), seed=seed, address=address, cpus=cpus
     )
     console = progress if isinstance(progress, Console) else plain_console() if progress else None
     where = None if data_dir is None else Path(data_dir)
@@ -134,7 +137,7 @@ def evaluate(
 
 
 def load(path: str | Path) -> Evaluation:
-    """Return the results of an earlier evaluation.
+    """Return the results of an earlier evaluation; a warning is logged if the study has changed since.
 
     Parameters
     ----------
@@ -160,7 +163,10 @@ def load(path: str | Path) -> Evaluation:
     run = open_evaluated(path)
     if not run.evaluation_file.is_file():
         raise UsageError(f"{run.location} is not evaluated yet; evaluate it with evaluation.evaluate")
-    return Evaluation(run)
+    found = Evaluation(run)
+    if found.outdated:
+        logger.warning("%s", found.outdated)
+    return found
 
 
 def find_checkpoints(path: Path) -> list[Path]:
@@ -229,10 +235,10 @@ def _new_output(path: str | Path) -> RunDirectory:
     return output
 
 
-def _grid(n_neighbors: Sequence[int] | None) -> KnnGrid:
+def _grid(n_neighbors: Sequence[int] | None, seed: int) -> KnnGrid:
     if n_neighbors is None:
-        return KnnGrid()
+        return KnnGrid(seed=seed)
     if not n_neighbors or min(n_neighbors) < 1:
         found = ", ".join(map(str, n_neighbors)) or "none"
         raise UsageError(f"n_neighbors must be numbers >= 1, got {found}")
-    return KnnGrid(n_neighbors=tuple(sorted({*n_neighbors, ALL_IMAGES_K10.n_neighbors})))
+    return KnnGrid(n_neighbors=tuple(sorted({*n_neighbors, ALL_IMAGES_K10.n_neighbors})), seed=seed)

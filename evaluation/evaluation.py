@@ -54,6 +54,11 @@ class Evaluation:
         return self.run.location
 
     @property
+    def outdated(self) -> str | None:
+        """A sentence if the study is not what it was when it was evaluated; None if it is."""
+        return self._results.outdated
+
+    @property
     def scores(self) -> pd.DataFrame:
         """All scores, one row per embedding, protocol, setting and fold: `evaluations.parquet`."""
         return self._results.evaluations
@@ -64,6 +69,7 @@ class Evaluation:
 
         ``test_low`` and ``test_high`` bound its 95 % interval over the test images, ``test_500`` is the
         accuracy with 500 training images per class, ``cv`` the mean over the folds of the training set.
+        Those of VAEs are not of the study as it is if `outdated` says so.
         """
         rows = []
         for row in self._results.comparison:
@@ -129,8 +135,9 @@ class Evaluation:
         return found.test if split == "test" else found.train
 
     def _key(self, method: str, dim: int | None, trial_id: str | None) -> EmbeddingKey:
-        keys, best = self._results.comparison.keys, self._results.comparison.winner
-        wanted = dim or (best.key.dim if best else 0)
+        keys, first = self._results.comparison.keys, next(iter(self._results.finalists), None)
+        best = next((key for key in keys if key.method == "vae" and key.trial_id == first), None)
+        wanted = dim or (best.dim if best else 0)
         fitting = [
             key
             for key in keys
@@ -140,16 +147,16 @@ class Evaluation:
             asked = " ".join(str(part) for part in (method, trial_id, dim and f"{dim}-d") if part)
             there = ", ".join(str(key) for key in keys)
             raise UsageError(f"there is no embedding {asked} in {self.location}, only {there}")
-        return min(fitting, key=lambda key: abs(key.dim - wanted))
+        return min(fitting, key=lambda key: (key != best, abs(key.dim - wanted)))
 
     @cached_property
     def _results(self) -> Results:
         return Results.read(self.run)
 
     def __repr__(self) -> str:
-        return (
-            f"<Evaluation of {self.name}: {len(self._results.comparison.keys)} embeddings in {self.location}>"
-        )
+        state = ", outdated" if self.outdated else ""
+        n = len(self._results.comparison.keys)
+        return f"<Evaluation of {self.name}: {n} embeddings in {self.location}{state}>"
 
     def _repr_html_(self) -> str:
         table = self.comparison.to_html(index=False, float_format="{:.4f}".format, na_rep="–")
@@ -158,7 +165,8 @@ class Evaluation:
             for file in self.figures
             if file.stem in SHOWN_FIGURES
         )
-        return f"<h4>{escape(self.name)}</h4>{table}{pictures}"
+        notice = f"<p><b>{escape(self.outdated)}</b></p>" if self.outdated else ""
+        return f"<h4>{escape(self.name)}</h4>{notice}{table}{pictures}"
 
 
 def _base64(file: Path) -> str:

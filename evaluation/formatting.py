@@ -12,6 +12,10 @@ MISSING = "–"
 
 _SHARES = ("val_knn_accuracy",)
 """Objectives in [0, 1] that are written in percent; others are written as they are."""
+_LIMITS = {"val_knn_accuracy": (0.0, 1.0), "val_ssim": (-1.0, 1.0), "val_mse": (0.0, math.inf)}
+"""Beyond which there are no values, so that an interval ends there."""
+_NO_SPREAD = 1e-9
+"""Half of the width of an interval of equal values, but for rounding; it says nothing."""
 
 
 def percent_or_missing(share: float | None, decimals: int = 1) -> str:
@@ -49,32 +53,60 @@ def objective_value(value: float | None, metric: str) -> str:
 
 
 def objective_difference(difference: float, metric: str) -> str:
-    """Return a difference of two values of an objective with its sign, shares in percentage points."""
-    return points(difference) if metric in _SHARES else f"{difference:+.3g}".replace("-", "−")
+    """Return a difference of two values of an objective with its sign, shares in percentage points.
+
+    That of two shares is at most 100 points: a bound of an interval that lies beyond is that.
+    """
+    if metric in _SHARES:
+        return points(min(1.0, max(-1.0, difference)))
+    return f"{difference:+.3g}".replace("-", "−")
 
 
 def interval(found: Interval | None, metric: str = "val_knn_accuracy") -> str:
-    """Return a mean of objectives and the half-width of its interval, shares in percent.
+    """Return a mean of objectives and its interval as far as there are such values, shares in percent.
 
     Examples
     --------
-    >>> interval(Interval(0.91, 0.0248)), interval(Interval(0.91, None))
-    ('91.0 ± 2.5 %', '91.0 %')
+    >>> interval(Interval(0.91, 0.0248)), interval(Interval(0.91, 0.2)), interval(Interval(0.91, None))
+    ('91.0 % [88.5, 93.5]', '91.0 % [71.0, 100.0]', '91.0 %')
     >>> interval(Interval(0.1, 0.02), "val_mse")
-    '0.1 ± 0.02'
+    '0.1 [0.08, 0.12]'
     """
     if found is None:
         return MISSING
-    if found.half_width is None:
+    if found.half_width is None or found.half_width < _NO_SPREAD:
         return objective_value(found.mean, metric)
+    least, most = _LIMITS.get(metric, (-math.inf, math.inf))
+    low, high = max(least, found.low), min(most, found.high)
     if metric in _SHARES:
-        return f"{100 * found.mean:.1f} ± {percent(found.half_width)}"
-    return f"{objective_value(found.mean, metric)} ± {found.half_width:.2g}"
+        return share_and_interval(found.mean, (low, high))
+    return f"{objective_value(found.mean, metric)} [{low:.4g}, {high:.4g}]"
+
+
+def share_and_interval(share: float | None, bounds: tuple[float, float] | None) -> str:
+    """Return a share in percent and the bounds of its interval, where they are known.
+
+    Examples
+    --------
+    >>> share_and_interval(1.0, (0.9894, 1.0)), share_and_interval(0.5, None)
+    ('100.0 % [98.9, 100.0]', '50.0 %')
+    """
+    if share is None or bounds is None:
+        return percent_or_missing(share)
+    return f"{percent(share)} [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
 
 
 def mean_and_spread(mean: float | None, spread: float | None) -> str:
-    """Return a share in percent, with ± where its spread is known."""
-    return MISSING if mean is None else interval(Interval(mean, spread))
+    """Return a share in percent, with ± where its standard deviation is known.
+
+    Examples
+    --------
+    >>> mean_and_spread(0.91, 0.0248)
+    '91.0 ± 2.5 %'
+    """
+    if mean is None or spread is None:
+        return percent_or_missing(mean)
+    return f"{100 * mean:.1f} ± {percent(spread)}"
 
 
 def number(value: Any) -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from tune.storage.json_record import JsonRecord
+from tune.study.state import StudyState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,10 @@ class EvaluationRecord(JsonRecord):
     """The finalists that are conditional."""
     checkpoints: dict[str, str] | None = None
     """Path or URI of each finalist's own model."""
+    state: StudyState | None = None
+    """What the finalists were when they were evaluated; None of an older version."""
+    test_uses: int | None = None
+    """Evaluations so far that have embedded the test images of the study, this one included."""
     seed: int = 0
     seconds: float = 0.0
     from_earlier: int = 0
@@ -46,6 +51,10 @@ class EvaluationRecord(JsonRecord):
         values = _known(cls, content)
         if "dataset" in values:
             values["dataset"] = EvaluatedDataset(**_known(EvaluatedDataset, values["dataset"]))
+        if values.get("state") is not None:
+            values["state"] = state = StudyState(**_known(StudyState, values["state"]))
+            if not isinstance(state.weights, dict):
+                raise ValueError(f"its state has the weights {state.weights!r}")
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:

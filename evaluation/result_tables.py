@@ -27,7 +27,7 @@ EVALUATIONS = make_schema(
         "backend": pa.string(),
     }
 )
-"""One row per embedding, protocol, setting and fold; ``low`` and ``high`` bound a 95 % bootstrap interval."""
+"""One row per embedding, protocol, setting and fold; ``low`` and ``high`` bound a 95 % interval."""
 PREDICTIONS = make_schema(
     {
         "study": pa.string(),

@@ -34,7 +34,7 @@ OLD_RUNS = Path(__file__).parent / "old_runs"
 def _only_wanted_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the figures out of a report, most of its time, unless the test is marked as one about them."""
     if request.node.get_closest_marker("figures") is None:
-        monkeypatch.setattr(report, "write_figures", lambda *_: None)
+        monkeypatch.setattr(report, "write_figures", lambda *_, **__: None)
 
 
 @pytest.fixture

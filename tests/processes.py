@@ -20,7 +20,7 @@ from vae.command_line import run
 run(main)
 """
 WITHOUT_FIGURES = COMMAND.replace(
-    "run(main)", "from evaluation.report import page\npage.write_figures = lambda *_: None\nrun(main)"
+    "run(main)", "from evaluation.report import page\npage.write_figures = lambda *_, **__: None\nrun(main)"
 )
 """The same when nobody looks at the report: figures are most of its time."""
 

@@ -35,7 +35,7 @@ ALLOWED = {
     "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
     "evaluation.scores": "vae vae.metrics",
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.storage "
-    "tune.study vae vae.data",
+    "tune.study vae vae.data vae.metrics",
     "evaluation.analysis": "evaluation evaluation.embedders evaluation.scores tune.algorithms tune.space "
     "tune.storage tune.study",
     "evaluation.figures": "evaluation.analysis evaluation.embedders evaluation.scores tune.algorithms "

@@ -17,6 +17,7 @@ from tune.storage.study_record import StudyStatus
 from tune.study.session import StudySession
 from vae.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
+from vae.errors import Error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,10 +86,15 @@ class _Evaluation:
         print_summary(session.run, console)
 
     def report(self, session: StudySession) -> None:
-        """Write the report of a search that is not evaluated."""
+        """Write the report of a search that is not evaluated; what an earlier evaluation drew is kept."""
         from evaluation.report.page import write_report
+        from tune.study.images import load_images
 
-        write_report(session.run)
+        run, dataset = session.run, None
+        if run.evaluation_file.exists():  # loaded again, as a search keeps no test images
+            with contextlib.suppress(Error):
+                dataset = load_images(run, session.record.dataset)
+        write_report(run, dataset, search_only=True)
 
 
 def _exit_code(session: StudySession | None) -> int:

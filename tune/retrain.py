@@ -20,12 +20,14 @@ from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
 from tune.storage.trial_status import StopReason, TrialStatus
+from tune.study.ranking import has_model, is_of_state
 from tune.study.session import StudySession
+from tune.study.state import weights_hash
 from tune.trials.data import TrialData
 from tune.trials.errors import task_message
 from tune.trials.trainable import reset_process, trial_device
 from vae.atomic import write_directory
-from vae.checkpoint import is_whole, read_config
+from vae.checkpoint import read_config
 from vae.config import Config
 from vae.errors import UsageError, is_out_of_memory
 from vae.training.best_model import BestModel
@@ -45,9 +47,10 @@ def retrain_finalists(
 ) -> int:
     """Train each finalist with fresh seeds, as Ray tasks on the connected cluster.
 
-    Each training keeps the model of its best epoch in ``checkpoints/<trial_id>/seeds/<seed>/`` and is a row
-    of ``finalist_seeds.parquet``, written as soon as it ends: another call trains only what is missing, what
-    ended in an ``error`` and what has lost its checkpoint. One that fails is a row too and no exception.
+    Each training keeps the model of its best epoch in ``finalist_seeds/<trial_id>/<seed>/`` and is a row of
+    ``finalist_seeds.parquet``, written as soon as it ends: another call trains only what is missing, what
+    ended in an ``error``, what has lost its checkpoint and what was trained with another budget. One that
+    fails is a row too and no exception.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ class _Trained:
 def _known_rows(run: RunDirectory) -> dict[tuple[str, int], dict[str, Any]]:
     path = run.finalist_seeds_file
     rows = read_table(path).to_pylist() if path.exists() else []
-    return {(row["trial_id"], row["seed"]): row for row in rows}
+    return {(row["trial_id"], row["seed"]): dict.fromkeys(FINALIST_SEEDS.names) | row for row in rows}
 
 
 def _missing(
@@ -160,14 +163,14 @@ def _missing(
         budget = {"max_epochs": plan.max_epochs, "schedule_epochs": trial[CONFIG_PREFIX + "schedule_epochs"]}
         for place, seed in enumerate(fresh_seeds(plan.seed, trial["number"], n_seeds, own=own)):
             row = rows.get((trial_id, seed))
-            if row is None or row["max_epochs"] != plan.max_epochs or not _is_done(run, row):
+            if row is None or not is_of_state(run, row, plan.max_epochs) or not _is_done(run, row):
                 jobs.append((place, _Job(trial_id, config.to_params() | budget | {"seed": seed})))
     return [job for _, job in sorted(jobs, key=lambda item: item[0])]
 
 
 def _is_done(run: RunDirectory, row: dict[str, Any]) -> bool:
     if row["status"] == TrialStatus.COMPLETED:
-        return is_whole(run.path / row["checkpoint"])
+        return has_model(run, row)
     return bool(row["stop_reason"] != StopReason.ERROR)
 
 
@@ -193,6 +196,7 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
         "trial_id": job.trial_id,
         "seed": seed,
         "max_epochs": job.params["max_epochs"],
+        "trial_weights": weights_hash(run.checkpoint_dir(job.trial_id)),
         **columns,
     }
 

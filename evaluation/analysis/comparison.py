@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from evaluation.analysis.embedding_scores import EmbeddingScores, rows_of
 from evaluation.embedders import METHODS, EmbeddingKey, position
-from evaluation.scores.confidence import PairedDifference, paired_difference
+from evaluation.scores.confidence import PairedDifference, paired_difference, share_interval
 from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 from evaluation.scores.structure import STRUCTURE, Score
 
@@ -22,7 +21,7 @@ class ComparisonRow:
     test: float | None
     """On the test set, at `ALL_IMAGES_K10`."""
     test_interval: tuple[float, float] | None
-    """Its 95 % bootstrap interval over the test images; `FreshSeeds` has that over trainings."""
+    """Its 95 % interval over the test images; `FreshSeeds` has that over trainings."""
     few_shot: float | None
     """On the test set, at `FEW_SHOT_500`."""
     cv: float | None
@@ -34,24 +33,18 @@ class ComparisonRow:
     structure: dict[str, float]
     """The scores of `evaluation.scores.structure` by name."""
 
-    @property
-    def test_half_width(self) -> float | None:
-        """Half of the width of `test_interval`."""
-        return None if self.test_interval is None else (self.test_interval[1] - self.test_interval[0]) / 2
-
     @classmethod
     def from_scores(cls, scores: EmbeddingScores, key: EmbeddingKey) -> Self:
         """Collect what the tables say of one embedding."""
         folds = pd.Series(scores.accuracies(key, "cv", ALL_IMAGES_K10), dtype=float)
         tests, best = scores.knn_of(key, "test"), scores.best_setting(key)
-        full = tests[rows_of(tests, ALL_IMAGES_K10)][["value", "low", "high"]].to_numpy(float)
-        measured = len(full) > 0
+        full = tests[rows_of(tests, ALL_IMAGES_K10)]
+        test = float(full["value"].iloc[0]) if len(full) else None
         return cls(
             key=key,
-            test=float(full[0, 0]) if measured else None,
-            test_interval=(
-                (float(full[0, 1]), float(full[0, 2])) if measured and np.isfinite(full[0]).all() else None
-            ),
+            test=test,
+            # Not those of the table, which in one of an older version are too narrow close to 0 and 1.
+            test_interval=None if test is None else share_interval(test, int(full["n_query"].iloc[0])),
             few_shot=scores.test_accuracy(key, FEW_SHOT_500),
             cv=float(folds.mean()) if len(folds) else None,
             cv_std=float(folds.std()) if len(folds) > 1 else None,

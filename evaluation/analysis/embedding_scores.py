@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.embedders import EmbeddingKey
+from evaluation.scores.as_searched import AS_SEARCHED
 from evaluation.scores.settings import ALL_IMAGES_K10, KNN_ACCURACY, Setting
 from evaluation.scores.structure import STRUCTURE
 
@@ -48,6 +49,12 @@ class EmbeddingScores:
     def test_accuracy(self, key: EmbeddingKey, setting: Setting | None) -> float | None:
         """Return the accuracy on the test set; None if it was not measured."""
         return None if setting is None else next(iter(self.accuracies(key, "test", setting)), None)
+
+    def as_searched(self, key: EmbeddingKey, protocol: str) -> tuple[float, int] | None:
+        """Return accuracy as the search measures it, of ``validation`` or ``test``, and their number."""
+        rows = self.evaluations[rows_of(self.evaluations, key)]
+        rows = rows[(rows["metric"] == AS_SEARCHED) & (rows["protocol"] == protocol)]
+        return None if rows.empty else (float(rows["value"].iloc[0]), int(rows["n_query"].iloc[0]))
 
     def predictions_of(self, key: EmbeddingKey) -> pd.DataFrame:
         """Return ``index``, ``label`` and ``predicted`` of each test image; empty if they are not known."""

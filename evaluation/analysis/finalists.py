@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import pandas as pd
-
 from evaluation.analysis.comparison import ComparisonRow
 from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey
-from evaluation.scores.confidence import Interval, t_interval
+from evaluation.scores.as_searched import VALIDATION
+from evaluation.scores.confidence import Difference, Interval, share_difference, t_interval
 from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500, Setting
 
 
@@ -26,7 +25,7 @@ class FreshSeeds:
     test: Interval | None
     few_shot: Interval | None
     optimism: float | None
-    """`Finalist.optimism` of these trainings, on average; only the best epoch of each was selected."""
+    """Validation minus test of these trainings, on average; only the best epoch of each was selected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,48 +36,56 @@ class Finalist:
     trial: dict[str, Any]
     """Its row of `trials`; empty for a bare checkpoint."""
     validation: float | None
-    test_at_validation_size: float | None
-    """The test accuracy with as many references as the search's validation had."""
-    optimism: float | None
-    """``validation - test_at_validation_size``: how much selection has inflated it."""
+    test_as_searched: float | None
+    """The test accuracy with the search's own references and number of neighbours."""
+    optimism: Difference | None
+    """``validation - test_as_searched``: how much selection has inflated it, and how the images differ."""
     fresh: FreshSeeds | None
     """None if it was not trained again."""
 
 
 def finalist_rows(results: Results) -> list[Finalist]:
-    """Return the evaluated finalists, best first."""
+    """Return the evaluated finalists, best first; none of an evaluation that is outdated."""
+    if results.outdated:
+        return []
     trials = {row["trial_id"]: row for row in results.trial_rows}
-    setting = validation_setting(results)
     finalists = []
     for row in results.comparison:
         if row.key.method != "vae" or row.key.trial_id is None:
             continue
         trial = trials.get(row.key.trial_id, {})
         validation = trial.get("val_knn_accuracy")
-        test = results.scores.test_accuracy(row.key, setting)
+        test = results.scores.as_searched(row.key, "test")
         finalists.append(
             Finalist(
                 row=row,
                 trial=trial,
                 validation=validation,
-                test_at_validation_size=test,
-                optimism=None if validation is None or test is None else validation - test,
-                fresh=_fresh_seeds(results, row.key.trial_id, setting),
+                test_as_searched=test and test[0],
+                optimism=_optimism(results, row.key, validation),
+                fresh=_fresh_seeds(results, row.key.trial_id),
             )
         )
     return finalists
 
 
-def validation_setting(results: Results) -> Setting | None:
-    """Return the test cell with as many references as the search's validation had."""
-    n_references = results.study.knn_references if results.study else None
-    tested = results.scores.knn.query("protocol == 'test'")
-    if n_references is None or tested.empty:
+def unselected_optimism(results: Results) -> tuple[ComparisonRow, float] | None:
+    """Return PCA at the winner's dimension or close to it, and validation minus test there.
+
+    Nothing was selected for it, so this is what the images differ by. None if it was not measured.
+    """
+    row = results.comparison.closest("pca")
+    if row is None:
         return None
-    closest = tested["samples_per_class"].iloc[(tested["n_train"] - n_references).abs().argmin()]
-    return Setting(
-        None if pd.isna(closest) else int(closest), ALL_IMAGES_K10.n_neighbors, ALL_IMAGES_K10.weights
-    )
+    validation, test = (results.scores.as_searched(row.key, protocol) for protocol in (VALIDATION, "test"))
+    return None if validation is None or test is None else (row, validation[0] - test[0])
+
+
+def _optimism(results: Results, key: EmbeddingKey, validation: float | None) -> Difference | None:
+    test, images = (results.scores.as_searched(key, protocol) for protocol in ("test", VALIDATION))
+    if validation is None or test is None or images is None:
+        return None
+    return share_difference(validation, images[1], *test)
 
 
 def fresh_seed_keys(results: Results, trial_id: str) -> list[EmbeddingKey]:
@@ -91,7 +98,7 @@ def fresh_seed_keys(results: Results, trial_id: str) -> list[EmbeddingKey]:
     ]
 
 
-def _fresh_seeds(results: Results, trial_id: str, setting: Setting | None) -> FreshSeeds | None:
+def _fresh_seeds(results: Results, trial_id: str) -> FreshSeeds | None:
     table = results.finalist_seeds[results.finalist_seeds["trial_id"] == trial_id]
     if table.empty:
         return None
@@ -100,10 +107,9 @@ def _fresh_seeds(results: Results, trial_id: str, setting: Setting | None) -> Fr
     measured = completed[completed["val_knn_accuracy"].notna()]
     validation = dict(zip(measured["seed"], measured["val_knn_accuracy"], strict=True))
     optimism = [
-        validation[key.training_seed] - test
+        validation[key.training_seed] - test[0]
         for key in keys
-        if key.training_seed in validation
-        and (test := results.scores.test_accuracy(key, setting)) is not None
+        if key.training_seed in validation and (test := results.scores.as_searched(key, "test")) is not None
     ]
     return FreshSeeds(
         n=len(completed),

@@ -21,7 +21,7 @@ MIN_TRIALS = 20
 """With fewer, the best quarter has fewer than the five trials that PED-ANOVA asks for."""
 BEST = 0.25
 """What counts as among the best: this share of the trials."""
-N_SHUFFLES = 100
+N_SHUFFLES = 200
 CHANCE = 0.95
 
 
@@ -32,7 +32,7 @@ class Importance:
     name: str
     share: float
     chance: float
-    """The `CHANCE` quantile of what it would have if the same trials were ranked at random."""
+    """With probability `CHANCE`, no hyperparameter would exceed its level if the trials had random ranks."""
 
     @property
     def beats_chance(self) -> bool:
@@ -60,7 +60,10 @@ def importances(results: Results) -> Importances | None:
 
     Few trials give every hyperparameter some importance, one with many values more. So it comes with what
     chance alone would give: the same trials, ranked at random. With fewer than `MIN_TRIALS` that is most of
-    it, and nothing is shown.
+    it, and nothing is shown. The level of chance is that of all hyperparameters together (Westfall and Young
+    1993): the largest of their importances, each in standard deviations from its mean over the random ranks.
+
+    Ranks are only exchangeable where configurations are drawn at random, see `adaptive_sampler`.
     """
     order = rank(results)
     params = searched_params(results)
@@ -82,6 +85,7 @@ def importances(results: Results) -> Importances | None:
     total = sum(found.values())
     if not total > 0:
         return None
+    chance = levels_of_chance({name: np.array([other[name] for other in shuffled]) for name in found})
     return Importances(
         n_trials=len(order),
         n_best=int(np.ceil(BEST * len(order))),
@@ -89,11 +93,29 @@ def importances(results: Results) -> Importances | None:
             Importance(
                 name=name,
                 share=value / total,
-                chance=float(np.quantile([other[name] for other in shuffled], CHANCE)) / total,
+                chance=chance[name] / total,
             )
             for name, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))
         ],
     )
+
+
+def levels_of_chance(shuffled: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Return a level for each hyperparameter: by chance, any of them exceeds its own in 5 % of searches.
+
+    Of each there are its importances under random ranks; entry i of all is that of the same ranks.
+    """
+    values = np.array(list(shuffled.values()))
+    mean, deviation = values.mean(axis=1), values.std(axis=1)
+    standardised = (values - mean[:, None]) / np.maximum(deviation, np.finfo(float).tiny)[:, None]
+    level = np.quantile(standardised.max(axis=0), CHANCE)
+    return dict(zip(shuffled, (mean + level * deviation).tolist(), strict=True))
+
+
+def adaptive_sampler(results: Results) -> str | None:
+    """Return the sampler of a study if it proposes what was good before; None if it draws at random."""
+    sampler = results.study and results.study.arguments.get("sampler")
+    return None if sampler in (None, "random") else str(sampler)
 
 
 def rank(results: Results) -> list[int]:

@@ -1,6 +1,6 @@
 """What the files of a run directory say: records, tables, ranked trials, compared embeddings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -8,13 +8,14 @@ import pandas as pd
 
 from evaluation.analysis.comparison import Comparison
 from evaluation.analysis.embedding_scores import EmbeddingScores
+from evaluation.analysis.outdated import outdated
 from evaluation.embedders import EmbeddingKey
 from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
-from tune.storage.tables import EPOCHS, FINALIST_SEEDS, TRIALS, read_frame
-from tune.study.ranking import rank_finalists
+from tune.storage.tables import EPOCHS, TRIALS, read_frame
+from tune.study.ranking import best_first, current_seeds, finalist_ids, full_budget_trials, rank_finalists
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Results:
     evaluations: pd.DataFrame
     predictions: pd.DataFrame
     finalist_seeds: pd.DataFrame
+    """Only what belongs to the study as it is, see `current_seeds`."""
+    outdated: str | None = None
+    """A sentence if the evaluation is of another state of the study: nothing is concluded from it then."""
 
     @classmethod
     def read(cls, run: RunDirectory) -> "Results":
@@ -41,15 +45,17 @@ class Results:
         StorageError
             A file is damaged.
         """
-        return cls(
-            run.read_study() if run.study_file.exists() else None,
+        study = run.read_study() if run.study_file.exists() else None
+        results = cls(
+            study,
             EvaluationRecord.read(run.evaluation_file) if run.evaluation_file.exists() else None,
             read_frame(run.trials_file, TRIALS),
             read_frame(run.epochs_file, EPOCHS),
             read_frame(run.evaluations_file, EVALUATIONS),
             read_frame(run.predictions_file, PREDICTIONS),
-            read_frame(run.finalist_seeds_file, FINALIST_SEEDS),
+            current_seeds(run, study.arguments.get("max_epochs") if study else None),
         )
+        return replace(results, outdated=outdated(run, results.study, results.evaluation, results.trial_rows))
 
     @property
     def name(self) -> str:
@@ -107,19 +113,27 @@ class Results:
     @property
     def winner(self) -> str | None:
         """The trial that comes first: the best finalist, or before an evaluation the best completed trial."""
-        if self.finalists:
+        if self.finalists and not self.outdated:
             return self.finalists[0]
-        completed = self.ranked_trials.query("status == 'completed' and objective.notna()")
-        return None if completed.empty else str(completed["trial_id"].iloc[0])
+        if self.study is None:
+            return None
+        ranked = best_first(full_budget_trials(self.trial_rows, self.study), self.mode)
+        return str(ranked[0]["trial_id"]) if ranked else None
 
     @property
     def finalists(self) -> list[str]:
-        """The trials that were evaluated, best first."""
+        """The trials that were evaluated, best first; if the evaluation is outdated, as they were then."""
         evaluated = list((self.evaluation and self.evaluation.finalists) or ())
-        return rank_finalists(evaluated, self.finalist_seeds, self.mode)
+        if self.outdated or self.study is None:
+            return evaluated
+        by_objective = finalist_ids(self.trial_rows, self.study, self.mode, len(evaluated))
+        known = by_objective if set(by_objective) == set(evaluated) else evaluated
+        return rank_finalists(known, self.finalist_seeds, self.mode)
 
     def is_winner(self, key: EmbeddingKey) -> bool:
         """Return whether an embedding is the best finalist's own; what is made from it is not."""
+        if self.outdated:
+            return False
         return key.method == "vae" and key.trial_id is not None and key.trial_id == self.winner
 
     def own_seed(self, trial_id: str | None) -> int | None:

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from evaluation.analysis.comparison import ComparisonRow
 from evaluation.analysis.finalists import Finalist
 from evaluation.analysis.results import Results
+from evaluation.embedders import label
 from evaluation.formatting import objective_difference, points
 from evaluation.scores.confidence import Interval, welch_interval
 from tune.algorithms.objective import METRIC_NAMES
+from tune.storage.trial_status import TrialStatus
 from tune.study.ranking import fresh_objectives
 
 
 def verdict(results: Results) -> str | None:
-    """Say whether the difference between the best two finalists is significant; None without a study.
+    """Say whether the difference between the best two finalists is significant.
+
+    None without a study, and for an evaluation that is outdated.
 
     It compares the objectives of their fresh seeds alone, which are all on validation images. The difference
     of the means is significant when its 95 % interval (Welch's) does not contain 0.
     """
-    if results.study is None or not results.finalists:
+    if results.study is None or results.outdated or not results.finalists:
         return None
     values = fresh_objectives(results.finalist_seeds)
     if not any(len(values.get(trial_id, [])) > 1 for trial_id in results.finalists):
@@ -44,19 +49,45 @@ def verdict(results: Results) -> str | None:
     )
 
 
-def optimism_sentence(finalists: Sequence[Finalist]) -> str | None:
-    """Say in one sentence how validation compares with test; None where it was not measured."""
+def optimism_sentence(
+    finalists: Sequence[Finalist], unselected: tuple[ComparisonRow, float] | None = None
+) -> str | None:
+    """Say how validation compares with test; None where it was not measured.
+
+    ``unselected`` is what `unselected_optimism` gives, to compare with.
+    """
     known = [(f.row.key.trial_id, f.optimism) for f in finalists if f.optimism is not None]
     if not known:
         return None
+    each = [f"{name} {points(o.difference)} [{points(o.low)}, {points(o.high)}]" for name, o in known]
+    text = "Optimism, validation minus test in points, with its 95 % interval: "
     if len(known) == 1:
-        text = f"Optimism, validation minus test: {points(known[0][1])} points for {known[0][0]}"
+        text += each[0]
     else:
-        mean = points(fmean(value for _, value in known))
-        each = ", ".join(f"{trial_id} {points(value)}" for trial_id, value in known)
-        text = f"Optimism, validation minus test: {mean} points on average ({each})"
+        text += f"{points(fmean(o.difference for _, o in known))} on average ({', '.join(each)})"
     fresh = [f.fresh.optimism for f in finalists if f.fresh is not None and f.fresh.optimism is not None]
-    return text + (f"; with fresh seeds {points(fmean(fresh))}." if fresh else ".")
+    text += f"; with fresh seeds {points(fmean(fresh))}." if fresh else "."
+    text += " It holds the effect of selection and the difference between the two sets of images"
+    if unselected is None:
+        return text + "."
+    row, difference = unselected
+    return (
+        f"{text}; for {label(row.key)} ({row.key.dim}-d), where nothing was selected, it is "
+        f"{points(difference)}."
+    )
+
+
+def extension_sentence(results: Results) -> str | None:
+    """Say which trials are compared while none has completed the budget of an extension; else None."""
+    study, finalists = results.study, results.finalists
+    if study is None or study.previous_budget is None or results.outdated or not finalists:
+        return None
+    if any(row["status"] == TrialStatus.COMPLETED for row in results.trial_rows):
+        return None
+    return (
+        f"No trial has completed the {study.max_epochs} epochs that this study was extended to: the "
+        f"finalists are the best of those that had completed the {study.previous_budget} epochs before."
+    )
 
 
 def labels_sentence(results: Results) -> str | None:

@@ -6,7 +6,7 @@ line, cache, tables, figures and report read the rest from the class.
 """
 
 from evaluation.embedders.checkpoint import Checkpoint
-from evaluation.embedders.embedding import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedders.embedding import Embedder, Embedding, EmbeddingKey, Images, SearchedRows
 from evaluation.embedders.ensemble import Ensemble, n_members
 from evaluation.embedders.method import Method, PlanRequest, Reduction
 from evaluation.embedders.pacmap import Pacmap
@@ -32,6 +32,7 @@ __all__ = [
     "PlanRequest",
     "Raw",
     "Reduction",
+    "SearchedRows",
     "Tsne",
     "Umap",
     "Untrained",

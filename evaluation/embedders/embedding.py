@@ -48,17 +48,27 @@ class Embedding:
         return bool(np.isfinite(self.train).all() and np.isfinite(self.test).all())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedRows:
+    """Rows of the training set that a search with ``seed`` measured the KNN accuracy of its trials on."""
+
+    seed: int
+    reference: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Images:
     """A dataset as arrays, which Ray's object store hands to every worker without a copy.
 
-    Images are uint8 (n, C, H, W); labels are int64 (n,), or None.
+    Images are uint8 (n, C, H, W); labels are int64 (n,), or None. ``searched`` is None without a search.
     """
 
     train: NDArray[np.uint8]
     train_labels: NDArray[np.int64] | None
     test: NDArray[np.uint8]
     test_labels: NDArray[np.int64] | None
+    searched: SearchedRows | None = None
 
     @classmethod
     def from_dataset(cls, dataset: "Dataset") -> "Images":

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import types
 
-from evaluation.embedders import Embedding, EmbeddingKey, Images
+from evaluation.embedders import METHODS, Embedding, EmbeddingKey, Images
 from tune.storage.tables import read_table
 from vae.data.dataset import HOLDOUT_FRACTION, HOLDOUT_SEED, stratified_rows
 from vae.data.parquet_columns import class_labels, is_test_row
@@ -84,7 +84,8 @@ def read_precomputed(path: Path) -> PrecomputedEmbedding:
     else:
         train, test = stratified_rows(len(points), labels, HOLDOUT_FRACTION, HOLDOUT_SEED)
         logger.warning("%s has no column '%s': %d of its rows are the test", path, SPLIT_COLUMN, len(test))
-    key = EmbeddingKey(path.stem, points.shape[1])
+    # What is called like one of our methods is not made by it.
+    key = EmbeddingKey(path.stem + (" (own)" if path.stem in METHODS else ""), points.shape[1])
     nothing = (np.empty((len(rows), 1, 0, 0), dtype=np.uint8) for rows in (train, test))
     digest = hashlib.sha256()
     for array in (np.array(points.shape), points, labels, test):

@@ -5,6 +5,6 @@ A file is named after its figure; `importance` draws what `evaluation.analysis.i
 
 from vae.lazy import lazy_attributes
 
-__all__ = ["FIGURES", "write_figures"]
+__all__ = ["FIGURES", "SEARCH_FIGURES", "write_figures"]
 
 __getattr__, __dir__ = lazy_attributes(__name__, dict.fromkeys(__all__, "evaluation.figures.write"))

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from evaluation.analysis.results import Results
 from evaluation.embedders import METHODS, EmbeddingKey, label
-from evaluation.figures.style import MUTED, WINNER, label_line_ends
+from evaluation.figures.style import MUTED, WINNER, label_line_ends, shown_name
 from evaluation.scores.settings import ALL_IMAGES_K10
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
@@ -72,7 +72,8 @@ def _lines(results: Results) -> dict[EmbeddingKey, Line]:
     for key in results.comparison.keys:
         siblings = [other for other in results.comparison.keys if other.method == key.method]
         # The name of a trial contains its dimension.
-        name = label(key) if key.method == "vae" else f"{label(key)} {key.dim}-d"
+        own = shown_name(label(key))
+        name = own if key.method == "vae" else f"{own} {key.dim}-d"
         colour = METHODS[key.method].colour if key.method in METHODS else MUTED
         dashes = DASHES[siblings.index(key) % len(DASHES)]
         lines[key] = Line(name, colour, dashes, results.is_winner(key))

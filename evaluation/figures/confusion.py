@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from evaluation.analysis.results import Results
-from evaluation.figures.style import INK, WINNER
+from evaluation.figures.style import INK, WINNER, shown_name
 from evaluation.scores.settings import ALL_IMAGES_K10
 
 MAX_CLASSES = 30
@@ -39,14 +39,16 @@ def draw_confusion(results: Results, class_names: Sequence[str]) -> Figure | Non
         colour = "white" if share > 45 else INK
         text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8.5)
-    axes.set_xticks(range(n), class_names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), class_names)
+    names = [shown_name(name) for name in class_names]
+    axes.set_xticks(range(n), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(n), names)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("taken for")
     axes.set_ylabel("test images of")
     axes.set_title(
-        f"{results.winner}: percent of a class, k = {ALL_IMAGES_K10.n_neighbors}, all training images"
+        f"{shown_name(str(results.winner))}: percent of a class, k = {ALL_IMAGES_K10.n_neighbors}, "
+        "all training images"
     )
     return figure

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from evaluation.analysis.results import Results
 from evaluation.embedders import EmbeddingKey
 from evaluation.embedders.files import embedding_file, read_embedding
+from evaluation.figures.style import shown_name
 from tune.storage.run_directory import RunDirectory
 from vae.checkpoint import load_model
 from vae.data import Dataset
@@ -53,12 +54,13 @@ def best_vae(run: RunDirectory, results: Results, dataset: Dataset) -> BestVae |
 
 
 def best_key(run: RunDirectory, results: Results) -> EmbeddingKey | None:
-    """Return the key of the best finalist's embedding; None if there is none on disk."""
-    if results.winner is None:
+    """Return the key of the best finalist's embedding, as it was evaluated; None if there is none on disk."""
+    trial_id = next(iter(results.finalists), results.winner)
+    if trial_id is None:
         return None
-    seed = results.own_seed(results.winner)
+    seed = results.own_seed(trial_id)
     for folder in run.embeddings_dir.glob("dim=*"):  # without labels there are no scores that name it
-        key = EmbeddingKey("vae", int(folder.name.removeprefix("dim=")), results.winner, seed)
+        key = EmbeddingKey("vae", int(folder.name.removeprefix("dim=")), trial_id, seed)
         if embedding_file(run.embeddings_dir, key).exists():
             return key
     return None
@@ -76,7 +78,7 @@ def models_by_loss(run: RunDirectory, results: Results) -> Iterator[tuple[str, V
         loss = loaded.config.loss.reconstruction_loss
         if loss not in seen:
             seen.add(loss)
-            yield f"{trial_id}\n{loss} loss, {loaded.config.model.latent_dim}-d", loaded.model
+            yield f"{shown_name(trial_id)}\n{loss} loss, {loaded.config.model.latent_dim}-d", loaded.model
 
 
 def _checkpoint(run: RunDirectory, results: Results, trial_id: str) -> Path | None:

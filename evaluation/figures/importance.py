@@ -8,8 +8,11 @@ from evaluation.figures.style import FAINT, INK, MUTED, WINNER
 from tune.space.display import param_name, percent
 
 
-def draw_importance(found: Importances) -> Figure:
-    """Draw the shares and the level of chance; a bar below it is grey and has no number."""
+def draw_importance(found: Importances, sampler: str | None = None) -> Figure:
+    """Draw the shares and the level of chance; a bar below it is grey and has no number.
+
+    ``sampler`` names one that does not draw at random, for which that level is no more than a hint.
+    """
     figure = Figure(figsize=(9, 1.3 + 0.36 * len(found.params)))
     axes = figure.subplots()
     heights = range(len(found.params))[::-1]
@@ -33,6 +36,8 @@ def draw_importance(found: Importances) -> Figure:
     else:
         title = f"No hyperparameter stands out from chance in {found.n_trials} trials"
     axes.set_title(title, pad=18)
-    remark = "black mark: 95 % quantile of the share under random rankings; grey: not above it"
+    remark = "black mark: under random rankings, all bars stay below theirs in 95 %; grey: not above it"
+    if sampler is not None:
+        remark += f"; a hint, not a test, as {sampler} does not draw at random"
     axes.text(0, 1.015, remark, transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom")
     return figure

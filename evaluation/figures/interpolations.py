@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from evaluation.figures.finalist_models import BestVae
 from evaluation.figures.mosaic import decode_pictures, displayable, show_mosaic
-from evaluation.figures.style import INK, MUTED
+from evaluation.figures.style import INK, MUTED, shown_name
 from vae.data import Dataset, ImageSet
 from vae.inference import embed, to_unit
 
@@ -68,4 +68,4 @@ def pairs(images: ImageSet) -> list[tuple[int, int]]:
 
 
 def _name_rows(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=9, color=INK)
+    axes.set_yticks(range(len(names)), [shown_name(name) for name in names], fontsize=9, color=INK)

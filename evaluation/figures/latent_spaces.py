@@ -12,7 +12,7 @@ from evaluation.analysis.results import Results
 from evaluation.embedders import METHODS, Embedding, EmbeddingKey, label
 from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.figures.finalist_models import best_key
-from evaluation.figures.style import INK, MUTED, WINNER, class_colours
+from evaluation.figures.style import INK, MUTED, WINNER, class_colours, shown_name
 from tune.space.display import percent
 from tune.storage.run_directory import RunDirectory
 
@@ -90,11 +90,11 @@ def draw_latent_spaces(
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        axes.set_title(view.title, pad=18, color=WINNER if view.winner else INK)
+        axes.set_title(shown_name(view.title), pad=18, color=WINNER if view.winner else INK)
         axes.text(0, 1.015, view.remark, transform=axes.transAxes, fontsize=8, color=MUTED, va="bottom")
     if labels is not None:
         handles = [
-            Line2D([], [], marker="o", linestyle="", markersize=6, color=colour, label=name)
+            Line2D([], [], marker="o", linestyle="", markersize=6, color=colour, label=shown_name(name))
             for colour, name in zip(colours, class_names, strict=True)
         ]
         columns = len(handles) if len(handles) <= 10 else -(-len(handles) // 3)

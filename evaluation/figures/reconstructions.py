@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evaluation.figures.mosaic import displayable
-from evaluation.figures.style import INK, WINNER
+from evaluation.figures.style import INK, WINNER, shown_name
 from vae.data import Dataset, ImageSet
 from vae.inference import reconstruct, to_unit
 from vae.models import VAE
@@ -36,7 +36,8 @@ def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
             axes.spines[:].set_visible(False)
             if i == 0 and dataset.test.labels is not None:
                 label = int(dataset.test.labels[rows[j]])
-                axes.set_title(dataset.class_names[label], loc="center", fontsize=8.5, fontweight="normal")
+                name = shown_name(dataset.class_names[label], 16)
+                axes.set_title(name, loc="center", fontsize=8.5, fontweight="normal")
         grid[i, 0].set_ylabel(
             name,
             rotation=0,

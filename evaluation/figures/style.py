@@ -52,6 +52,7 @@ _RC: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # a class may be called "US$ 5 and A$ 6"
     # Letters as outlines: an SVG looks the same where our font, in which places are measured, is missing.
     "svg.fonttype": "path",
     "svg.hashsalt": "vae",  # the same figure is the same file
@@ -63,6 +64,21 @@ def house_style() -> Iterator[None]:
     """Draw everything inside with our settings, and off screen."""
     with mpl.rc_context(_RC):
         yield
+
+
+def shown_name(name: str, longest: int = 32) -> str:
+    """Return a name that somebody has chosen, such as of a class, as a figure has room for it: on one line.
+
+    Examples
+    --------
+    >>> shown_name("two\\nlines"), shown_name("a name that is far too long to be drawn", 20)
+    ('two lines', 'a name that…be drawn')
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    if len(line) <= longest:
+        return line
+    end = (longest - 1) * 2 // 5
+    return f"{line[: longest - 1 - end]}…{line[-end:]}"
 
 
 def class_colours(n: int) -> list[Any]:

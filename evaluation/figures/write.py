@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluation.analysis.importance import importances
+from evaluation.analysis.importance import adaptive_sampler, importances
 from evaluation.analysis.judged_rungs import judged_rungs
 from evaluation.analysis.results import Results
 from evaluation.figures.accuracy import draw_accuracy
@@ -55,6 +55,24 @@ FIGURES = {
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",
 }
 """Name of each figure and its caption, in the report's order."""
+SEARCH_FIGURES = ("parallel_coordinates", "importance", "learning_curves", "rung_ladder", "pareto")
+"""Those of the trials; the others are of an evaluation."""
+RANDOM_ONLY = (
+    " The level of chance assumes that configurations were drawn at random. The sampler of this study, "
+    "{sampler}, proposes more of what was good before, so that a hyperparameter that matters can have a "
+    "short bar, and one that does not a long one: take the figure as a hint, not as a test."
+)
+"""What the caption of `importance` adds for every other sampler."""
+
+
+def caption(name: str, results: Results) -> str:
+    """Return the caption of a figure, with what limits it in this study."""
+    text = FIGURES[name]
+    if name == "importance" and (sampler := adaptive_sampler(results)):
+        text += RANDOM_ONLY.format(sampler=sampler)
+    if results.outdated and name not in SEARCH_FIGURES:
+        text = f"Of the earlier evaluation. {text}"
+    return text
 
 
 _SAVED: dict[str, dict[str, Any]] = {
@@ -66,10 +84,13 @@ _SAVED: dict[str, dict[str, Any]] = {
 """The formats, and how each is saved."""
 
 
-def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None = None) -> None:
+def write_figures(
+    run: RunDirectory, results: Results, dataset: Dataset | None = None, *, search_only: bool = False
+) -> None:
     """Write the figures that there is something to draw for; one that fails is logged and the rest drawn.
 
-    Without a dataset there are no latent spaces and nothing that a VAE decodes.
+    Without a dataset there are no latent spaces and nothing that a VAE decodes. With ``search_only``, and
+    where the evaluation is outdated, its figures stay what they are.
     """
 
     @cache
@@ -90,11 +111,15 @@ def write_figures(run: RunDirectory, results: Results, dataset: Dataset | None =
         "parallel_coordinates": lambda: (
             draw_parallel_coordinates(results, view) if (view := parallel_coordinates(results)) else None
         ),
-        "importance": lambda: draw_importance(found) if (found := importances(results)) else None,
+        "importance": lambda: (
+            draw_importance(found, adaptive_sampler(results)) if (found := importances(results)) else None
+        ),
         "learning_curves": lambda: _learning_curves(results),
         "rung_ladder": lambda: draw_rung_ladder(results, rungs) if (rungs := judged_rungs(results)) else None,
         "pareto": lambda: _pareto(results),
     }
+    if search_only or results.outdated:
+        drawings = {name: draw for name, draw in drawings.items() if name in SEARCH_FIGURES}
     for name, draw in drawings.items():
         with house_style():
             try:

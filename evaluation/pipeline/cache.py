@@ -35,7 +35,7 @@ from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Version of the entries; raised whenever the same embedder and grid give something else."""
 KEPT_DAYS = 30.0
 """Entries that no evaluation has used for so long are deleted."""
@@ -153,7 +153,7 @@ class CacheEntry:
 def find_cache_entries(
     run: RunDirectory, embedders: Sequence[Embedder], fingerprint: str, grid: KnnGrid, n_rounds: int
 ) -> list[CacheEntry]:
-    """Return the entry of each embedder for a dataset of that fingerprint; old entries are deleted.
+    """Return the entry of each embedder for images of that fingerprint; old entries are deleted.
 
     Raises
     ------

@@ -9,6 +9,8 @@ from evaluation.embedders import METHODS, Checkpoint, Embedder, PlanRequest, Vae
 from evaluation.scores.settings import KnnGrid
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import FINALIST_SEEDS, read_frame
+from tune.storage.trial_status import TrialStatus
+from tune.study.ranking import is_of_state, records
 from vae.checkpoint import read_config, read_metrics
 from vae.data import Dataset
 from vae.errors import UsageError
@@ -73,16 +75,26 @@ def vae_embedder(trial_id: str, checkpoint: Path, dataset: Dataset) -> Vae:
 
 
 def replica_embedders(run: RunDirectory, finalists: Sequence[Vae]) -> list[Vae]:
-    """Return the finalists as trained anew with fresh seeds, where that has succeeded."""
-    originals = {vae.trial_id: vae for vae in finalists}
+    """Return the finalists as trained anew with fresh seeds, where that has succeeded with this budget.
+
+    One whose model is gone is among them, as something that is missing.
+    """
+    originals, max_epochs = {vae.trial_id: vae for vae in finalists}, run.read_study().max_epochs
+    rows = [
+        row
+        for row in records(read_frame(run.finalist_seeds_file, FINALIST_SEEDS))
+        if row["trial_id"] in originals
+        and row["status"] == TrialStatus.COMPLETED
+        and is_of_state(run, row, max_epochs)
+    ]
+    run.fetch(*(run.path / row["checkpoint"] for row in rows))
     return [
         replace(
             originals[row["trial_id"]],
             checkpoint=Checkpoint(run.path / row["checkpoint"]),
             training_seed=row["seed"],
         )
-        for row in read_frame(run.finalist_seeds_file, FINALIST_SEEDS).to_dict("records")
-        if row["trial_id"] in originals and row["status"] == "completed"
+        for row in rows
     ]
 
 

@@ -1,11 +1,12 @@
 """One evaluation of a run, alone on it: embed and score what is missing, write tables and record."""
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from evaluation.pipeline.plan import Options
 from evaluation.pipeline.progress import Progress
 from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
 from evaluation.pipeline.subject import Subject
+from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.protocols import missing_cells
 from evaluation.scores.settings import KnnGrid
@@ -66,6 +68,8 @@ def run_evaluation(
     with ExitStack() as at_end:
         at_end.enter_context(exclusive(run, run.evaluation_lock_file, lambda: busy))
         fingerprint = subject.record.dataset.fingerprint
+        if images.searched is not None:  # the scores depend on the search's split too
+            fingerprint += f", split by {images.searched.seed}"
         entries = find_cache_entries(run, subject.embedders, fingerprint, options.grid, n_rounds)
         todo = [
             embedder for embedder, entry in zip(subject.embedders, entries, strict=True) if not entry.done
@@ -84,7 +88,8 @@ def run_evaluation(
                 gaps.append(str(event))
         if not any(entry.embedded for entry in entries):
             raise StorageError(f"no embedding could be made: {gaps[-1]}")
-        _write_tables(run, subject.record.study, entries)
+        used_before = _test_uses(run)
+        _write_tables(run, subject.record, entries)
         record = replace(
             subject.record,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,6 +99,7 @@ def run_evaluation(
             seed=options.seed,
             seconds=time.perf_counter() - started,
             from_earlier=n_cached,
+            test_uses=used_before + 1,
             gaps=tuple(gaps),
         )
         record.write(run.evaluation_file)
@@ -152,13 +158,28 @@ def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
     return missing_cells(images.train_labels, grid)
 
 
-def _write_tables(run: RunDirectory, study: str, entries: Sequence[CacheEntry]) -> None:
+def _test_uses(run: RunDirectory) -> int:
+    """Return how many evaluations have used the test images; an older version counts none but the last."""
+    if not run.evaluation_file.exists():
+        return 0
+    try:
+        return EvaluationRecord.read(run.evaluation_file).test_uses or 1
+    except StorageError as error:
+        logger.warning("%s; it is replaced", error)
+        return 1
+
+
+def _write_tables(run: RunDirectory, record: EvaluationRecord, entries: Sequence[CacheEntry]) -> None:
+    study, state = record.study, None if record.state is None else record.state.stamp
     with replaced_directory(run.embeddings_dir) as staging:
         for entry in entries:
             entry.place_embeddings(staging)
+        if record.state is not None:  # the files themselves may be those of an earlier evaluation
+            text = json.dumps({"state": state} | asdict(record.state), indent=2)
+            (staging / run.embeddings_state_file.name).write_text(text + "\n", encoding="utf-8")
     rows = [row | {"study": study} for entry in entries for row in entry.rows]
     rows.sort(key=_row_order)
-    write_table(rows, EVALUATIONS, run.evaluations_file)
+    write_table(rows, EVALUATIONS, run.evaluations_file, state=state)
     predictions = pa.concat_tables(
         [PREDICTIONS.empty_table(), *(table for entry in entries for table in entry.predictions)]
     )
@@ -167,7 +188,7 @@ def _write_tables(run: RunDirectory, study: str, entries: Sequence[CacheEntry]) 
     predictions = predictions.set_column(0, PREDICTIONS.field("study"), names).sort_by(
         [(column, "ascending") for column in order]
     )
-    write_table(predictions, PREDICTIONS, run.predictions_file)
+    write_table(predictions, PREDICTIONS, run.predictions_file, state=state)
 
 
 def _row_order(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.result_tables import PREDICTIONS
+from evaluation.scores.as_searched import score_as_searched
 from evaluation.scores.protocols import Round, rounds, score_round
 from evaluation.scores.settings import KnnGrid, Setting
 from evaluation.scores.structure import score_structure
@@ -114,6 +115,19 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
     assert images.test_labels is not None
     train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
     scores = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+    if which.protocol == "test" and images.searched is not None:
+        found = images.searched
+        scores.rows.extend(
+            score_as_searched(
+                train,
+                images.train_labels,
+                test,
+                images.test_labels,
+                found.reference,
+                found.validation,
+                found.seed,
+            )
+        )
     tables = [
         predictions_table(columns, setting, images.test_labels, predicted)
         for setting, predicted in scores.predicted.items()

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.embedders import Embedder, Images, Vae
+from evaluation.embedders import Embedder, Images, SearchedRows, Vae
 from evaluation.embedders.precomputed import PrecomputedEmbedder, read_precomputed
 from evaluation.pipeline.plan import Options, best_first, plan_embedders, replica_embedders, vae_embedder
 from evaluation.record import EvaluatedDataset, EvaluationRecord
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import FINALIST_SEEDS, read_frame
 from tune.study.images import load_images
-from tune.study.ranking import choose_finalists, rank_finalists
+from tune.study.ranking import choose_finalists, current_seeds, rank_finalists
+from tune.study.state import StudyState
 from vae.checkpoint import MODEL_FILE, read_header
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Subject:
 def study_subject(run: RunDirectory, options: Options, finalists: int, data_dir: Path | None) -> Subject:
     """Return the best trials of a study, and the baselines on its dataset.
 
-    Where finalists were trained anew with fresh seeds, those trainings are evaluated too and decide which
-    finalist comes first.
+    Where finalists were trained anew with fresh seeds, those trainings are evaluated too and, if all of them
+    were, decide which finalist comes first.
 
     Only trials that ran their full budget count. ``data_dir`` is where the dataset lies, if not where the
     search found it.
@@ -52,11 +52,28 @@ def study_subject(run: RunDirectory, options: Options, finalists: int, data_dir:
     """
     study = run.read_study()
     trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
-    trial_ids = rank_finalists(trial_ids, read_frame(run.finalist_seeds_file, FINALIST_SEEDS), study.mode)
+    trial_ids = rank_finalists(trial_ids, current_seeds(run, study.max_epochs), study.mode)
     described = study.dataset if data_dir is None else replace(study.dataset, data_dir=str(data_dir))
     dataset = load_images(run, described)
     vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
-    return _subject_of_vaes(run, study.name, dataset, vaes, replica_embedders(run, vaes), options)
+    replicas = replica_embedders(run, vaes)
+    found = _subject_of_vaes(run, study.name, dataset, vaes, replicas, options, study.max_epochs)
+    return replace(found, images=replace(found.images, searched=searched_rows(dataset, study.seed)))
+
+
+def searched_rows(dataset: "Dataset", seed: int) -> SearchedRows:
+    """Return the rows of the training set that a study with this seed measures KNN accuracy on."""
+    # Not at the top of the file: torch takes seconds.
+    from vae.data.dataset import split_validation
+    from vae.metrics.validation_knn import sample_rows
+
+    split = split_validation(dataset.train, seed=seed)
+    reference, validation = sample_rows(split.train, seed), sample_rows(split.validation, seed)
+    return SearchedRows(
+        seed=seed,
+        reference=split.train_index.numpy()[reference],
+        validation=split.validation_index.numpy()[validation],
+    )
 
 
 def checkpoints_subject(
@@ -111,6 +128,7 @@ def _subject_of_vaes(
     vaes: Sequence[Vae],
     replicas: Sequence[Vae],
     options: Options,
+    max_epochs: int | None = None,
 ) -> Subject:
     return Subject(
         images=Images.from_dataset(dataset),
@@ -124,6 +142,7 @@ def _subject_of_vaes(
             training_seeds={vae.trial_id: vae.training_seed for vae in vaes if vae.training_seed is not None},
             trained_with_labels=tuple(vae.trial_id for vae in vaes if vae.conditional),
             checkpoints={vae.trial_id: run.location_of(vae.checkpoint.directory) for vae in vaes},
+            state=StudyState.of({vae.trial_id: vae.checkpoint.directory for vae in vaes}, max_epochs),
         ),
         dataset=dataset,
     )

@@ -56,6 +56,8 @@ def compare_runs(first: RunDirectory, second: RunDirectory, console: Console) ->
         best = found.comparison.winner
         vae = f", best VAE {best.key.trial_id} with {best.key.dim} dimensions" if best else ""
         console.print(f"{letter}  {found.name}{vae}", highlight=False)
+        if found.outdated:
+            console.print(found.outdated, style="yellow", highlight=False)
     console.print(comparison_table(both))
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import jinja2
 
-from evaluation.analysis.finalists import finalist_rows, validation_setting
+from evaluation.analysis.finalists import finalist_rows, unselected_optimism
 from evaluation.analysis.results import Results
-from evaluation.analysis.statements import labels_sentence, optimism_sentence, verdict
+from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
 from evaluation.embedders import label
-from evaluation.figures import FIGURES, write_figures
+from evaluation.embedders.files import embedding_file
+from evaluation.figures import FIGURES, SEARCH_FIGURES, write_figures
+from evaluation.figures.write import caption
 from evaluation.formatting import (
     day,
     duration,
@@ -24,6 +26,7 @@ from evaluation.formatting import (
     p_value,
     percent_or_missing,
     points,
+    share_and_interval,
     unbroken,
 )
 from evaluation.report.explorer import explorer
@@ -40,14 +43,12 @@ from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
-SEARCH_FIGURES = ["parallel_coordinates", "importance", "learning_curves", "rung_ladder"]
-"""Figures of the trials, which have a section of their own; the first is interactive there."""
 
-
-def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
+def write_report(run: RunDirectory, dataset: Dataset | None = None, *, search_only: bool = False) -> None:
     """Draw the figures and write the report, from whatever the run directory holds.
 
-    Without a dataset there are no reconstructions and no latent spaces.
+    Without a dataset there are no reconstructions and no latent spaces. With ``search_only`` the figures of
+    an earlier evaluation are not drawn again, but kept.
 
     Raises
     ------
@@ -55,7 +56,9 @@ def write_report(run: RunDirectory, dataset: Dataset | None = None) -> None:
         A table is damaged, or the report cannot be written.
     """
     results = Results.read(run)
-    write_figures(run, results, dataset)
+    if search_only:
+        _fetch_evaluation(run, results)
+    write_figures(run, results, dataset, search_only=search_only)
     data = None
     try:
         data = None if dataset is None else explorer(run, results, dataset)
@@ -80,6 +83,7 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         "points": points,
         "interval": _unbroken(interval),
         "mean_and_spread": _unbroken(mean_and_spread),
+        "share_and_interval": _unbroken(share_and_interval),
         "p_value": _unbroken(p_value),
         "objective": _unbroken(objective_value),
         "outcome": category_text,
@@ -99,18 +103,18 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),
         labels_sentence=labels_sentence(results),
-        optimism=optimism_sentence(finalists),
+        extension=extension_sentence(results),
+        optimism=optimism_sentence(finalists, unselected_optimism(results)),
         front=front_rows(results),
         metric_names=METRIC_NAMES,
-        validation_setting=validation_setting(results),
         trials=results.trial_rows,
         shown_params={CONFIG_PREFIX + name: param_name(name) for name in SHOWN_PARAMS},
         outcome_counts=outcome_counts(results),
-        figures=_figures(figures_dir),
+        figures=_figures(results, figures_dir),
         best=max((row.test for row in comparison if row.test is not None), default=None),
         explorer=explorer,
         search_view=search_view(results),
-        search_figures=SEARCH_FIGURES,
+        search_figures=[name for name in SEARCH_FIGURES if name != "pareto"],
         few=FEW_SHOT_500,
         full=ALL_IMAGES_K10,
         label=label,
@@ -136,12 +140,25 @@ def outcome_counts(results: Results) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _figures(directory: Path) -> list[dict[str, str]]:
+def _figures(results: Results, directory: Path) -> list[dict[str, str]]:
     return [
-        {"name": name, "caption": caption, "data": base64.b64encode(path.read_bytes()).decode()}
-        for name, caption in FIGURES.items()
+        {
+            "name": name,
+            "caption": caption(name, results),
+            "data": base64.b64encode(path.read_bytes()).decode(),
+        }
+        for name in FIGURES
         if (path := directory / f"{name}.png").exists()
     ]
+
+
+def _fetch_evaluation(run: RunDirectory, results: Results) -> None:
+    """Make sure that what the report shows of an earlier evaluation is here, if the run is under a URI."""
+    best = results.finalists[:1]
+    shown = [
+        key for key in results.scores.keys if key.dim == 2 or (key.method == "vae" and key.trial_id in best)
+    ]
+    run.fetch(run.figures_dir, *(embedding_file(run.embeddings_dir, key).parent for key in shown))
 
 
 def _unbroken(write: Callable[..., str]) -> Callable[..., str]:

@@ -7,11 +7,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.analysis.finalists import Finalist, finalist_rows
+from evaluation.analysis.finalists import Finalist, finalist_rows, unselected_optimism
 from evaluation.analysis.results import Results
-from evaluation.analysis.statements import labels_sentence, optimism_sentence, verdict
+from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
 from evaluation.embedders import label
-from evaluation.formatting import MISSING, interval, mean_and_spread, p_value, percent_or_missing, points
+from evaluation.formatting import (
+    MISSING,
+    interval,
+    mean_and_spread,
+    p_value,
+    percent_or_missing,
+    points,
+    share_and_interval,
+)
 from evaluation.scores.settings import FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
 from tune.space.display import percent
@@ -41,9 +49,16 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     finalists = finalist_rows(results)
     if any(finalist.fresh for finalist in finalists):
         console.print(finalists_table(results, finalists))
-    for sentence in (labels_sentence(results), verdict(results), optimism_sentence(finalists)):
+    for sentence in (
+        labels_sentence(results),
+        extension_sentence(results),
+        verdict(results),
+        optimism_sentence(finalists, unselected_optimism(results)),
+    ):
         if sentence:
             console.print(sentence, highlight=False)
+    if results.outdated:
+        console.print(results.outdated, style="yellow", highlight=False)
     if gaps := results.evaluation and results.evaluation.gaps:
         console.print("missing: " + "; ".join(gaps), style="yellow", highlight=False)
     if winner is not None and winner.test is not None:
@@ -83,7 +98,7 @@ def comparison_table(results: Results) -> Table:
         table.add_row(
             label(row.key),
             str(row.key.dim),
-            mean_and_spread(row.test, row.test_half_width),
+            share_and_interval(row.test, row.test_interval),
             percent_or_missing(row.few_shot),
             mean_and_spread(row.cv, row.cv_std),
             style="bold green" if row == results.comparison.winner else "",
@@ -123,7 +138,7 @@ def finalists_table(results: Results, finalists: Sequence[Finalist]) -> Table:
     """Return the scores of the finalists retrained with fresh seeds, the winner in bold."""
     objective = results.objectives[0]
     headings = ("seeds", f"validation {METRIC_NAMES.get(objective, objective)}", "test", _FEW_SHOT)
-    title = "finalists retrained with fresh seeds: mean ± half-width of the 95 % interval"
+    title = "finalists retrained with fresh seeds: mean and its 95 % interval over trainings"
     table = empty_table("finalist", *headings, title=title)
     for finalist in finalists:
         if (fresh := finalist.fresh) is None:

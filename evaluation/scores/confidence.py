@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import hypot, sqrt
 from statistics import fmean
 
 import numpy as np
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-_TAIL = (1 - CONFIDENCE) / 2
-_RESAMPLES = 10_000
+_QUANTILE = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,42 @@ def _equal_values() -> Iterator[None]:
         yield
 
 
-def bootstrap_share(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % percentile-bootstrap interval of a share of ``n`` images.
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of ``n`` images.
 
-    The number of correct images in a resample of n is binomial, so its quantiles need no draws.
+    It lies within [0, 1] and has a width at 0 and at 1 too, where resampling gives none.
     """
-    low, high = stats.binom.ppf([_TAIL, 1 - _TAIL], n, share) / n
-    return float(low), float(high)
+    found = stats.binomtest(round(share * n), n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference and its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def share_difference(first: float, n_first: int, second: float, n_second: int) -> Difference:
+    """Return the difference of two shares, first minus second, of different images.
+
+    The interval is Newcombe's (1998, method 10), from those of `share_interval`.
+    """
+    low, high = share_interval(first, n_first)
+    other_low, other_high = share_interval(second, n_second)
+    difference = first - second
+    return Difference(
+        difference,
+        difference - hypot(first - low, other_high - second),
+        difference + hypot(high - first, second - other_low),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """The difference of two accuracies on the same images, with its 95 % bootstrap interval.
+    """The difference of two accuracies on the same images, with its 95 % interval.
 
     ``p_value`` is that of McNemar's exact test: the probability that the images which only one of the two
     classifies correctly are split at least so unevenly, if both are equally good.
@@ -84,11 +108,15 @@ class PairedDifference:
 
 
 def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
-    """Compare two embeddings by which images (n,) each classifies correctly, first minus second."""
+    """Compare two embeddings by which images (n,) each classifies correctly, first minus second.
+
+    The interval is that of Bonett and Price (2012), which adds an image to either kind of discordant ones: it
+    has a width where there are none, too.
+    """
     n, only_first, only_second = len(first), int((first & ~second).sum()), int((second & ~first).sum())
-    shares = np.array([only_first, only_second, n - only_first - only_second]) / n
-    draws = np.random.default_rng(0).multinomial(n, shares, size=_RESAMPLES)
-    low, high = np.quantile((draws[:, 0] - draws[:, 1]) / n, [_TAIL, 1 - _TAIL])
+    share, other = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    half = _QUANTILE * sqrt((share + other - (share - other) ** 2) / (n + 2))
+    low, high = max(-1.0, share - other - half), min(1.0, share - other + half)
     discordant = only_first + only_second
     p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    return PairedDifference((only_first - only_second) / n, float(low), float(high), float(p_value))
+    return PairedDifference((only_first - only_second) / n, low, high, float(p_value))

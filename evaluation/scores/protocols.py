@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.scores.confidence import bootstrap_share
+from evaluation.scores.confidence import share_interval
 from evaluation.scores.settings import KNN_ACCURACY, REPORTED_SETTINGS, KnnGrid, Setting
 from vae.errors import UsageError
 from vae.metrics.knn import vote
@@ -139,7 +139,7 @@ def score_round(
             for k, predicted in zip(ks, vote(neighbors, train_labels, ks, weights), strict=True):
                 share, n_query = float(np.mean(predicted == query_labels[asked])), len(predicted)
                 of_test = which.protocol == "test"
-                low, high = bootstrap_share(share, n_query) if of_test else (None, None)
+                low, high = share_interval(share, n_query) if of_test else (None, None)
                 setting = Setting(size, k, weights)
                 if of_test and setting in REPORTED_SETTINGS:
                     scores.predicted[setting] = predicted

@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, s
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from evaluation.scores.confidence import bootstrap_share
+from evaluation.scores.confidence import share_interval
 from vae.metrics.neighbors import find_neighbors
 
 N_NEIGHBORS = 10
@@ -118,7 +118,7 @@ def score_structure(
             warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit(train[learned], train_labels[learned])
         share = float(probe.score(test, test_labels))
-        low, high = bootstrap_share(share, len(test))
+        low, high = share_interval(share, len(test))
         columns = {"low": low, "high": high, "n_train": len(learned), "n_query": len(test)}
         add("linear_probe_accuracy", share, **columns)
     return rows

@@ -86,7 +86,7 @@ def reseeded_once(tmp_path_factory) -> RunDirectory:
     write_fresh_seeds(run, {BEST: [0.80, 0.81, None], SECOND: [0.90, 0.91, 0.92]})
     options = dict(methods=["pca", "vae"], dims=[2])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(report, "write_figures", lambda *_: None)
+        monkeypatch.setattr(report, "write_figures", lambda *_, **__: None)
         evaluate(run, finalists=2, **options, compute=serial.compute, progress=False)
     return run
 

@@ -38,8 +38,9 @@ def test_the_tables_hold_every_cell_of_every_embedding(evaluated_once):
     assert sorted((method, dim) for method, _, dim in embeddings.groups) == [
         ("pca", 2), ("pca", 4), ("pca", 10), ("raw", 64), ("vae", 4), ("vae", 10),
     ]  # fmt: skip
-    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds and test
-    assert set(embeddings.size()) == {N_CELLS + len(STRUCTURE)}
+    # 139 images in the smallest class: 50, 100 and all of them; 5 values of k, 2 weights, 5 folds and test;
+    # and as in the search, of its validation images and the test images
+    assert set(embeddings.size()) == {N_CELLS + 2 + len(STRUCTURE)}
     accuracies = frame[frame["metric"] == "knn_accuracy"]
     assert accuracies["value"].between(0, 1).all()
     tested = accuracies[accuracies["protocol"] == "test"]
@@ -77,6 +78,7 @@ def test_there_is_a_file_for_each_embedding_and_nothing_half_written(evaluated_o
         "dim=10/name=pca/part-0.parquet",
         "dim=10/name=vae-0001-conv-10d-seed0/part-0.parquet",
         "dim=64/name=raw/part-0.parquet",
+        "_state.json",
     }
     hidden = {evaluated_once.cache_dir, evaluated_once.evaluation_lock_file}
     assert set(evaluated_once.path.rglob(".*")) == hidden
@@ -90,7 +92,7 @@ def test_the_record_names_what_the_data_was_too_small_for(evaluated_once):
 def test_evaluating_again_replaces_the_results(evaluated):
     evaluate(evaluated, **PCA, compute=serial.compute, progress=False)
     assert set(read_table(evaluated.evaluations_file)["method"].to_pylist()) == {"pca"}
-    assert [path.name for path in evaluated.embeddings_dir.iterdir()] == ["dim=2"]
+    assert sorted(path.name for path in evaluated.embeddings_dir.iterdir()) == ["_state.json", "dim=2"]
 
 
 def test_an_evaluation_that_breaks_off_leaves_the_old_results(evaluated):
@@ -239,7 +241,7 @@ def test_fresh_seeds_are_evaluated_beside_the_finalists_own_models(reseeded_once
         *((SECOND, seed) for seed in (0, 1, 2, 3)),
     }
     assert table[table["method"] != "vae"]["training_seed"].isna().all()
-    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {N_CELLS + len(STRUCTURE)}
+    assert set(vaes.groupby(["trial_id", "training_seed"]).size()) == {N_CELLS + 2 + len(STRUCTURE)}
     values = vaes.groupby(["trial_id", "training_seed"])["value"].apply(tuple)
     assert values.nunique() == len(values)  # each is another model
     names = {path.parent.name for path in (reseeded_once.embeddings_dir / "dim=10").rglob("*.parquet")}
@@ -250,6 +252,20 @@ def test_the_record_has_the_finalists_in_the_order_of_their_fresh_seeds(reseeded
     record = EvaluationRecord.read(reseeded_once.evaluation_file)
     assert record.finalists == (SECOND, BEST)
     assert record.training_seeds == {BEST: 0, SECOND: 0}
+
+
+def test_the_seed_reaches_the_subsets_and_folds_of_the_knn_accuracy(study):
+    found = [
+        evaluate(study, **PCA, seed=seed, compute=serial.compute, progress=False).scores.query(
+            "metric == 'knn_accuracy'"
+        )
+        for seed in (0, 1)
+    ]
+    assert [set(scores["seed"]) for scores in found] == [{0}, {1}]
+    values = [scores.query("samples_per_class == 50")["value"].tolist() for scores in found]
+    assert values[0] != values[1]
+    whole = "protocol == 'test' and samples_per_class.isna()"
+    assert found[0].query(whole)["value"].tolist() == found[1].query(whole)["value"].tolist()
 
 
 def test_a_fresh_seed_whose_checkpoint_is_lost_is_a_gap(reseeded):

@@ -17,7 +17,7 @@ from evaluation.formatting import (
     points,
     unbroken,
 )
-from evaluation.scores.confidence import Interval
+from evaluation.scores.confidence import Interval, t_interval
 from tune.space import display
 
 
@@ -52,9 +52,34 @@ def test_shares_are_in_percent_and_other_objectives_as_they_are():
     assert objective_difference(-0.015, "val_mse") == "−0.015"
 
 
-def test_a_mean_has_its_half_width_in_the_same_unit():
-    assert mean_and_spread(0.875, 0.0061) == interval(Interval(0.875, 0.0061)) == "87.5 ± 0.6 %"
+def test_a_spread_is_written_with_its_mean_and_an_interval_by_its_bounds():
+    assert mean_and_spread(0.875, 0.0061) == "87.5 ± 0.6 %"
     assert mean_and_spread(0.875, None) == "87.5 %"
+    assert interval(Interval(0.875, 0.0061)) == "87.5 % [86.9, 88.1]"
+
+
+@pytest.mark.parametrize(
+    ("mean", "half_width", "metric", "text"),
+    [
+        (0.858, 0.212, "val_knn_accuracy", "85.8 % [64.6, 100.0]"),  # two seeds
+        (0.05, 0.2, "val_knn_accuracy", "5.0 % [0.0, 25.0]"),
+        (0.9, 0.3, "val_ssim", "0.9 [0.6, 1]"),
+        (0.01, 0.05, "val_mse", "0.01 [0, 0.06]"),
+        (30.0, 2.0, "val_psnr", "30 [28, 32]"),
+    ],
+)
+def test_an_interval_ends_where_there_are_no_values(mean, half_width, metric, text):
+    assert interval(Interval(mean, half_width), metric) == text
+
+
+def test_seeds_that_all_gave_the_same_have_no_interval():
+    assert interval(t_interval([1.0, 1.0, 1.0])) == "100.0 %"
+    assert interval(t_interval([0.3, 0.3])) == "30.0 %"
+
+
+def test_a_difference_of_shares_is_at_most_a_hundred_points():
+    assert objective_difference(3.1, "val_knn_accuracy") == "+100.0"
+    assert objective_difference(-3.1, "val_knn_accuracy") == "−100.0"
 
 
 def test_nouns_are_plural_but_after_one():

@@ -1,10 +1,12 @@
 """evaluation.json as a dataclass."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from evaluation.record import EvaluatedDataset, EvaluationRecord
+from tune.study.state import StudyState
 from vae.errors import StorageError
 
 RECORD = EvaluationRecord(
@@ -25,6 +27,12 @@ RECORD = EvaluationRecord(
 def test_what_is_written_is_read_back(tmp_path):
     RECORD.write(tmp_path / "evaluation.json")
     assert EvaluationRecord.read(tmp_path / "evaluation.json") == RECORD
+
+
+def test_the_state_that_was_evaluated_is_read_back(tmp_path):
+    record = replace(RECORD, state=StudyState(max_epochs=4, weights={"0001-conv-10d": "ab12"}), test_uses=2)
+    record.write(tmp_path / "evaluation.json")
+    assert EvaluationRecord.read(tmp_path / "evaluation.json") == record
 
 
 def test_the_file_has_the_keys_that_it_always_had(tmp_path):

@@ -85,7 +85,7 @@ def ghost_node(number: int) -> Any:
 
 if __name__ == "__main__":
     tune.cluster.shared_storage.ANSWER_WITHIN_S = 300.0  # of nodes that share a busy machine
-    evaluation.report.page.write_figures = lambda *_: None  # nobody looks at them
+    evaluation.report.page.write_figures = lambda *_, **__: None  # nobody looks at them
     given = json.loads(Path(sys.argv.pop(1)).read_text())
     tune.search_loop.train_trial = mortal(given)
     if "ghost" in given:

@@ -16,6 +16,7 @@ from tune.algorithms.searcher import trial_seed
 from tune.cluster.resources import TrialResources
 from tune.retrain import fresh_seeds, retrain_finalists
 from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
+from tune.study.state import weights_hash
 from tune.trials.data import TrialData
 from vae.atomic import write_directory
 from vae.checkpoint import load_model, read_config, write_config
@@ -105,7 +106,8 @@ class TestOnRay:
             assert (row["study"], row["status"], row["max_epochs"]) == ("tiny", "completed", 2)
             assert row["objective"] == row["val_knn_accuracy"] > 0.5
             assert row["train_seconds"] > 0
-            assert row["checkpoint"] == f"checkpoints/{row['trial_id']}/seeds/{row['seed']}"
+            assert row["checkpoint"] == f"finalist_seeds/{row['trial_id']}/{row['seed']}"
+            assert row["trial_weights"] == weights_hash(study.checkpoint_dir(row["trial_id"]))
             loaded = load_model(study.path / row["checkpoint"])
             assert loaded.config.training.seed == row["seed"]
             assert loaded.config.training.max_epochs == 2

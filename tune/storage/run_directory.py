@@ -102,11 +102,14 @@ class RunDirectory:
     trials_file = _Inside("trials.parquet")
     epochs_file = _Inside("epochs.parquet")
     finalist_seeds_file = _Inside("finalist_seeds.parquet")
+    finalist_seeds_dir = _Inside("finalist_seeds")
     evaluations_file = _Inside("evaluations.parquet")
     predictions_file = _Inside("predictions.parquet")
     evaluation_file = _Inside("evaluation.json")
     cache_dir = _Inside(".evaluated")
     embeddings_dir = _Inside("embeddings")
+    embeddings_state_file = _Inside("embeddings/_state.json")
+    """Not `hidden`, or it would not be sent; readers of a folder of tables pass over such a name."""
     checkpoints_dir = _Inside("checkpoints")
     figures_dir = _Inside("figures")
     report_file = _Inside("report.html")
@@ -125,7 +128,12 @@ class RunDirectory:
         return self.checkpoints_dir / trial_id
 
     def seed_checkpoint_dir(self, trial_id: str, seed: int) -> Path:
-        return self.checkpoint_dir(trial_id) / "seeds" / str(seed)
+        """Return where a finalist's model of a fresh seed goes; where an older one lies, its row says.
+
+        It is not below `checkpoint_dir`, which another model of the trial may replace.
+        """
+        check_trial_id(trial_id)
+        return self.finalist_seeds_dir / trial_id / str(seed)
 
     def read_study(self) -> StudyRecord:
         """Return what ``study.json`` says.

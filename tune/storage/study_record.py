@@ -76,6 +76,16 @@ class StudyRecord(JsonRecord):
             ) from error
 
     @property
+    def previous_budget(self) -> int | None:
+        """The budget that the study had completed before it was extended to `max_epochs`, if it was."""
+        budgets = (
+            session.get("max_epochs", 0)
+            for session in self.sessions
+            if session.get("status") == StudyStatus.COMPLETED
+        )
+        return max((budget for budget in budgets if 0 < budget < self.max_epochs), default=None)
+
+    @property
     def finalists(self) -> int:
         return int(self.arguments.get("finalists", 3))
 

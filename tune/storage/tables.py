@@ -13,6 +13,8 @@ from vae.config import PARAMS
 from vae.errors import StorageError
 
 SCHEMA_VERSION = 1
+STATE = b"state"
+"""Key in the metadata of a table that is derived from trials: the state of the study that it belongs to."""
 CONFIG_PREFIX = "config_"
 
 _UTC = pa.timestamp("us", tz="UTC")
@@ -96,23 +98,28 @@ FINALIST_SEEDS = make_schema(
         "best_epoch": pa.int64(),
         **NEUTRAL_PANEL,
         "checkpoint": pa.string(),
+        "trial_weights": pa.string(),
         "train_seconds": pa.float64(),
         "error": pa.string(),
     }
 )
-"""One row per finalist and fresh seed."""
+"""One row per finalist and fresh seed; ``trial_weights`` is a hash of the model that was trained anew."""
 
 
-def write_table(rows: pa.Table | Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+def write_table(
+    rows: pa.Table | Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path, *, state: str | None = None
+) -> None:
     """Write a table so that a reader sees the old file or the new one, never half of one.
 
-    Columns that a row lacks are null.
+    Columns that a row lacks are null. ``state`` is that of the study, for `read_state`.
 
     Raises
     ------
     StorageError
         The file cannot be written.
     """
+    if state is not None:
+        schema = schema.with_metadata((schema.metadata or {}) | {STATE: state.encode()})
     table = rows.cast(schema) if isinstance(rows, pa.Table) else _table(rows, schema)
     with replaced_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -141,6 +148,23 @@ def check_table(path: Path) -> None:
         pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def read_state(path: Path) -> str | None:
+    """Return the state of the study that a table was written with; None if it does not say it, or is gone.
+
+    Raises
+    ------
+    StorageError
+        The file is not Parquet.
+    """
+    if not path.exists():
+        return None
+    try:
+        found: bytes | None = (pq.read_schema(path).metadata or {}).get(STATE)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+    return None if found is None else found.decode()
 
 
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:

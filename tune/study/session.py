@@ -162,6 +162,8 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
         session = StudySession(plan, run, objectives, data, record)
+        for earlier in record.sessions:  # a file of an older version does not say it
+            earlier.setdefault("max_epochs", record.max_epochs)
         record.arguments = plan.arguments()
         with _at_work(session, before):
             yield session
@@ -181,6 +183,7 @@ def _at_work(session: StudySession, before: str | None = None) -> Iterator[None]
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "code": code_version(),
+            "max_epochs": session.plan.max_epochs,
         }
     )
     session.save(status=StudyStatus.RUNNING, finished_at=None)

@@ -13,6 +13,7 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table
 from tune.storage.trial_status import TrialStatus
+from tune.study.ranking import full_budget_trials
 from vae.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class Study:
     def best_trial(self) -> Trial:
         """The completed trial with the best first objective.
 
+        While a finished study is being extended to more epochs and none has run them yet, the best of those
+        that had completed the budget before.
+
         Raises
         ------
         UsageError
@@ -183,7 +187,7 @@ class Study:
         if not self.run.trials_file.exists():
             return []
         rows = read_table(self.run.trials_file).to_pylist()
-        return [row for row in rows if row["status"] == TrialStatus.COMPLETED]
+        return [dict(row) for row in full_budget_trials(rows, self.run.read_study())]
 
     def _table(self, file: Path, schema: Any) -> pd.DataFrame:
         self._refresh()

@@ -25,6 +25,9 @@ BEST_DIR = "best"
 CHECKPOINT = "checkpoint_"
 """How the name of a checkpoint's directory begins."""
 
+OLD_SEEDS_DIR = "seeds"
+"""Inside a kept checkpoint: where an older version kept the models of a finalist's fresh seeds."""
+
 HISTORY_FILE = "history.json"
 """Inside a checkpoint: what the trial reported at each epoch, for the case that its driver dies."""
 
@@ -95,6 +98,8 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
             continue
         with replaced_directory(target) as staging:
             shutil.copytree(checkpoint / BEST_DIR, staging, dirs_exist_ok=True)
+            if (target / OLD_SEEDS_DIR).is_dir():
+                shutil.copytree(target / OLD_SEEDS_DIR, staging / OLD_SEEDS_DIR)
         return True
     return False
 

@@ -7,7 +7,9 @@ import pytest
 from evaluation.analysis.finalists import finalist_rows
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import optimism_sentence, verdict
+from evaluation.embedders import EmbeddingKey
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
+from tune.storage.tables import TRIALS, read_table, write_table
 
 
 def verdict_of(run, fresh, **study):
@@ -18,14 +20,23 @@ def verdict_of(run, fresh, **study):
 
 def test_the_optimism_sentence_names_the_average_and_each_finalist(reseeded_once, evaluated_once):
     finalists = finalist_rows(Results.read(evaluated_once))
-    points = [f"{100 * finalist.optimism:+.1f}".replace("-", "−") for finalist in finalists]
-    mean = f"{100 * sum(finalist.optimism for finalist in finalists) / 2:+.1f}".replace("-", "−")
-    assert optimism_sentence(finalists) == (
-        f"Optimism, validation minus test: {mean} points on average "
-        f"({BEST} {points[0]}, {SECOND} {points[1]})."
+    each = [
+        "{} [{}, {}]".format(
+            *(f"{100 * value:+.1f}".replace("-", "−") for value in (o.difference, o.low, o.high))
+        )
+        for o in (finalist.optimism for finalist in finalists)
+    ]
+    mean = f"{100 * sum(finalist.optimism.difference for finalist in finalists) / 2:+.1f}".replace("-", "−")
+    start = "Optimism, validation minus test in points, with its 95 % interval: "
+    holds = " It holds the effect of selection and the difference between the two sets of images"
+    text = f"{start}{mean} on average ({BEST} {each[0]}, {SECOND} {each[1]}).{holds}"
+    assert optimism_sentence(finalists) == f"{text}."
+    pca = finalists[0].row.__class__.from_scores(Results.read(evaluated_once).scores, EmbeddingKey("pca", 10))
+    assert optimism_sentence(finalists, (pca, -0.012)) == (
+        f"{text}; for PCA (10-d), where nothing was selected, it is −1.2."
     )
     assert "; with fresh seeds " in optimism_sentence(finalist_rows(Results.read(reseeded_once)))
-    assert f"points for {BEST}." in optimism_sentence(finalists[:1])
+    assert optimism_sentence(finalists[:1]) == f"{start}{BEST} {each[0]}.{holds}."
     assert optimism_sentence([]) is None
 
 
@@ -49,6 +60,10 @@ def test_a_difference_beyond_the_spread_of_the_seeds_is_significant(evaluated):
 
 def test_where_smaller_is_better_the_difference_is_positive_too(evaluated):
     fresh = {BEST: [0.30, 0.31, 0.32], SECOND: [0.10, 0.11, 0.12]}
+    rows = read_table(evaluated.trials_file).to_pylist()
+    lower = {BEST: 0.1, SECOND: 0.2}  # the same finalists
+    rows = [row | {"objective": lower.get(row["trial_id"], 0.9)} for row in rows]
+    write_table(rows, TRIALS, evaluated.trials_file)
     text = verdict_of(evaluated, fresh, objectives=["val_mse"], modes=["min"])
     assert "0000-fc-4d is +0.2 of validation mean squared error ahead of 0001-conv-10d, " in text
     assert ", 95 % interval +0.1" in text

@@ -8,6 +8,7 @@ import pytest
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
 from evaluation.api import evaluate
+from evaluation.embedders import METHODS
 from evaluation.embedders.precomputed import read_precomputed
 from evaluation.pipeline import serial
 from evaluation.record import EvaluationRecord
@@ -40,6 +41,20 @@ def test_it_is_scored_and_reported_under_the_name_of_its_file(islands, tmp_path,
     assert row.structure["linear_probe_accuracy"] == 1
     assert "trustworthiness" not in row.structure  # there are no pixels
     assert "mine" in output.report_file.read_text()
+
+
+@pytest.mark.parametrize("name", ["pca", "untrained", "vae"])
+@pytest.mark.figures
+def test_one_that_is_called_like_a_method_of_ours_is_not_taken_for_it(name, islands, tmp_path):
+    points, labels = islands
+    file = write(tmp_path / f"{name}.parquet", points[:, :2], label=labels)
+    output = RunDirectory(tmp_path / "output")
+    found = evaluate(file, output=output.path, compute=serial.compute, progress=False)
+    assert found.comparison["embedding"].tolist() == [f"{name} (own)"]
+    assert found.embedding(f"{name} (own)").shape == (24, 2)
+    html = output.report_file.read_text()
+    assert f"<td>{name} (own)</td>" in html
+    assert f"<td>{METHODS[name].title}" not in html
 
 
 def test_splits_are_kept_and_without_them_a_fifth_of_each_class_is_the_test(islands, tmp_path):

@@ -16,7 +16,7 @@ from evaluation.embedders import (
 )
 from evaluation.pipeline.plan import Options, plan_embedders, replica_embedders, vae_embedder
 from tests.evaluation.conftest import BEST, SECOND, add_objective, write_fresh_seeds
-from tune.storage.tables import TRIALS, read_table, write_table
+from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
 from tune.study.ranking import choose_finalists, rank_finalists
 from vae.errors import UsageError
 
@@ -97,11 +97,12 @@ def test_finalists_are_taken_from_the_pareto_front_first(study):
     assert choose_finalists(study, "min", 2) == ["0004-fc-2d", SECOND]
 
 
-@pytest.mark.parametrize(("mode", "ranked"), [("max", ["b", "a", "c"]), ("min", ["a", "b", "c"])])
-def test_finalists_are_ranked_by_the_mean_of_their_fresh_seeds_and_those_without_come_last(mode, ranked):
-    rows = [("a", "completed", 0.7), ("a", "completed", 0.8), ("b", "completed", 0.79), ("c", "failed", None)]
-    seeds = pd.DataFrame(rows, columns=["trial_id", "status", "objective"])
+@pytest.mark.parametrize(("mode", "ranked"), [("max", ["b", "a", "c"]), ("min", ["c", "a", "b"])])
+def test_finalists_are_ranked_by_the_mean_of_their_fresh_seeds_if_all_have_some(mode, ranked):
+    rows = [("a", "completed", 0.7), ("a", "completed", 0.8), ("b", "completed", 0.79)]
+    seeds = pd.DataFrame([*rows, ("c", "completed", 0.1)], columns=["trial_id", "status", "objective"])
     assert rank_finalists(["c", "a", "b"], seeds, mode) == ranked
+    assert rank_finalists(["c", "a", "b"], seeds.query("trial_id != 'c'"), mode) == ["c", "a", "b"]
     assert rank_finalists(["c", "a", "b"], seeds[:0], mode) == ["c", "a", "b"]
 
 
@@ -111,6 +112,15 @@ def test_fresh_seeds_of_finalists_alone_are_embedded(study):
     assert replica_embedders(study, [vae]) == [
         Vae(BEST, Checkpoint(study.seed_checkpoint_dir(BEST, 1)), 10, 1)
     ]
+
+
+def test_fresh_seeds_of_another_budget_are_not_embedded(study):
+    write_fresh_seeds(study, {BEST: [0.8, 0.9]})
+    rows = read_table(study.finalist_seeds_file).to_pylist()
+    rows[0]["max_epochs"] = 1
+    write_table(rows, FINALIST_SEEDS, study.finalist_seeds_file)
+    vae = Vae(BEST, Checkpoint(study.checkpoint_dir(BEST)), 10, 0)
+    assert [replica.training_seed for replica in replica_embedders(study, [vae])] == [2]
 
 
 def test_one_vae_is_no_ensemble_unless_one_is_asked_for_which_is_refused(few_digits, tmp_path):

@@ -11,6 +11,7 @@ from evaluation.analysis.results import Results
 from evaluation.report.compare_studies import compare_runs, pairs
 from evaluation.result_tables import PREDICTIONS
 from tests.evaluation.conftest import BEST
+from tests.tune.study.test_ranking import begin_extension
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table, write_table
 from vae.errors import UsageError
@@ -52,6 +53,14 @@ def test_a_study_that_is_not_evaluated_is_said_with_the_way_out(evaluated, tmp_p
     bare.evaluations_file.unlink()
     with pytest.raises(UsageError, match="has no scores yet; say `python -m evaluation .*bare`"):
         compare_runs(evaluated, bare, Console())
+
+
+def test_a_study_that_has_changed_since_is_named_and_has_no_best_vae(evaluated, other, capsys):
+    begin_extension(other, 300)
+    assert main(["compare", str(evaluated.path), str(other.path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "its trials had a full budget of 3 epochs, now it is 300" in out
+    assert out.count(", best VAE 0001-conv-10d") == 1
 
 
 def test_what_is_no_study_is_compared_too(evaluated, other):

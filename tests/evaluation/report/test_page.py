@@ -1,16 +1,19 @@
 import base64
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
-from evaluation.analysis.finalists import finalist_rows
+from evaluation.analysis.finalists import finalist_rows, unselected_optimism
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import optimism_sentence, verdict
-from evaluation.figures import FIGURES
+from evaluation.figures import FIGURES, SEARCH_FIGURES
 from evaluation.report.page import render_report, write_report
 from evaluation.result_tables import EVALUATIONS
 from tests.evaluation.conftest import BEST, SECOND, add_objective
 from tests.evaluation.searches import write_search
+from tests.tune.study.test_ranking import begin_extension
+from tune.__main__ import _Evaluation
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import TRIALS, read_table, write_table
 
@@ -59,7 +62,8 @@ def test_every_embedding_trial_and_gap_is_in_it(page, evaluated_once):
     for name in [*results.trials["trial_id"], *results.evaluation.gaps, "raw pixels", "PCA"]:
         assert name in page.text
     for row in results.comparison:
-        assert f"{100 * row.test:.1f} ± {100 * row.test_half_width:.1f} %" in page.text
+        low, high = row.test_interval
+        assert f"{100 * row.test:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in page.text
 
 
 def test_provenance_is_in_it(page):
@@ -70,11 +74,9 @@ def test_provenance_is_in_it(page):
 def test_optimism_compares_validation_with_a_test_of_as_many_references(evaluated_once):
     results = Results.read(evaluated_once)
     finalist = finalist_rows(results)[0]
-    # 100 of 10 classes is closest to the 1,000 references of the study
-    expected = results.scores.knn_of(finalist.row.key, "test").query(
-        "samples_per_class == 100 and n_neighbors == 10 and weights == 'distance'"
-    )["value"]
-    assert finalist.optimism == pytest.approx(0.95 - expected.item())
+    expected, n = results.scores.as_searched(finalist.row.key, "test")
+    assert n == results.evaluation.n_test
+    assert finalist.optimism.difference == pytest.approx(0.95 - expected)
 
 
 @pytest.mark.figures
@@ -88,6 +90,41 @@ def test_a_lost_test_round_leaves_a_gap_and_no_old_picture(evaluated):
     assert "Finalists" in page
     assert not (evaluated.figures_dir / "latent_spaces.png").exists()
     assert base64.b64encode(b"of the evaluation before").decode() not in page
+
+
+@pytest.mark.figures
+def test_an_extension_that_was_only_begun_keeps_what_is_true_of_the_evaluation_and_its_headline_not(
+    evaluated,
+):
+    drawn = {path.name: path.read_bytes() for path in evaluated.figures_dir.iterdir()}
+    begin_extension(evaluated, 300, t0={"epochs": 17, "objective": 0.99})
+    session = SimpleNamespace(run=evaluated, record=evaluated.read_study())
+    _Evaluation().report(session)
+    page = Page(evaluated.report_file.read_text())
+    assert "Best trial: 0000-fc-4d" in page.text
+    assert Results.read(evaluated).outdated in page.text
+    for gone in ("numbers per image", "Optimism", "validation beside test", "minus that of each baseline"):
+        assert gone not in page.text
+    for kept in ("Comparison (earlier evaluation)", "Latent spaces (earlier evaluation)"):
+        assert kept in page.text
+    assert 'id="explorer-data"' in evaluated.report_file.read_text()
+    assert page.text.count("Of the earlier evaluation.") == 6
+    later = {path.name: path.read_bytes() for path in evaluated.figures_dir.iterdir()}
+    assert later.keys() == drawn.keys()
+    of_trials = {f"{name}.{kind}" for name in SEARCH_FIGURES for kind in ("png", "svg")}
+    assert {name for name in drawn if later[name] != drawn[name]} <= of_trials
+
+
+def test_an_extension_by_trials_that_was_interrupted_keeps_headline_figures_and_explorer(evaluated):
+    rows = read_table(evaluated.trials_file).to_pylist()
+    begun = {"trial_id": "0005-fc-8d", "number": 5, "status": "stopped_early", "objective": 0.99, "epochs": 1}
+    write_table([*rows, rows[0] | begun | {"stop_reason": "interrupted"}], TRIALS, evaluated.trials_file)
+    before = sorted(evaluated.figures_dir.iterdir())
+    _Evaluation().report(SimpleNamespace(run=evaluated, record=evaluated.read_study()))
+    html = evaluated.report_file.read_text()
+    assert "10 numbers per image" in Page(html).text
+    assert 'id="explorer-data"' in html
+    assert sorted(evaluated.figures_dir.iterdir()) == before
 
 
 def test_a_search_without_evaluation_has_its_report(study):
@@ -135,9 +172,9 @@ def test_fresh_seeds_are_in_the_report_with_their_intervals_and_the_verdict(rese
     results = Results.read(reseeded_once)
     assert "Finalists retrained with fresh seeds" in page.text
     assert "2, 1 failed" in page.text
-    assert "91.0 ± 2.5 %" in page.text  # 0.90, 0.91, 0.92: 4.30 x 0.01 / sqrt(3)
+    assert "91.0 % [88.5, 93.5]" in page.text  # 0.90, 0.91, 0.92: 4.30 x 0.01 / sqrt(3)
     assert verdict(results) in page.text
-    assert optimism_sentence(finalist_rows(results)) in page.text
+    assert optimism_sentence(finalist_rows(results), unselected_optimism(results)) in page.text
 
 
 def test_one_training_each_is_said_in_the_report(page):

@@ -1,6 +1,7 @@
 from rich.console import Console
 
 from evaluation.report.summary import print_summary
+from tests.tune.study.test_ranking import begin_extension
 
 
 def printed(run) -> str:
@@ -31,10 +32,19 @@ def test_a_search_without_evaluation_has_an_ending_too(study):
 def test_fresh_seeds_have_a_table_and_the_verdict_is_said(reseeded):
     text = " ".join(printed(reseeded).split())
     assert "finalists retrained with fresh seeds" in text
-    assert "0000-fc-4d 3 91.0 ± 2.5 %" in text
-    assert "0001-conv-10d 2, 1 failed 80.5 ± 6.4 %" in text
+    assert "0000-fc-4d 3 91.0 % [88.5, 93.5]" in text
+    assert "0001-conv-10d 2, 1 failed 80.5 % [74.1, 86.9]" in text
     assert "The difference between first and second place is significant" in text
-    assert "Optimism, validation minus test: " in text
+    assert "Optimism, validation minus test in points, with its 95 % interval: " in text
+
+
+def test_of_an_evaluation_that_is_outdated_no_best_one_is_named(evaluated):
+    begin_extension(evaluated, 300)
+    text = " ".join(printed(evaluated).split())
+    assert "its trials had a full budget of 3 epochs, now it is 300" in text
+    assert "KNN accuracy, 10 neighbours" in text
+    for gone in ("best 0001-conv-10d", "on the same test images, minus", "Optimism", "One training run"):
+        assert gone not in text
 
 
 def test_one_training_each_is_said_at_the_end(evaluated):

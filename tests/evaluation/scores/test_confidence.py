@@ -9,8 +9,9 @@ from scipy import stats
 from evaluation.scores.confidence import (
     Interval,
     PairedDifference,
-    bootstrap_share,
     paired_difference,
+    share_difference,
+    share_interval,
     t_interval,
     welch_interval,
 )
@@ -51,17 +52,39 @@ def test_a_single_run_has_a_mean_and_no_interval():
     assert welch_interval([0.9], [0.8, 0.7]) is None
 
 
-@pytest.mark.parametrize(("share", "n"), [(0.87, 10_000), (0.5, 40), (0.99, 300)])
-def test_the_interval_of_a_share_is_that_of_resampled_images(share, n):
+@pytest.mark.parametrize(("share", "n"), [(0.87, 10_000), (0.5, 40), (0.9, 300)])
+def test_the_interval_of_a_share_is_that_of_resampled_images_where_there_are_many(share, n):
     right = np.arange(n) < round(share * n)
     draws = np.random.default_rng(0).choice(right, size=(4000, n)).mean(axis=1)
     expected = np.quantile(draws, [0.025, 0.975])
-    assert bootstrap_share(share, n) == pytest.approx(expected, abs=0.1 * np.ptp(expected) + 1 / n)
+    assert share_interval(share, n) == pytest.approx(expected, abs=0.1 * np.ptp(expected) + 1 / n)
 
 
-def test_a_perfect_share_has_no_interval_to_speak_of():
-    assert bootstrap_share(1.0, 50) == (1, 1)
-    assert bootstrap_share(0.0, 50) == (0, 0)
+@pytest.mark.parametrize("n", [20, 100, 359, 2000])
+@pytest.mark.parametrize("share", [0.7, 0.88, 0.95, 0.99, 0.995])
+def test_the_interval_of_a_share_covers_it_almost_as_often_as_it_says(share, n):
+    right = np.arange(n + 1)
+    weights = stats.binom.pmf(right, n, share)
+    covered = [low <= share <= high for low, high in (share_interval(k / n, n) for k in right)]
+    assert weights[covered].sum() > 0.9  # the bootstrap: 0.18 for 20 images and a share of 0.99
+
+
+@pytest.mark.parametrize("n", [1, 20, 359, 10_000])
+def test_the_interval_of_a_perfect_share_has_a_width_and_ends_at_one(n):
+    low, high = share_interval(1.0, n)
+    assert high == 1
+    assert low == pytest.approx(n / (n + 1.959964**2))
+    assert share_interval(0.0, n) == pytest.approx((0, 1 - low))
+
+
+def test_the_difference_of_two_shares_has_newcombes_interval():
+    # Newcombe 1998, table II, (a): 56/70 - 48/80, method 10
+    found = share_difference(56 / 70, 70, 48 / 80, 80)
+    assert found.difference == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    # (h): 10/10 - 0/10
+    found = share_difference(1.0, 10, 0.0, 10)
+    assert (found.low, found.high) == pytest.approx((0.6075, 1.0), abs=5e-5)
 
 
 def test_embeddings_are_compared_on_the_images_that_only_one_of_them_gets_right():
@@ -77,6 +100,24 @@ def test_embeddings_are_compared_on_the_images_that_only_one_of_them_gets_right(
     assert (found.low, found.high) == pytest.approx((0.03 - half, 0.03 + half), abs=1e-3)
 
 
-def test_equal_embeddings_cannot_be_told_apart():
-    right = np.arange(100) < 80
-    assert paired_difference(right, right) == PairedDifference(0, 0, 0, 1)
+@pytest.mark.parametrize("n_right", [80, 100])
+def test_equal_embeddings_cannot_be_told_apart_but_their_difference_is_not_known_exactly(n_right):
+    right = np.arange(100) < n_right
+    found = paired_difference(right, right)
+    assert found == PairedDifference(0, -found.high, found.high, 1)
+    assert found.high == pytest.approx(1.96 * math.sqrt(2 / 102 / 102), rel=1e-3)
+
+
+def test_no_difference_is_beyond_all_images():
+    right = np.ones(5, dtype=bool)
+    found = paired_difference(right, ~right)
+    assert found.low < found.difference == found.high == 1
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0.02), (0.01, 0.0), (0.1, 0.05), (0.0, 0.0)])
+def test_the_interval_of_a_difference_on_the_same_images_covers_it(shares):
+    n, generator = 359, np.random.default_rng(0)
+    counts = generator.multinomial(n, [*shares, 1 - sum(shares)], size=400)
+    kinds = [np.repeat([0, 1, 2], row) for row in counts]
+    found = [paired_difference(kind == 0, kind == 1) for kind in kinds]
+    assert np.mean([each.low <= shares[0] - shares[1] <= each.high for each in found]) > 0.92

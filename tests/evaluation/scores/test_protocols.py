@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from evaluation.scores.confidence import bootstrap_share
+from evaluation.scores.confidence import share_interval
 from evaluation.scores.protocols import Round, missing_cells, rank_within_class, rounds, score_round
 from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from vae.errors import UsageError
@@ -119,5 +119,5 @@ def test_each_test_image_and_its_vote_is_kept_for_the_reported_settings(points):
 
 def test_scores_of_the_test_set_have_an_interval_over_its_images(points):
     for row in score_round(Round("test"), *points, GRID).rows:
-        assert (row["low"], row["high"]) == bootstrap_share(row["value"], 150)
+        assert (row["low"], row["high"]) == share_interval(row["value"], 150)
     assert {row["low"] for row in score_round(Round("cv", 0), *points, GRID).rows} == {None}

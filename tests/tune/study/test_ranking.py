@@ -1,0 +1,97 @@
+"""Which trials and which fresh seeds count in the study as it is."""
+
+import pandas as pd
+import pytest
+
+from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
+from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
+from tune.study.ranking import choose_finalists, current_seeds, fresh_objectives, rank_finalists
+from tune.study.state import weights_hash
+from tune.study.study import Study
+from vae.checkpoint import MODEL_FILE
+from vae.errors import UsageError
+
+
+def begin_extension(run, max_epochs, **rows):
+    """Make a finished study one that was begun to be extended; ``rows`` change trials by their number."""
+    record = run.read_study()
+    record.sessions = [
+        {"status": "completed", "max_epochs": record.max_epochs},
+        {"status": "interrupted", "max_epochs": max_epochs},
+    ]
+    record.arguments["max_epochs"], record.status = max_epochs, "interrupted"
+    record.write(run.study_file)
+    begun = {"status": "stopped_early", "stop_reason": "interrupted"}
+    trials = [
+        row | (begun if row["status"] == "completed" else {}) | rows.get(f"t{row['number']}", {})
+        for row in read_table(run.trials_file).to_pylist()
+    ]
+    write_table(trials, TRIALS, run.trials_file)
+
+
+def test_a_finished_study_that_was_begun_to_be_extended_has_finalists(study):
+    begin_extension(study, 300, t0={"epochs": 17, "objective": 0.96})
+    # Number 2 has the best value, but was stopped at its first epoch; 3 has failed.
+    assert choose_finalists(study, "max", 9) == [SECOND, BEST, "0004-fc-2d"]
+    assert Study(study.path).best_trial.trial_id == SECOND
+
+
+def test_once_a_trial_has_completed_the_new_budget_it_alone_counts(study):
+    begin_extension(study, 300, t4={"status": "completed", "stop_reason": None, "epochs": 300})
+    assert choose_finalists(study, "max", 9) == ["0004-fc-2d"]
+
+
+def test_a_search_that_was_interrupted_before_any_budget_was_completed_has_no_finalists(study):
+    begin_extension(study, 300)
+    record = study.read_study()
+    record.sessions = record.sessions[1:]
+    record.write(study.study_file)
+    with pytest.raises(UsageError, match="none of the 5 trials in .* ran its full budget"):
+        choose_finalists(study, "max", 3)
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_fresh_seeds_rank_only_if_every_finalist_has_some(mode):
+    rows = [("a", "completed", 0.7), ("a", "completed", 0.8), ("b", "completed", 0.9), ("c", "failed", None)]
+    seeds = pd.DataFrame(rows, columns=["trial_id", "status", "objective"])
+    assert rank_finalists(["c", "a", "b"], seeds, mode) == ["c", "a", "b"]
+    assert rank_finalists(["a", "b"], seeds, mode) == (["b", "a"] if mode == "max" else ["a", "b"])
+
+
+def test_seeds_of_another_budget_do_not_count(study):
+    write_fresh_seeds(study, {BEST: [0.5, 0.6], SECOND: [0.7]})
+    assert fresh_objectives(current_seeds(study, 3)) == {BEST: [0.5, 0.6], SECOND: [0.7]}
+    assert current_seeds(study, 12).empty
+
+
+def test_a_seed_whose_model_is_gone_does_not_count_and_a_failed_one_stays(study):
+    write_fresh_seeds(study, {BEST: [0.5, 0.6, None]})
+    (study.seed_checkpoint_dir(BEST, 1) / MODEL_FILE).unlink()
+    found = current_seeds(study, 3)
+    assert found["seed"].tolist() == [2, 3]
+    assert fresh_objectives(found) == {BEST: [0.6]}
+
+
+def test_a_seed_of_a_trial_that_has_other_weights_now_does_not_count(study):
+    write_fresh_seeds(study, {BEST: [0.5], SECOND: [0.7]})
+    own = {trial_id: weights_hash(study.checkpoint_dir(trial_id)) for trial_id in (BEST, SECOND)}
+    rows = [
+        row | {"trial_weights": own[row["trial_id"]]}
+        for row in read_table(study.finalist_seeds_file).to_pylist()
+    ]
+    write_table(rows, FINALIST_SEEDS, study.finalist_seeds_file)
+    assert fresh_objectives(current_seeds(study, 3)) == {BEST: [0.5], SECOND: [0.7]}
+    (study.checkpoint_dir(BEST) / MODEL_FILE).write_bytes(b"other weights")
+    assert fresh_objectives(current_seeds(study, 3)) == {SECOND: [0.7]}
+
+
+def test_seeds_that_an_older_version_kept_below_the_checkpoint_are_read(study):
+    write_fresh_seeds(study, {BEST: [0.5]})
+    old = study.checkpoint_dir(BEST) / "seeds" / "1"
+    old.parent.mkdir()
+    study.seed_checkpoint_dir(BEST, 1).rename(old)
+    table = read_table(study.finalist_seeds_file).drop_columns(["trial_weights"])
+    rows = [row | {"checkpoint": f"checkpoints/{BEST}/seeds/1"} for row in table.to_pylist()]
+    schema = FINALIST_SEEDS.remove(FINALIST_SEEDS.get_field_index("trial_weights"))
+    write_table(rows, schema, study.finalist_seeds_file)
+    assert fresh_objectives(current_seeds(study, 3)) == {BEST: [0.5]}
