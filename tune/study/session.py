@@ -162,8 +162,8 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
         session = StudySession(plan, run, objectives, data, record)
-        for earlier in record.sessions:  # a file of an older version does not say it
-            earlier.setdefault("max_epochs", record.max_epochs)
+        if record.status is StudyStatus.COMPLETED and record.sessions:  # an older version did not say it
+            record.sessions[-1].setdefault("max_epochs", record.max_epochs)
         record.arguments = plan.arguments()
         with _at_work(session, before):
             yield session

@@ -1,9 +1,11 @@
 """What hyperparameters have to do with being among the best, on searches whose truth is known."""
 
+import numpy as np
 import pytest
 
-from evaluation.analysis.importance import MIN_TRIALS, importances, rank
+from evaluation.analysis.importance import MIN_TRIALS, adaptive_sampler, importances, levels_of_chance, rank
 from evaluation.analysis.results import Results
+from evaluation.figures.write import caption
 from tests.evaluation.searches import write_search
 from tune.storage.tables import TRIALS, read_table, write_table
 
@@ -41,6 +43,33 @@ def test_where_nothing_decides_next_to_nothing_beats_chance(tmp_path):
         lambda row: {"objective": (row["number"] * 37 % 60) / 60},
     )
     assert sum(param.beats_chance for param in importances(results).params) <= 1
+
+
+def test_by_chance_any_hyperparameter_stands_out_in_one_search_of_twenty():
+    # Ten that do nothing, on scales of their own; with a level for each alone it would be 4 searches of 10.
+    generator = np.random.default_rng(0)
+    scales = np.arange(1.0, 11.0)
+
+    def draw(n):
+        return {str(i): scale * generator.gamma(2, size=n) for i, scale in enumerate(scales)}
+
+    level, later = levels_of_chance(draw(5000)), draw(5000)
+    alone = np.mean([values > np.quantile(values, 0.95) for values in later.values()], axis=0) > 0
+    together = np.mean([values > level[name] for name, values in later.items()], axis=0) > 0
+    assert alone.mean() > 0.35
+    assert together.mean() == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize(("sampler", "adaptive"), [("tpe", "tpe"), ("random", None), (None, None)])
+def test_the_caption_says_what_a_sampler_that_looks_takes_from_it(tmp_path, sampler, adaptive):
+    run = write_search(tmp_path / "run", ends=False)
+    record = run.read_study()
+    record.arguments["sampler"] = sampler
+    record.write(run.study_file)
+    results = Results.read(run)
+    assert adaptive_sampler(results) == adaptive
+    assert ("take the figure as a hint, not as a test" in caption("importance", results)) == bool(adaptive)
+    assert "a hint" not in caption("learning_curves", results)
 
 
 def test_few_trials_say_nothing(tmp_path):

@@ -11,14 +11,17 @@ from evaluation.analysis.results import Results
 from evaluation.embedders import Embedding, EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.figures.accuracy import draw_accuracy
+from evaluation.figures.confusion import draw_confusion
+from evaluation.figures.finalist_models import best_vae
+from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import draw_latent_spaces, panel
 from evaluation.figures.pareto import draw_pareto, label_points
-from evaluation.figures.reconstructions import examples
+from evaluation.figures.reconstructions import draw_reconstructions, examples
 from evaluation.figures.style import FAINT, class_colours, house_style, label_line_ends
 from evaluation.figures.write import save_figure
 from tests.evaluation.conftest import BEST, SECOND, add_objective
 from tests.evaluation.searches import write_search
-from vae.data import ImageSet, load_dataset
+from vae.data import Dataset, ImageSet, load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +85,43 @@ def test_a_long_search_has_all_of_them(tmp_path):
 def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplog):
     for path in evaluated.figures_dir.iterdir():
         path.unlink()
+    results = Results.read(evaluated)
     (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
-    write_figures(evaluated, Results.read(evaluated), load_dataset("digits"))
+    write_figures(evaluated, results, load_dataset("digits"))
     without_models = {"latent_spaces", "accuracy", "confusion", "learning_curves", "parallel_coordinates"}
     assert names(evaluated) == names(evaluated, "svg") == without_models
     for name in set(FIGURES) - without_models - NOT_DRAWN:
         assert f"the figure {name} is missing" in caplog.text
+
+
+NAMES = (
+    "US$ 5 and A$ 6", r"a$\foo$b", "_private_", "a\\b^{2}", "two\nlines\tand a tab", "x" * 300, "50 %", "{}",
+)  # fmt: skip
+
+
+def test_names_that_somebody_has_chosen_are_drawn_as_they_are(evaluated_once, digits, tmp_path):
+    names = (*NAMES, "8", "9")
+    named = Dataset("digits", digits.train, digits.test, names, digits.fingerprint)
+    results = Results.read(evaluated_once)
+    points = np.random.default_rng(0).normal(size=(359, 2)).astype("f4")
+    view = panel(NAMES[1], Embedding(EmbeddingKey("pca", 2), points, points))
+    with house_style():
+        figures = {
+            "confusion": draw_confusion(results, names),
+            "latent_spaces": draw_latent_spaces([view], digits.test.labels.numpy(), names),
+            "interpolations": draw_interpolations(named, best_vae(evaluated_once, results, named)),
+            "reconstructions": draw_reconstructions(named, {}),
+        }
+        for name, figure in figures.items():
+            save_figure(figure, tmp_path, name)
+    for figure in figures.values():
+        drawn = {text.get_text() for text in figure.findobj(Text)}
+        assert all(len(line) <= 100 and "\t" not in line for line in drawn)
+        assert {"US$ 5 and A$ 6", "_private_"} & drawn
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+    legend = [text.get_text() for text in figures["latent_spaces"].legends[0].get_texts()]
+    assert legend[:5] == ["US$ 5 and A$ 6", r"a$\foo$b", "_private_", "a\\b^{2}", "two lines and a tab"]
+    assert figures["latent_spaces"].axes[0].get_title(loc="left") == NAMES[1]
 
 
 def test_one_image_of_each_class_is_shown(digits):

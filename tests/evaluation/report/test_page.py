@@ -93,7 +93,7 @@ def test_a_lost_test_round_leaves_a_gap_and_no_old_picture(evaluated):
 
 
 @pytest.mark.figures
-def test_an_extension_that_was_only_begun_keeps_what_is_true_of_the_evaluation_and_its_headline_not(
+def test_an_extension_that_was_only_begun_keeps_what_is_true_of_the_evaluation_but_no_headline(
     evaluated,
 ):
     drawn = {path.name: path.read_bytes() for path in evaluated.figures_dir.iterdir()}
