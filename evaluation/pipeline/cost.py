@@ -11,7 +11,6 @@ from evaluation.embedders.method import DEFAULT_DIMS
 from evaluation.scores.protocols import Round, score_round
 from evaluation.scores.settings import KnnGrid
 from evaluation.scores.structure import MAX_IMAGES
-from vae.metrics.validation_knn import MAX_IMAGES as KNN_IMAGES
 
 SAFETY = 1.2
 """The answer is meant as an upper bound."""
@@ -90,9 +89,6 @@ def estimate_seconds(
         if not labelled:
             return structure
         votes = scoring_seconds(n_test, n_train, dim)
-        # As in the search: its validation images, at most so many, and the test images.
-        searched = min(n_train, KNN_IMAGES)
-        votes += scoring_seconds(n_test + min(n_train / 6, KNN_IMAGES), searched, dim)
         return structure + votes + scoring_seconds(n_train, n_train * (1 - 1 / folds), dim)
 
     layouts = len(dims) * (_UMAP_SMALL_FACTOR if n_train <= _UMAP_SMALL else 1)
