@@ -36,8 +36,8 @@ def draw_reconstructions(dataset: Dataset, models: dict[str, VAE]) -> Figure:
             axes.spines[:].set_visible(False)
             if i == 0 and dataset.test.labels is not None:
                 label = int(dataset.test.labels[rows[j]])
-                name = shown_name(dataset.class_names[label], 16)
-                axes.set_title(name, loc="center", fontsize=8.5, fontweight="normal")
+                title = shown_name(dataset.class_names[label], 16)
+                axes.set_title(title, loc="center", fontsize=8.5, fontweight="normal")
         grid[i, 0].set_ylabel(
             name,
             rotation=0,
