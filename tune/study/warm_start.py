@@ -9,7 +9,7 @@ from tune.space.domains import Space
 from tune.space.file import START
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, read_table
-from tune.storage.trial_status import TrialStatus
+from tune.study.ranking import full_budget_trials
 from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -31,13 +31,11 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
     StorageError
         Its tables cannot be read.
     """
-    name = other.read_study().objectives[0]
+    record = other.read_study()
+    name = record.objectives[0]
     sign = Objective(name, MODES[name]).sign
-    rows = [
-        row
-        for row in read_table(other.trials_file).to_pylist()
-        if row["status"] == TrialStatus.COMPLETED and row["objective"] is not None
-    ]
+    trials = read_table(other.trials_file).to_pylist()
+    rows = [row for row in full_budget_trials(trials, record) if row["objective"] is not None]
     rows.sort(key=lambda row: -sign * row["objective"])
     points: list[dict[str, Any]] = []
     for row in rows:

@@ -16,6 +16,7 @@ from evaluation.result_tables import EVALUATIONS
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 from tests.tune.study.test_ranking import begin_extension
 from tune.storage.tables import TRIALS, read_state, read_table, write_table
+from tune.study.ranking import fresh_objectives
 from vae.checkpoint import MODEL_FILE
 
 THIRD = "0004-fc-2d"
@@ -116,6 +117,23 @@ def test_without_a_stamp_an_extension_that_was_begun_is_seen(evaluated):
     without_stamp(evaluated, datetime.now(UTC))
     begin_extension(evaluated, 300)
     assert_nothing_is_concluded(Results.read(evaluated), f"{BEST} has been trained further")
+
+
+def test_a_run_of_an_older_version_keeps_its_evaluation_and_its_fresh_seeds_until_it_changes(old_run):
+    run = old_run("finished")
+    results = Results.read(run)
+    assert (results.outdated, results.evaluation.state) == (None, None)
+    assert results.comparison.winner is not None
+    assert set(fresh_objectives(results.finalist_seeds)) == set(results.finalists)
+    assert [finalist.fresh.n for finalist in finalist_rows(results)] == [1] * len(results.finalists)
+    record = run.read_study()
+    record.arguments["max_epochs"] += 4
+    record.write(run.study_file)
+    trials = [row | {"status": "stopped_early"} for row in read_table(run.trials_file).to_pylist()]
+    write_table(trials, TRIALS, run.trials_file)
+    results = Results.read(run)
+    assert "has been trained further" in results.outdated
+    assert (results.comparison.winner, results.finalist_seeds.empty) == (None, True)
 
 
 def test_what_is_loaded_says_it_in_one_sentence(evaluated, caplog):

@@ -6,6 +6,7 @@ import pytest
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
 from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
 from tune.study.ranking import choose_finalists, current_seeds, fresh_objectives, rank_finalists
+from tune.study.session import open_study
 from tune.study.state import weights_hash
 from tune.study.study import Study
 from vae.checkpoint import MODEL_FILE
@@ -34,6 +35,19 @@ def test_a_finished_study_that_was_begun_to_be_extended_has_finalists(study):
     # Number 2 has the best value, but was stopped at its first epoch; 3 has failed.
     assert choose_finalists(study, "max", 9) == [SECOND, BEST, "0004-fc-2d"]
     assert Study(study.path).best_trial.trial_id == SECOND
+
+
+def test_each_session_records_its_budget_and_an_older_one_that_had_ended_gets_the_one_it_had(study):
+    record = study.read_study()
+    record.sessions = [{"status": "completed"}]
+    record.write(study.study_file)
+    with open_study(study, max_epochs=12) as session:
+        assert [each["max_epochs"] for each in session.record.sessions] == [3, 12]
+        assert session.record.previous_budget == 3
+    record.sessions, record.status = [{"status": "completed"}, {"status": "interrupted"}], "interrupted"
+    record.write(study.study_file)
+    with open_study(study) as session:  # what the first had is not known
+        assert [each.get("max_epochs") for each in session.record.sessions] == [None, None, 3]
 
 
 def test_once_a_trial_has_completed_the_new_budget_it_alone_counts(study):

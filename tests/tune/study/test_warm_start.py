@@ -1,5 +1,6 @@
 import pytest
 
+from tests.tune.study.test_ranking import begin_extension
 from tune.space.file import parse_space
 from tune.storage.tables import TRIALS, read_table, write_table
 from tune.study.warm_start import warm_start
@@ -21,6 +22,12 @@ def test_the_best_completed_trials_that_fit_come_first(study):
         ("fc", 4),
         ("fc", 10),
     ]
+
+
+def test_a_study_that_was_begun_to_be_extended_is_one_too(study):
+    before = warm_start(parse_space(SPACE), study).start
+    begin_extension(study, 300)
+    assert warm_start(parse_space(SPACE), study).start == before
 
 
 def test_the_record_of_the_space_holds_them_too(study):
