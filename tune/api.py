@@ -259,7 +259,8 @@ def extend(
     trials
         How many more.
     max_epochs
-        The new full budget: completed trials and promising stopped ones are trained up to it.
+        The new full budget: completed trials and promising stopped ones are trained up to it. Their learning
+        rate starts its schedule anew where that had ended with the old budget.
     finalists, finalist_seeds
         As in `search`; by default what the study has.
     time_budget

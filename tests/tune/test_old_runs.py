@@ -80,3 +80,5 @@ class TestOnRay:
             6,
         ]
         assert after[6]["config_schedule_epochs"] == [6]
+        states = [trial.state.name for trial in open_journal(run.path).trials]
+        assert states == [optuna_state(row) for row in after]

@@ -81,7 +81,7 @@ def open_study(journal: Path, name: str | None = None) -> optuna.Study:
         )
     except (KeyError, ValueError) as error:
         raise StorageError(f"cannot read {journal}: {error}") from error
-    return _withdraw_proposal(journal, study)
+    return _up_to_date(journal, study)
 
 
 def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -205,21 +205,28 @@ def extend_max_epochs(
     return _rewrite(journal, study, map(extended, study.get_trials()), attrs, {})
 
 
-def _withdraw_proposal(journal: Path, study: optuna.Study) -> optuna.Study:
-    """Write the journal anew if a trial has no name yet: without it, or as the starting point it was."""
-    trials = study.get_trials()
-    half = [t for t in trials if t.state == TrialState.RUNNING and TRIAL_ID not in t.user_attrs]
-    if not half:
+def _up_to_date(journal: Path, study: optuna.Study) -> optuna.Study:
+    """Write the journal anew where a kill or an older version has left something else than we would.
+
+    A trial without a name was being proposed: it is withdrawn, or becomes again the starting point it was.
+    One that collapsed or diverged was FAIL in older versions.
+    """
+    trials, changed = [], False
+    for trial in study.get_trials():
+        if trial.state == TrialState.RUNNING and TRIAL_ID not in trial.user_attrs:
+            changed = True
+            if _START not in trial.system_attrs:
+                continue
+            start = {_START: trial.system_attrs[_START]}
+            trial = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=start)
+        elif trial.state == TrialState.FAIL and (outcome := intended_state(trial)) is not None:
+            changed |= outcome.optuna_state != trial.state
+            trial.state = outcome.optuna_state
+        trials.append(trial)
+    if not changed:
         return study
-    kept = []
-    for trial in trials:
-        if trial not in half:
-            kept.append(trial)
-        elif _START in trial.system_attrs:
-            fixed = {_START: trial.system_attrs[_START]}
-            kept.append(optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=fixed))
     memory = study._storage.get_study_system_attrs(study._study_id)
-    return _rewrite(journal, study, kept, study.user_attrs, memory)
+    return _rewrite(journal, study, trials, study.user_attrs, memory)
 
 
 def _rewrite(

@@ -157,8 +157,9 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
         if changes.get("data_dir"):
             record.dataset.data_dir = str(Path(changes["data_dir"]).expanduser().absolute())
         dataset = load_images(run, record.dataset)
+        # Whether they suit the space was decided at the start, perhaps by an older version with fewer rules.
         objectives = choose_objectives(
-            plan.objectives, labelled=dataset.train.labels is not None, searched=plan.space.searched
+            plan.objectives, labelled=dataset.train.labels is not None, searched=frozenset()
         )
         data = TrialData.from_dataset(dataset, seed=plan.seed)
         session = StudySession(plan, run, objectives, data, record)

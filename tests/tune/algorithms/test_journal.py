@@ -12,7 +12,9 @@ from tune.algorithms.searcher import OptunaSearcher
 from tune.space.file import parse_space
 from vae.errors import StorageError
 
-COMPLETE, PRUNED, WAITING = (optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "WAITING"))
+COMPLETE, PRUNED, FAIL, WAITING = (
+    optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "WAITING")
+)
 SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
@@ -127,6 +129,24 @@ def test_a_driver_killed_while_it_proposed_leaves_the_same_proposal_to_the_next(
         return [(trial.params, trial.state, trial.intermediate_values) for trial in study.trials]
 
     assert search("killed", killed=True) == search("whole", killed=False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("collapsed", PRUNED), ("nan", PRUNED), ("oom", FAIL), ("error", FAIL)]
+)
+def test_what_an_older_version_had_as_fail_samplers_see_as_they_do_now(study, tmp_path, reason, state):
+    done = run(study, Outcome("completed"), 0.1, 0.2, 0.3, 0.4)
+    trial = study.ask(SPACE)
+    trial.set_user_attr("trial_id", "0001")
+    journal.record_epoch(study, trial._trial_id, 1, [0.5])
+    study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
+    study.tell(trial.number, state=FAIL)
+    before = study.trials
+    after = journal.open_study(tmp_path / "optuna.journal", tmp_path.name).trials
+    assert [trial.state for trial in after] == [COMPLETE, state]
+    assert after[done].values == before[done].values
+    for attribute in ("params", "intermediate_values", "user_attrs", "datetime_complete"):
+        assert getattr(after[1], attribute) == getattr(before[1], attribute)
 
 
 def test_the_first_report_of_an_epoch_stays(study, tmp_path, recwarn):
