@@ -31,9 +31,10 @@ def outdated(
     """
     if evaluation is None:
         return None
-    why = _torn(run, evaluation) or _other_weights(run, evaluation)
-    if study is not None and not why:
-        why = _other_budget(study, evaluation, trials) or _other_finalists(study, evaluation, trials)
+    why = _torn(run, evaluation)
+    if study is not None:
+        why = why or _other_budget(study, evaluation, trials) or _other_finalists(study, evaluation, trials)
+    why = why or _other_weights(run, evaluation)
     if not why:
         return None
     again = f"; `python -m evaluation {run.location}` evaluates the study as it is" if study else ""

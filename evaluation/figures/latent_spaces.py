@@ -65,6 +65,15 @@ def latent_space_panels(run: RunDirectory, results: Results) -> list[Panel]:
     ]
 
 
+def _legend_columns(names: list[str], width: float) -> int:
+    """Return how many names stand side by side in ``width`` inches; more than ten take three rows or more."""
+    widths = [0.4 + 0.08 * len(name) for name in names]
+    if len(names) <= 10 and sum(widths) <= width:
+        return len(names)
+    few_rows = -(-len(names) // 3) if len(names) > 10 else len(names)
+    return max(1, min(few_rows, int(width / max(widths))))
+
+
 def draw_latent_spaces(
     panels: list[Panel], labels: NDArray[np.int64] | None, class_names: tuple[str, ...]
 ) -> Figure:
@@ -97,7 +106,7 @@ def draw_latent_spaces(
             Line2D([], [], marker="o", linestyle="", markersize=6, color=colour, label=shown_name(name))
             for colour, name in zip(colours, class_names, strict=True)
         ]
-        columns = len(handles) if len(handles) <= 10 else -(-len(handles) // 3)
+        columns = _legend_columns([str(handle.get_label()) for handle in handles], figure.get_figwidth())
         figure.legend(
             handles=handles,
             loc="outside lower center",

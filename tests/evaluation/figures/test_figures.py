@@ -121,6 +121,10 @@ def test_names_that_somebody_has_chosen_are_drawn_as_they_are(evaluated_once, di
         assert not any(text.get_parse_math() for text in figure.findobj(Text))
     legend = [text.get_text() for text in figures["latent_spaces"].legends[0].get_texts()]
     assert legend[:5] == ["US$ 5 and A$ 6", r"a$\foo$b", "_private_", "a\\b^{2}", "two lines and a tab"]
+    figure = figures["latent_spaces"]
+    box, frame = figure.legends[0].get_window_extent(), figure.bbox
+    assert frame.x0 <= box.x0
+    assert box.x1 <= frame.x1
     assert figures["reconstructions"].axes[0].get_ylabel() == "original"
     assert figures["latent_spaces"].axes[0].get_title(loc="left") == NAMES[1]
 
