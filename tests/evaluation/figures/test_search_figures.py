@@ -186,6 +186,22 @@ def test_hyperband_has_a_ladder_for_each_bracket(tmp_path):
     assert titles == ["bracket 1, epoch 1", "bracket 1, epoch 3", "bracket 2, epoch 3"]
 
 
+def test_trials_of_different_budgets_have_rungs_of_their_own(tmp_path):
+    run = write_search(tmp_path / "run")
+    rows = read_table(run.trials_file).to_pylist()
+    for row in rows:
+        row["config_schedule_epochs"] = [4, 9] if row["number"] < 10 else [9]
+    write_table(rows, TRIALS, run.trials_file)
+    results = Results.read(run)
+    rungs = judged_rungs(results)
+    assert [(rung.budget, rung.epoch) for rung in rungs] == [(4, 1), (4, 3), (9, 1), (9, 3)]
+    for rung in rungs:
+        assert set(rung.trials["number"] < 10) == {rung.budget == 4}
+    titles = [axes.get_title() for axes in draw_rung_ladder(results, rungs).axes]
+    assert titles[0] == "budget 4, epoch 1"
+    assert titles[-1] == "budget 9, epoch 3"
+
+
 @pytest.mark.parametrize("scheduler", ["median", "none"])
 def test_other_schedulers_have_no_rungs(tmp_path, scheduler):
     assert judged_rungs(Results.read(write_search(tmp_path / "run", scheduler=scheduler))) == []
