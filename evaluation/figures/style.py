@@ -72,7 +72,7 @@ def shown_name(name: str, longest: int = 32) -> str:
     Examples
     --------
     >>> shown_name("two\\nlines"), shown_name("a name that is far too long to be drawn", 20)
-    ('two lines', 'a name that…be drawn')
+    ('two lines', 'a name that …e drawn')
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
     if len(line) <= longest:
