@@ -176,7 +176,7 @@ def test_a_trial_that_tune_gives_up_too_early_is_continued_but_not_for_ever(
         (row,) = trials(recorder)
         assert (row["status"], row["stop_reason"], row["error"]) == ("stopped_early", "interrupted", None)
         assert outcomes == []
-        recorder.tables.reopen(row["trial_id"])
+        recorder.tables.reopen(row["trial_id"], PARAMS | {"schedule_epochs": [3]})
     fail(recorder, trial)
     recorder.tables.finish("interrupted")
     (row,) = trials(recorder)
