@@ -142,7 +142,7 @@ class Progress(DriverCallback):
         self._show_line()
 
     def update(self) -> None:
-        """Draw the table or the cell anew, or print a line if it is time and there is something new to say."""
+        """Draw the table or the cell anew, or print a line if it is time and there is news."""
         if self._live is not None:
             self._live.update(self._view(), refresh=True)
         elif self._cell is not None:

@@ -163,8 +163,11 @@ class Mirror:
         StorageError
             The filesystem does not answer.
         """
+        # Listed, not looked up one by one: if the storage refuses that, its reply says why.
+        folders = {lease.parent for lease in self.leases}
+        held = {info.path for folder in folders for info in self.list(folder)}
         # Where a whole bucket is gone, nobody has taken over.
-        if not all(self.exists(lease) for lease in self.leases) and self.exists(self.directory):
+        if not held.issuperset(map(self.remote_path, self.leases)) and self.exists(self.directory):
             raise LeaseLost(
                 f"another process has taken over {self.uri}, as this one was not heard of for too long; "
                 f"what it did not send is in {self.directory}"
