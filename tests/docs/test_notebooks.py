@@ -15,7 +15,7 @@ from evaluation.report import page
 from tests.docs import small
 
 tune.search, evaluation.evaluate = small.search, small.evaluate
-page.write_figures = lambda *_: None
+page.write_figures = lambda *_, **__: None
 """
 """Two short trials, one Ray, a report without figures: the same notebook in a fraction of the time."""
 
