@@ -29,9 +29,9 @@ def restore_trials(
 ) -> list[Unfinished]:
     """Bring scheduler, tables and journal to one state; return the trials to be continued, by number.
 
-    A second call finds nothing more to do, so it does not matter if this one is killed.
+    ``tables`` hold what is in their files. A second call finds nothing more to do, so it does not matter if
+    this one is killed.
     """
-    tables.load()
     trials = journal.proposed_trials(study)
     restore_rule(scheduler.rule, trials, tables.objective)
     unfinished = []

@@ -40,6 +40,7 @@ def restore(run):
     """As a new driver does it; returns the rows of its tables and the trials to be continued."""
     study = journal.open_study(run.journal_file, run.path.name)
     tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    tables.load()
     unfinished = restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), make_scheduler(), tables)
     return list(tables.trials.values()), unfinished
 

@@ -90,7 +90,24 @@ class Asha(StoppingRule):
         return bool(judged) and judged[-1].values[trial_id] >= judged[-1].cutoff(self.reduction_factor)
 
 
-class Hyperband(StoppingRule):
+class SeparateRules(StoppingRule):
+    """Several rules side by side, each with trials of its own; they are not compared with one another."""
+
+    @abstractmethod
+    def rule_of(self, number: int) -> StoppingRule:
+        """Return the rule that judges the trial with this number, always the same one."""
+
+    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+        return self.rule_of(number).judge(trial_id, number, epoch, value)
+
+    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
+        self.rule_of(number).restore(trial_id, number, curve)
+
+    def promising(self, trial_id: str, number: int) -> bool:
+        return self.rule_of(number).promising(trial_id, number)
+
+
+class Hyperband(SeparateRules):
     """ASHA with several grace periods at once, for objectives whose early values mislead.
 
     Asynchronous Hyperband of the same paper, section 3.2: bracket s lets its trials run for
@@ -105,17 +122,8 @@ class Hyperband(StoppingRule):
             for grace in graces
         ]
 
-    def _bracket(self, number: int) -> Asha:
+    def rule_of(self, number: int) -> Asha:
         return self.brackets[number % len(self.brackets)]
-
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        return self._bracket(number).judge(trial_id, number, epoch, value)
-
-    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
-        self._bracket(number).restore(trial_id, number, curve)
-
-    def promising(self, trial_id: str, number: int) -> bool:
-        return self._bracket(number).promising(trial_id, number)
 
 
 class Median(StoppingRule):
@@ -154,7 +162,7 @@ class Median(StoppingRule):
             self.curves[trial_id] = dict(curve)
 
 
-class PerBudget(StoppingRule):
+class PerBudget(SeparateRules):
     """Judge each trial only against those that were proposed with the same budget.
 
     The learning rate follows its schedule over the budget, so those of a larger one are behind at first.
@@ -171,17 +179,8 @@ class PerBudget(StoppingRule):
         self.budgets = budgets
         self.rules: defaultdict[int | None, StoppingRule] = defaultdict(lambda: deepcopy(rule))
 
-    def _rule(self, number: int) -> StoppingRule:
+    def rule_of(self, number: int) -> StoppingRule:
         return self.rules[self.budgets.get(number)]
-
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        return self._rule(number).judge(trial_id, number, epoch, value)
-
-    def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
-        self._rule(number).restore(trial_id, number, curve)
-
-    def promising(self, trial_id: str, number: int) -> bool:
-        return self._rule(number).promising(trial_id, number)
 
 
 def make_rule(
