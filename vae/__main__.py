@@ -15,6 +15,7 @@ from vae.data import load_dataset
 from vae.data.dataset import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
+from vae.metrics.unlabelled import UnlabelledScores
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, check_fit, train
@@ -231,14 +232,15 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
                 f"{arguments.checkpoint} does not say how its validation images were chosen; give --seed"
             )
         images = split_validation(dataset.train, seed=seed).validation
-    panel = evaluate_panel(loaded.model, images.to(loaded.device).images, loaded.config.loss)
+    pixels = images.to(loaded.device).images
+    panel = evaluate_panel(loaded.model, pixels, loaded.config.loss, unlabelled=UnlabelledScores(pixels))
     architecture = loaded.config.model.architecture
     print(
         f"{architecture}, epoch {loaded.epoch}, {arguments.split} split of {dataset.name}, "
         f"{len(images):,} images"
     )
-    for name in PANEL:
-        print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
+    for name in (*PANEL, "val_neighbour_recall", "val_rankme"):
+        print(f"{name.removeprefix('val_'):>16} {panel[name]:10.4f}")
     return 0
 
 

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
-from tune.algorithms.objective import MODES
+from tune.algorithms.objective import LABELLED_DEFAULT, MODES, UNLABELLED_DEFAULT
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
 from tune.space.domains import Space
@@ -75,8 +75,8 @@ class Plan:
     objectives: tuple[str, ...] | None = _param(
         None,
         WHAT,
-        f"one of {', '.join(MODES)} (val_knn_accuracy; without labels val_ssim); give it twice for a Pareto "
-        "front, weak trials are stopped by the first",
+        f"one of {', '.join(MODES)} ({LABELLED_DEFAULT}; without labels {UNLABELLED_DEFAULT}); give it twice "
+        "for a Pareto front, weak trials are stopped by the first",
         flag="objective",
     )
     warm_start: str | Path | None = _param(
