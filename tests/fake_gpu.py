@@ -99,11 +99,11 @@ class GpuGenerator(torch.Generator):
     """A generator that says it is the GPU's."""
 
     device = torch.device(DEVICE, 0)  # type: ignore[assignment]
-    made: ClassVar[set[int]] = set()
-    """Where those that were made lie; torch hands another object for the same generator to an operation."""
+    made: ClassVar[dict[int, "GpuGenerator"]] = {}
+    """By where they lie: torch hands an operation another object for the same generator."""
 
     def __init__(self) -> None:
-        self.made.add(self._cdata)
+        self.made[self._cdata] = self
 
 
 class FakeGpu(TorchDispatchMode):
