@@ -1,4 +1,4 @@
-"""Exact nearest neighbours from float32 tiles: what may be near is kept, and only that is measured exactly."""
+"""Exact nearest neighbours from float32 tiles: only what may be near is kept and measured exactly."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,11 @@ class RunningNearest:
         pairs = row * 2**32 + index[row, column]
         known, distances = self._known
         place = np.searchsorted(known, pairs)
-        found = np.zeros(len(pairs), bool) if not len(known) else known[np.minimum(place, len(known) - 1)] == pairs
+        found = (
+            np.zeros(len(pairs), bool)
+            if not len(known)
+            else known[np.minimum(place, len(known) - 1)] == pairs
+        )
         exact = np.empty(len(pairs), np.float32)
         exact[found] = distances[place[found]]
         exact[~found] = exact_distances(query, row[~found], reference, index[row, column][~found])
