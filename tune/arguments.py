@@ -57,9 +57,9 @@ def make_parser() -> Parser:
         command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
         _add(command, "data_dir", help="where data sets are kept, if not where the search found them")
 
-    show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
-    show.add_argument("run", help="directory or URI of the run")
-    show.add_argument("--watch", action="store_true", help="show them until the study ends or Ctrl-C")
+    show = commands.add_parser("status", help="the trials of a study, or all studies of a folder")
+    show.add_argument("run", help="directory or URI of the run, or of a folder of runs")
+    show.add_argument("--watch", action="store_true", help="show them until none runs, or Ctrl-C")
     for command in (find, resume, extend):
         command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")
     for command in (find, resume, extend, show):

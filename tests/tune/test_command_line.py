@@ -145,7 +145,8 @@ def test_a_directory_made_for_a_search_that_could_not_start_is_removed(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("nowhere", "no run directory at nowhere"), (".", "is not a run directory")]
+    ("path", "words"),
+    [("nowhere", "no run directory at nowhere"), (".", "is not a run directory, and no folder in it is one")],
 )
 def test_the_status_of_what_is_no_run_is_one_line(complaint, path, words):
     code, line = complaint("status", path)
