@@ -1,17 +1,16 @@
 """The accuracy of the best finalist, read without the rest."""
 
-import pytest
-
 from evaluation.analysis.headline import winners_test_accuracy
 from evaluation.analysis.results import Results
 from tests.tune.study.test_ranking import begin_extension
 
 
-@pytest.mark.parametrize("name", ["evaluated", "reseeded"])
-def test_it_is_that_of_the_winners_row_in_the_comparison(request, name):
-    run = request.getfixturevalue(name)
-    winner = Results.read(run).comparison.winner
-    assert winners_test_accuracy(run) == winner.test > 0
+def test_it_is_that_of_the_winners_row_in_the_comparison(evaluated):
+    assert winners_test_accuracy(evaluated) == Results.read(evaluated).comparison.winner.test > 0
+
+
+def test_the_winner_is_that_of_the_fresh_seeds(reseeded):
+    assert winners_test_accuracy(reseeded) == Results.read(reseeded).comparison.winner.test > 0
 
 
 def test_a_study_that_is_not_evaluated_has_none(study):
