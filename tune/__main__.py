@@ -1,4 +1,4 @@
-"""`python -m tune`: search, resume, extend and status."""
+"""`python -m tune`: search, plan, resume, extend and status."""
 
 import argparse
 import contextlib
@@ -14,6 +14,7 @@ from tune.callbacks.progress import make_console
 from tune.cluster.nodes import cluster_nodes
 from tune.driver import Driver
 from tune.overview import StudyFolder
+from tune.price import print_price
 from tune.status import StudyView, View, watch_status
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyStatus
@@ -29,7 +30,18 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(arguments.verbose)
     if arguments.command == "status":
         return status(arguments)
-    plan = plan_from_arguments(arguments) if arguments.command == "search" else None
+    plan = plan_from_arguments(arguments) if arguments.command in ("search", "plan") else None
+    if plan is not None and arguments.command == "plan":
+        print_price(
+            plan,
+            make_console(),
+            evaluation=_Evaluation(),
+            price_per_hour=arguments.price_per_hour,
+            address=arguments.address,
+            dashboard=not arguments.no_dashboard,
+            started=start_time.STARTED,
+        )
+        return 0
     driver = Driver(
         console=make_console(),
         address=arguments.address,
