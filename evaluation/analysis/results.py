@@ -13,6 +13,7 @@ from evaluation.analysis.outdated import outdated
 from evaluation.embedders import EmbeddingKey
 from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
+from tune.algorithms.objective import SIZES
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
 from tune.storage.tables import EPOCHS, TRIALS, read_frame
@@ -107,8 +108,10 @@ class Results:
         table = trials[["trial_id", "status", "best_epoch"]].assign(pareto=trials["pareto"].eq(True))
         # Not every objective has a column of its own among the trials; each epoch has them all.
         epochs = self.epochs.rename(columns={"epoch": "best_epoch"})
-        epochs = epochs.reindex(columns=["trial_id", "best_epoch", *self.objectives])
-        merged = table.merge(epochs, on=["trial_id", "best_epoch"], how="inner")
+        measured = [name for name in self.objectives if name not in SIZES]
+        epochs = epochs.reindex(columns=["trial_id", "best_epoch", *measured])
+        sizes = {name: trials[SIZES[name]] for name in self.objectives if name in SIZES}
+        merged = table.assign(**sizes).merge(epochs, on=["trial_id", "best_epoch"], how="inner")
         return merged.drop(columns="best_epoch").dropna(subset=self.objectives)
 
     @property
@@ -167,6 +170,7 @@ def ranked_finalists(
 ) -> list[str]:
     """Return the trials that were evaluated, best first, if that was the study as it is."""
     evaluated = list(evaluation.finalists or ())
-    by_objective = finalist_ids(trials, study, study.mode, len(evaluated))
+    n, per_dim = evaluation.n_best, evaluation.finalists_per_dim
+    by_objective = finalist_ids(trials, study, study.mode, n, per_dim=per_dim)
     known = by_objective if set(by_objective) == set(evaluated) else evaluated
     return rank_finalists(known, finalist_seeds, study.mode)
