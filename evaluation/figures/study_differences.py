@@ -42,13 +42,11 @@ def draw_study_differences(
     left.set_yticks(range(len(results)), [shown_name(name) for name in names])
     left.set_ylim(len(results) - 0.5, -0.5)
     left.set_title("KNN accuracy on the test set")
-    left.set_xlabel("% of the test images, with 95 % interval")
+    left.set_xlabel("% of the test images\nwith 95 % interval")
     right.set_title(f"Difference to {shown_name(names[0])}")
     n = len(results) - 1
-    right.set_xlabel(
-        "points on the same images; "
-        + (f"{n} intervals that hold at once with 95 %" if n > 1 else "95 % interval")
-    )
+    interval = "with 95 % interval" if n == 1 else f"with {n} intervals that hold at once with 95 %"
+    right.set_xlabel(f"points on the same images\n{interval}")
     for axes in (left, right):
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
