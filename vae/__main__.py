@@ -1,4 +1,4 @@
-"""`python -m vae train` and `python -m vae evaluate`: one VAE, no Ray."""
+"""`python -m vae train`, `evaluate` and `embed`: one VAE, no Ray."""
 
 import argparse
 import logging
@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from vae.api import choose_device, diverged, load, validation_knn
 from vae.command_line import Parser, configure_logging, run
+from vae.commands.embed import add_arguments as add_embed_arguments
+from vae.commands.embed import embed_command
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
 from vae.data.dataset import split_validation
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m vae", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train|evaluate")
+    commands = parser.add_subparsers(required=True, metavar="train|evaluate|embed")
 
     training = commands.add_parser("train", help="train one VAE", description="Train one VAE.")
     training.set_defaults(command=train_command)
@@ -85,6 +87,16 @@ def _parser() -> Parser:
     evaluation.add_argument(
         "--seed", type=int, help="seed of the validation split (default: that of the training)"
     )
+
+    embedding = commands.add_parser(
+        "embed",
+        help="embed images of any number",
+        description="Write the embedding of each image of a source to a Parquet file, with the model that a "
+        "search has found or a checkpoint. Labels are not needed.",
+    )
+    embedding.set_defaults(command=embed_command)
+    add_embed_arguments(embedding)
+    _add_place(embedding)
     return parser
 
 
@@ -92,6 +104,10 @@ def _add_common(parser: argparse.ArgumentParser, *, default: str | None) -> None
     parser.add_argument(
         "--dataset", default=default, help="fmnist, mnist, digits or a path (default: fmnist)"
     )
+    _add_place(parser)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=Path, help="where data sets are kept (default: $VAE_DATA_DIR or ./data)"
     )

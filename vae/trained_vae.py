@@ -67,7 +67,8 @@ class TrainedVAE:
         Parameters
         ----------
         images
-            Of the size that the model was trained on, see `vae.data.as_images`.
+            Of the size that the model was trained on, see `vae.data.as_images`. Of a name or a path all
+            images are embedded, any number of them, in the order in which `python -m vae embed` writes them.
 
         Returns
         -------
@@ -86,6 +87,13 @@ class TrainedVAE:
         >>> model.embed(np.zeros((3, 8, 8))).shape
         (3, 2)
         """
+        if isinstance(images, str | Path):
+            from vae.data.stream import stream_images  # pyarrow, which arrays do not need
+
+            chunks = stream_images(images, self.image_shape).chunks
+            return np.concatenate(
+                [embed(self.model, chunk.images.to(self.device)).cpu().numpy() for chunk in chunks]
+            )
         pixels = as_images(images)
         shape = tuple(pixels.shape[1:])
         if shape != self.image_shape:

@@ -14,11 +14,12 @@ from vae.data.folders import read_images
 from vae.errors import UsageError
 
 
-def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
+def pixels(column: pa.ChunkedArray, where: str, *, is_first: bool = True) -> np.ndarray:
     """Images uint8 (n, H, W, C).
 
     They are encoded (PNG, JPEG, …), as binary or in the field `bytes` of a struct, as Hugging Face has them;
     or nested lists or tensors (H, W) or (H, W, C) of whole numbers in 0..255 or floats in [0, 1].
+    ``is_first`` is for `to_uint8`.
 
     Raises
     ------
@@ -35,9 +36,10 @@ def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
         encoded = [io.BytesIO(value.as_py()) for value in column]
         return read_images(encoded, [f"row {row} of {where}" for row in range(len(encoded))])
     if isinstance(column.type, pa.FixedShapeTensorType):
-        return to_uint8(np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]), where)
+        tensors = np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks])
+        return to_uint8(tensors, where, is_first=is_first)
     if _is_list(column.type):
-        return to_uint8(_nested(column, where), where)
+        return to_uint8(_nested(column, where), where, is_first=is_first)
     raise UsageError(
         f"{where} is {column.type}, must be encoded images or nested lists of numbers; write the images so"
     )
