@@ -46,6 +46,9 @@ class TrainedVAE:
     images; None if they were given."""
     dataset: str | None = None
     """Fingerprint of the data set that it was trained on; None if that is not known."""
+    resize: int | None = None
+    """Pixels a side to which its images were resized, see `vae.load_dataset`, and to which all that it is
+    given are; None if they were not."""
     history: "pd.DataFrame | None" = None
     """The metrics of every epoch, one a row; None for a model that was loaded."""
 
@@ -67,8 +70,9 @@ class TrainedVAE:
         Parameters
         ----------
         images
-            Of the size that the model was trained on, see `vae.data.as_images`. Of a name or a path all
-            images are embedded, any number of them, in the order in which `python -m vae embed` writes them.
+            Of the size that the model was trained on, see `vae.data.as_images`; of any size if it was
+            trained with ``resize``. Of a name or a path all images are embedded, any number of them, in the
+            order in which `python -m vae embed` writes them.
 
         Returns
         -------
@@ -90,11 +94,11 @@ class TrainedVAE:
         if isinstance(images, str | Path):
             from vae.data.stream import stream_images  # pyarrow, which arrays do not need
 
-            chunks = stream_images(images, self.image_shape).chunks
+            chunks = stream_images(images, self.image_shape, resize=self.resize).chunks
             return np.concatenate(
                 [embed(self.model, chunk.images.to(self.device)).cpu().numpy() for chunk in chunks]
             )
-        pixels = as_images(images)
+        pixels = as_images(images, self.resize)
         shape = tuple(pixels.shape[1:])
         if shape != self.image_shape:
             raise UsageError(
@@ -175,4 +179,5 @@ class TrainedVAE:
             metrics=self.metrics,
             split_seed=self.split_seed,
             dataset=self.dataset,
+            resize=self.resize,
         )

@@ -72,7 +72,7 @@ def embed_file(model: TrainedVAE, source: str | Path, output: Path, *, data_dir:
     StorageError
         Images cannot be read, or the file cannot be written.
     """
-    stream = stream_images(source, model.image_shape, data_dir)
+    stream = stream_images(source, model.image_shape, data_dir, resize=model.resize)
     dim = model.config.model.latent_dim
     schema = pa.schema(
         {"source": pa.string(), "embedding": pa.list_(pa.float32(), dim), "reconstruction_mse": pa.float32()}
