@@ -1,4 +1,4 @@
-"""All images of a source in chunks, so that any number fits into memory: for what needs neither labels nor parts."""
+"""All images of a source in chunks, so that any number fits into memory, without labels and parts."""
 
 import math
 import os
@@ -42,7 +42,7 @@ class ImageChunk:
 
 @dataclass(frozen=True, slots=True)
 class ImageStream:
-    """All images of a source: how many there are, and their chunks, which are read when they are asked for."""
+    """All images of a source: how many there are, and their chunks, read when they are asked for."""
 
     n_images: int
     chunks: Iterator[ImageChunk]
@@ -213,7 +213,7 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether the first index runs fastest, and type of an array, and leave the file at its values."""
+    """Return shape, whether the first index runs fastest, and type; leave the file at the values."""
     read = ARRAY_HEADERS.get(np.lib.format.read_magic(file))
     if read is None:
         raise ValueError("it holds an array of an unknown kind")
