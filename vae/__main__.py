@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from vae.api import choose_device, diverged, load, validation_knn
-from vae.checkpoint import read_config
+from vae.checkpoint import load_model, read_config
 from vae.command_line import Parser, configure_logging, run
 from vae.commands.embed import add_arguments as add_embed_arguments
 from vae.commands.embed import embed_command
 from vae.config import PARAMS, Config
-from vae.data import load_dataset
+from vae.data import Dataset, load_dataset
 from vae.data.dataset import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores
+from vae.model_card import ModelCard, Score, write_card
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, check_fit, train
@@ -207,8 +208,35 @@ def train_command(arguments: argparse.Namespace) -> int:
     if not result.history:
         epochs = config.training.max_epochs
         print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to continue")
+    _write_card(output, dataset, config)
     print(f"Model, config and state are in {output}")
     return 0
+
+
+def _write_card(output: Path, dataset: Dataset, config: Config) -> None:
+    model = load_model(output)
+    write_card(
+        output,
+        ModelCard(
+            name=output.resolve().name,
+            config=model.config,
+            image_shape=model.image_shape,
+            resize=model.resize,
+            n_parameters=count_parameters(model.model),
+            dataset=dataset.name,
+            fingerprint=model.dataset,
+            chosen=[
+                f"Trained by `python -m vae train` for {config.training.max_epochs} epochs. The weights are "
+                f"those of epoch {model.epoch}, which had the lowest loss on the validation images, a sixth "
+                f"of the training images, chosen by seed {model.split_seed}."
+            ],
+            scores=[
+                Score(metric=name.removeprefix("val_"), images="validation", value=model.metrics[name])
+                for name in (*PANEL, "val_knn_accuracy")
+                if name in model.metrics
+            ],
+        ),
+    )
 
 
 _HEADER = f"{'epoch':>9} {'train loss':>11} {' '.join(f'{name:>12}' for name in PANEL)} {'images/s':>9}"
