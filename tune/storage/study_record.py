@@ -127,7 +127,7 @@ class StudyRecord(JsonRecord):
 
 _ARGUMENTS = ("seed", "max_epochs", "finalists")
 """Arguments that the file has a second time beside the others."""
-_OPTIONAL = ("sessions", "resources", "profile")
+_OPTIONAL = ("sessions", "resources", "profile", "knn_queries")
 """What the file lacks until there is something to say."""
 
 
