@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -243,11 +242,12 @@ def sharing(bench: Bench) -> Iterator[dict[str, Any]]:
     """How many trials of the largest model of the default space share this GPU."""
     if bench.device.type != "cuda":
         raise Skipped("there is no GPU to share")
-    if missing := [name for name in ("yaml", "ray", "rich") if find_spec(name) is None]:
-        raise Skipped(f"{', '.join(missing)} not installed")
-    from tune.gpu_sharing import share_of, trials_per_gpu
-    from tune.space.file import DEFAULT_SPACE, load_space
-    from tune.space.largest_model import largest_config
+    try:
+        from tune.gpu_sharing import share_of, trials_per_gpu
+        from tune.space.file import DEFAULT_SPACE, load_space
+        from tune.space.largest_model import largest_config
+    except ImportError as missing:
+        raise Skipped(f"{missing.name} is not installed") from None
 
     train_images, validation = bench.clothes
     config = largest_config(load_space(DEFAULT_SPACE), train_images.image_shape, train_images.n_classes)
