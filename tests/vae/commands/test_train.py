@@ -14,14 +14,7 @@ from vae.errors import UsageError
 from vae.model_card import CARD_FILE
 
 DIGITS = ["--dataset", "digits", "--device", "cpu"]
-SMALL = {
-    "latent_dim": 3,
-    "width": 0.1,
-    "max_epochs": 1,
-    "batch_size": 128,
-    "kl_weight": 0.5,
-    "spherical": True,
-}
+SMALL = {"latent_dim": 3, "width": 0.1, "max_epochs": 1, "batch_size": 128, "spherical": True}
 
 
 def weights(trained):
@@ -62,22 +55,13 @@ def test_all_images_train_and_the_last_epoch_is_kept(model, tmp_path, capsys):
 
 
 def test_a_resumed_run_on_all_images_equals_an_uninterrupted_one(model, tmp_path):
-    all_images = ("--like", model, "--all-images", "--schedule", "constant", "--max-epochs")
-    whole = train(*all_images, 2, output=tmp_path / "whole")
-    train(*all_images, 1, output=tmp_path / "parts")
-    parts = train(*all_images, 2, "--resume", output=tmp_path / "parts")
+    like, parts_dir = ("--like", model, "--schedule", "constant", "--max-epochs"), tmp_path / "parts"
+    whole = train(*like, 2, "--all-images", output=tmp_path / "whole")
+    train(*like, 1, "--all-images", output=parts_dir)
+    parts = train(*like, 2, "--all-images", "--resume", output=parts_dir)
     assert torch.equal(weights(whole), weights(parts))
     with pytest.raises(UsageError, match="was trained without validation images; add --all-images"):
-        train(
-            "--like",
-            model,
-            "--schedule",
-            "constant",
-            "--max-epochs",
-            3,
-            "--resume",
-            output=tmp_path / "parts",
-        )
+        train(*like, 3, "--resume", output=parts_dir)
 
 
 def test_a_run_has_a_card_with_the_scores_of_its_best_epoch(model, tmp_path):
