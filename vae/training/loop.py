@@ -48,7 +48,7 @@ class TrainResult:
 def train(
     config: Config,
     train: ImageSet,
-    validation: ImageSet,
+    validation: ImageSet | None,
     *,
     device: str | torch.device = "cpu",
     resume_from: Path | TrainingState | None = None,
@@ -62,6 +62,8 @@ def train(
 
     Parameters
     ----------
+    validation
+        The images that the neutral panel is measured on after each epoch; None measures nothing.
     resume_from
         A state, whose config counts, or the directory that its ``save`` wrote; training continues after its
         epoch.
@@ -83,7 +85,7 @@ def train(
         ``resume_from`` is not a checkpoint of this config.
     """
     check_fit(config, train.image_shape, len(train), train.n_classes)
-    train, validation = train.to(device), validation.to(device)
+    train, validation = train.to(device), None if validation is None else validation.to(device)
     if resume_from is None:
         model = build_model(
             config.model, train.image_shape, seed=config.training.seed, n_classes=train.n_classes
@@ -100,14 +102,15 @@ def train(
                 "(channels, height, width)"
             )
     history: list[dict[str, float]] = []
-    unlabelled = UnlabelledScores(validation.images)
+    unlabelled = None if validation is None else UnlabelledScores(validation.images)
     while state.epoch < config.training.max_epochs:
         metrics = _train_epoch(state, train)
         state.epoch += 1
         started = time.perf_counter()
         state.model.eval()
-        metrics |= evaluate_panel(state.model, validation.images, config.loss, unlabelled=unlabelled)
-        finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
+        if validation is not None:
+            metrics |= evaluate_panel(state.model, validation.images, config.loss, unlabelled=unlabelled)
+        finite = all(math.isfinite(metrics[name]) for name in ("train_loss", "val_loss") if name in metrics)
         if knn is not None:
             metrics["val_knn_accuracy"] = knn(state.model) if finite else math.nan
         metrics["epoch_seconds"] += time.perf_counter() - started
