@@ -82,6 +82,25 @@ class StudySession:
         return sum(row["epochs"] for row in self.trials)
 
 
+def _checked(
+    plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None
+) -> tuple[Plan, Dataset, tuple[Objective, ...], TrialData]:
+    """Load the images of a plan and check whether they suit it; the plan has its warm start."""
+    searched = plan.space.searched
+    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
+    if arrays:
+        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
+    else:
+        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
+    labelled = dataset.train.labels is not None
+    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
+    data = TrialData.from_dataset(dataset, seed=plan.seed)
+    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    if plan.warm_start:
+        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
+    return plan, dataset, objectives, data
+
+
 @contextmanager
 def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
@@ -137,25 +156,6 @@ class _UnwrittenSession(StudySession):
     def save(self, **changes: Any) -> None:
         for name, value in changes.items():
             setattr(self.record, name, value)
-
-
-def _checked(
-    plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None
-) -> tuple[Plan, Dataset, tuple[Objective, ...], TrialData]:
-    """Load the images of a plan and check whether they suit it; the plan has its warm start."""
-    searched = plan.space.searched
-    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
-    if arrays:
-        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
-    else:
-        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
-    labelled = dataset.train.labels is not None
-    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
-    data = TrialData.from_dataset(dataset, seed=plan.seed)
-    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
-    if plan.warm_start:
-        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
-    return plan, dataset, objectives, data
 
 
 @contextmanager
