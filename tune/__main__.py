@@ -81,6 +81,14 @@ def status(arguments: argparse.Namespace) -> int:
 class _Evaluation:
     """The end of the commands: finalists against raw pixels, PCA and UMAP; imported when it is needed."""
 
+    def test_accuracy(self, run: RunDirectory) -> float | None:
+        """Return the KNN accuracy of the best finalist on the test set; None without a current evaluation."""
+        if not run.evaluation_file.exists():
+            return None  # before the imports, which take seconds
+        from evaluation.analysis.headline import winners_test_accuracy
+
+        return winners_test_accuracy(run)
+
     def seconds(self, session: StudySession) -> float:
         """Return what the evaluation will take at most, on the connected cluster."""
         from evaluation.pipeline.cost import estimate_seconds
@@ -113,14 +121,6 @@ class _Evaluation:
             progress=console,
         )
         print_summary(session.run, console)
-
-    def test_accuracy(self, run: RunDirectory) -> float | None:
-        """Return the KNN accuracy of the best finalist on the test set; None without a current evaluation."""
-        if not run.evaluation_file.exists():
-            return None  # before the imports, which take seconds
-        from evaluation.analysis.headline import winners_test_accuracy
-
-        return winners_test_accuracy(run)
 
     def report(self, session: StudySession) -> None:
         """Write the report of a search that is not evaluated; what an earlier evaluation drew is kept."""

@@ -24,7 +24,7 @@ from tune.space.display import duration_text
 from tune.space.largest_model import largest_config
 from tune.storage.filesystems import is_uri
 from tune.study.plan import POSITIVE, Plan
-from tune.study.session import StudySession, unwritten_study
+from tune.study.session import StudySession, create_study
 from tune.trials.trial_cost import TrialCost, measure_cost
 from vae.config import Config
 from vae.errors import ClusterError
@@ -112,8 +112,7 @@ def print_price(
     """
     if price_per_hour is not None:
         POSITIVE.check("price_per_hour", price_per_hour)
-    session = unwritten_study(plan)
-    with ray_session(address, dashboard=dashboard):
+    with create_study(plan, written=False) as session, ray_session(address, dashboard=dashboard):
         ready_s = time.perf_counter() - started
         choose_gpu_share(session, console)
         resources = session.resources(plan.trials)

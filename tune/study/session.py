@@ -82,8 +82,18 @@ class StudySession:
         return sum(row["epochs"] for row in self.trials)
 
 
+class _UnwrittenSession(StudySession):
+    """A session whose record is in memory alone."""
+
+    def save(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+
+
 @contextmanager
-def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None) -> Iterator[StudySession]:
+def create_study(
+    plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None, *, written: bool = True
+) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
 
     Parameters
@@ -92,6 +102,8 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
         What is searched.
     arrays
         Images and their labels, which the run directory keeps; None: they are what the plan names.
+    written
+        False for a study that is there in memory alone, without a run directory.
 
     Raises
     ------
@@ -100,10 +112,25 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
     StorageError
         The data cannot be read, or the run directory not written.
     """
-    if is_uri(plan.storage):
-        check_writable(str(plan.storage))  # before a download
-    plan, dataset, objectives, data = _checked(plan, arrays)
+    searched = plan.space.searched
+    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
+    if written and is_uri(plan.storage):
+        check_writable(str(plan.storage))
+    if arrays:
+        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
+    else:
+        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
+    labelled = dataset.train.labels is not None
+    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
+    data = TrialData.from_dataset(dataset, seed=plan.seed)
+    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    if plan.warm_start:
+        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if not written:
+        record = _record(plan, name, objectives, dataset, data)
+        yield _UnwrittenSession(plan, RunDirectory(Path(name)), objectives, data, record)
+        return
     run, made = _new_directory(plan.storage, name)
     session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
@@ -116,46 +143,6 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
         if not session.started:
             shutil.rmtree(run.path, ignore_errors=True)
             _remove(made)
-
-
-def unwritten_study(plan: Plan) -> StudySession:
-    """Return what `create_study` would, but without a run directory: to see what such a study takes.
-
-    Raises
-    ------
-    UsageError, StorageError
-        As `create_study`, but for what the run directory lacks.
-    """
-    plan, dataset, objectives, data = _checked(plan)
-    record = _record(plan, plan.name or dataset.name, objectives, dataset, data)
-    return _UnwrittenSession(plan, RunDirectory(Path(record.name)), objectives, data, record)
-
-
-class _UnwrittenSession(StudySession):
-    """One whose record is in memory alone."""
-
-    def save(self, **changes: Any) -> None:
-        for name, value in changes.items():
-            setattr(self.record, name, value)
-
-
-def _checked(
-    plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None
-) -> tuple[Plan, Dataset, tuple[Objective, ...], TrialData]:
-    """Load the images of a plan and check whether they suit it; the plan has its warm start."""
-    searched = plan.space.searched
-    choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
-    if arrays:
-        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
-    else:
-        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
-    labelled = dataset.train.labels is not None
-    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
-    data = TrialData.from_dataset(dataset, seed=plan.seed)
-    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
-    if plan.warm_start:
-        plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
-    return plan, dataset, objectives, data
 
 
 @contextmanager
