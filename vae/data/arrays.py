@@ -1,16 +1,12 @@
-"""Images as arrays, as a caller or an `.npz` has them: sizes, values and labels are checked here."""
+"""Images as arrays, as a caller or a file has them: sizes, values and labels are checked here."""
 
-import math
-import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vae.data.resize import MAX_SIDE, MIN_SIDE, WAY_OUT, resize_images
-from vae.errors import StorageError, UsageError
+from vae.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,74 +19,6 @@ class ImageArrays:
     test_images: np.ndarray | None
     """None when the source has no test part."""
     test_labels: np.ndarray | None
-
-
-def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
-    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any.
-
-    ``resize`` is that of `vae.data.load_dataset`.
-    """
-    try:
-        _check_sizes(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except MemoryError as error:
-        raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
-    if "images" not in arrays:
-        raise UsageError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
-    known = {"images", "labels", "test_images", "test_labels"}
-    if unknown := sorted(set(arrays) - known):
-        raise UsageError(
-            f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(known))}"
-        )
-    return check_arrays(
-        arrays["images"],
-        arrays.get("labels"),
-        arrays.get("test_images"),
-        arrays.get("test_labels"),
-        source=path,
-        resize=resize,
-    )
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse arrays that are larger than the file or the memory before room for them is asked for.
-
-    Raises
-    ------
-    StorageError
-        One of them is.
-    """
-    needed = 0
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                read_header = _HEADERS.get(np.lib.format.read_magic(file))
-                if read_header is None:  # of a kind that no array of numbers or names has
-                    continue
-                shape, _, dtype = read_header(file)
-                size, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
-            if size > there and not dtype.hasobject:
-                raise StorageError(
-                    f"cannot read {path} as .npz: {member.filename} says that it has {shape} values of"
-                    f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
-                )
-            needed += size
-    if needed > (memory := memory_bytes()):
-        raise StorageError(
-            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
-            "memory; take fewer or smaller images"
-        )
-
-
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-
-
-def memory_bytes() -> int:
-    """Return the memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def check_arrays(
@@ -236,6 +164,8 @@ def check_size(shape: tuple[int, ...], where: str, resize: int | None = None) ->
 
 def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:
     """Labels (n,) as whole numbers, truth values or text, from anything that means the same."""
+    if labels.shape == (n_images, 1):  # as Keras and MedMNIST have them
+        labels = labels[:, 0]
     if labels.shape != (n_images,):
         raise UsageError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
     if labels.dtype.kind == "f":

@@ -13,8 +13,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from vae.data.arrays import ImageArrays, read_npz
+from vae.data.arrays import ImageArrays
 from vae.data.download import locate, read_verified
+from vae.data.npz import read_npz
 from vae.data.resize import check_resize, resize_images
 from vae.errors import StorageError, UsageError
 
@@ -100,7 +101,8 @@ def load_dataset(
     name_or_path
         A name of `DATASETS`; a folder of images or of class sub-folders (or of `train/` and `test/` that hold
         these); an `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels`
-        if known; a `.parquet` file or a folder of such, see `vae.data.parquet.read_parquet`.
+        if known, or with Keras' or MedMNIST's names, see `vae.data.npz`; a `.parquet` file or a folder of
+        such, see `vae.data.parquet.read_parquet`.
         Without a test part, a stratified 20 % is held out as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
@@ -252,10 +254,12 @@ def _read_own(path: Path, resize: int | None) -> ImageArrays:
         return read_npz(path, resize)
     # What the other formats need is imported only if they are used.
     if path.is_dir():
-        from vae.data.folders import holds_images, read_folder
+        from vae.data.folders import holds_images, parquet_folder, read_folder
 
-        if holds_images(path) or not any(path.glob("*.parquet")):
+        inside = parquet_folder(path)
+        if inside is None or holds_images(inside):
             return read_folder(path, resize)
+        path = inside
     from vae.data.parquet import read_parquet
 
     return read_parquet(path, resize)

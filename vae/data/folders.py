@@ -55,6 +55,15 @@ def read_folder(folder: Path, resize: int | None = None) -> ImageArrays:
     return ImageArrays(images, labels, class_names, test_images, test_labels)
 
 
+def parquet_folder(folder: Path) -> Path | None:
+    """Return where Parquet files lie: here or, as Hugging Face has them, in the only sub-folder; or None."""
+    if any(folder.glob("*.parquet")):
+        return folder
+    inside = [folder / name for name in _class_names(folder)]
+    found = len(inside) == 1 and any(inside[0].glob("*.parquet")) and not holds_images(inside[0])
+    return inside[0] if found else None
+
+
 def holds_images(folder: Path) -> bool:
     """Whether a folder has sub-folders or image files, so that it is one for `read_folder`."""
     return bool(_class_names(folder)) or any(map(_is_image, folder.iterdir()))
@@ -135,9 +144,7 @@ def read_images(
 def alike_in_colour(images: list[np.ndarray]) -> list[np.ndarray]:
     """Return images (…, H, W, C) all with as many channels as the one with most: grey becomes colour."""
     channels = max(image.shape[-1] for image in images)
-    return [
-        image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1) for image in images
-    ]
+    return [image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1) for image in images]
 
 
 def read_image(source: Path | BinaryIO, name: str, resize: int | None = None) -> np.ndarray:

@@ -18,8 +18,10 @@ from vae.errors import StorageError, UsageError
 logger = logging.getLogger(__name__)
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "fine_label")
-"""The first that is there holds the classes; CIFAR-100 has ``coarse_label`` beside the second."""
+LABEL_COLUMNS = ("label", "labels", "fine_label", "coarse_label")
+"""The first that is there holds the classes; CIFAR-100 has the last two."""
+PARTS = ("train", "validation", "test")
+"""Files begin with these. Validation images join those of train: a search chooses its own."""
 SPLIT_COLUMN = "split"
 
 
@@ -38,8 +40,9 @@ class _Rows:
 def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
-    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or `fine_label`) if
-    known, whole numbers or names; and `split` if known, `train` or `test`. ``resize`` is that of `vae.data.load_dataset`.
+    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or another of
+    `LABEL_COLUMNS`) if known, whole numbers or names; and `split` if known, one of `PARTS`. ``resize`` is
+    that of `vae.data.load_dataset`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
@@ -49,9 +52,11 @@ def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
         odd = next((file.name for file in files if parts[file] is None), files[0].name)
         raise UsageError(
             f"{path} has the file {odd}, but its parts must be train*.parquet and test*.parquet, or train "
-            "alone; rename it or move it away"
+            "alone, or also validation*.parquet; rename it or move it away"
         )
-    in_order = sorted(parts, key=lambda file: (parts[file] == "test", file))
+    if "validation" in parts.values():
+        logger.info("%s: its validation images join the training images", path)
+    in_order = sorted(parts, key=lambda file: (PARTS.index(parts[file] or "train"), file))
     rows = [_read_file(file, parts[file], resize) for file in in_order]
     first = rows[0]
     for other in rows[1:]:
@@ -84,7 +89,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _part(file: Path) -> str | None:
-    return next((part for part in ("train", "test") if file.name.startswith(part)), None)
+    return next((part for part in PARTS if file.name.startswith(part)), None)
 
 
 def _check_alike(first: _Rows, other: _Rows) -> None:
@@ -148,7 +153,8 @@ def _say_where_labels_are(file: Path, columns: list[str], label: str | None) -> 
     hint = f"; to use {' or '.join(others)}, rename it to {LABEL_COLUMNS[0]}" if others else ""
     if label is None:
         level = logging.WARNING if others else logging.INFO
-        logger.log(level, "%s has no column '%s': its images are unlabelled%s", file, LABEL_COLUMNS[0], hint)
+        text = "%s has no column '%s', it has %s: its images are unlabelled%s"
+        logger.log(level, text, file, LABEL_COLUMNS[0], ", ".join(columns), hint)
     else:
         logger.info("%s: the labels are those of the column '%s'%s", file, label, hint)
 

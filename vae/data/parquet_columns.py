@@ -69,13 +69,16 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
 
 
 def is_test_row(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Whether each row (n,) is for the test; raises a UsageError for values other than `train` and `test`."""
+    """Whether each row (n,) is for the test; a UsageError if a value is no part.
+
+    Those of `validation` are not: a search chooses its validation images by itself.
+    """
     values = _plain(column).to_pylist()
     for row, value in enumerate(values):
-        if value not in ("train", "test"):
+        if value not in ("train", "validation", "test"):
             raise UsageError(
-                f"row {row} of {where} is {value!r}, must be 'train' or 'test' (validation images are "
-                "chosen among those of train); change it or drop the column"
+                f"row {row} of {where} is {value!r}, must be 'train', 'validation' or 'test'; change it or "
+                "drop the column"
             )
     return np.array([value == "test" for value in values])
 
