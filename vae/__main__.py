@@ -12,7 +12,7 @@ from vae.checkpoint import read_config
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores

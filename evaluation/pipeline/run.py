@@ -155,7 +155,7 @@ def _on_ray(options: Options) -> Compute:
 def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
     if images.train_labels is None or images.test_labels is None:
         return ["KNN accuracy: the dataset has no labels"]
-    return missing_cells(images.train_labels, grid)
+    return missing_cells(images.train_labels, grid, images.train_groups)
 
 
 def _test_uses(run: RunDirectory) -> int:

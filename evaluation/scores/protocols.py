@@ -63,9 +63,23 @@ def rank_within_class(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]
     return rank
 
 
-def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
+def assign_folds(
+    labels: NDArray[np.int64], grid: KnnGrid, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return the fold (n,) of each row: stratified in each subset, or keeping groups (n,) whole."""
+    if groups is None:
+        return rank_within_class(labels, grid.seed) % grid.n_folds
+    # Not at the top of the file: torch takes seconds.
+    from vae.data.splits import group_folds
+
+    return group_folds(labels, groups, grid.n_folds, grid.seed)
+
+
+def missing_cells(
+    train_labels: NDArray[np.int64], grid: KnnGrid, groups: NDArray[np.int64] | None = None
+) -> list[str]:
     """Return a sentence for each part of the grid that the training set is too small for."""
-    classes, counts = np.unique(train_labels, return_counts=True)
+    counts = np.unique(train_labels, return_counts=True)[1]
     gaps = []
     if counts.min() < grid.n_folds:
         gaps.append(
@@ -75,12 +89,12 @@ def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
     if too_large := [size for size in grid.samples_per_class if size is not None and size > counts.min()]:
         sizes = ", ".join(map(str, too_large))
         gaps.append(f"{sizes} samples per class: the smallest class has {counts.min()}")
+    rank, fold = rank_within_class(train_labels, grid.seed), assign_folds(train_labels, grid, groups)
     for size in grid.samples_per_class:
         if size in too_large:
             continue
-        # The largest fold is the first one: it has the classes' ranks 0, 5, 10, …
-        per_class = counts if size is None else np.full(len(classes), size)
-        n_reference = int((per_class - -(-per_class // grid.n_folds)).sum())
+        inside = fold if size is None else fold[rank < size]
+        n_reference = len(inside) - int(np.bincount(inside).max())
         too_many = [k for k in grid.n_neighbors if k > n_reference]
         if too_many:
             subset = "all images" if size is None else f"{size} samples per class"
@@ -96,6 +110,7 @@ def score_round(
     test: Array,
     test_labels: NDArray[np.int64],
     grid: KnnGrid,
+    train_groups: NDArray[np.int64] | None = None,
 ) -> RoundScores:
     """Return what one round gives, its rows without the embedding's own columns.
 
@@ -104,6 +119,7 @@ def score_round(
     this row's subset have cost, so it counts the smaller subsets too.
 
     Points are (n, dim) and (m, dim), labels (n,) and (m,); only the protocol ``test`` uses those of the test.
+    Training images of one group are in one fold.
     The cells that the training set is too small for are left out, see `missing_cells`.
 
     Raises
@@ -116,11 +132,12 @@ def score_round(
         reference_rows = np.arange(len(train_labels))
         query, query_labels, query_rank = test, test_labels, np.zeros(len(test_labels), dtype=np.int64)
     else:
-        fold = rank % grid.n_folds
+        fold = assign_folds(train_labels, grid, train_groups)
         reference_rows, query_rows = np.nonzero(fold != which.fold)[0], np.nonzero(fold == which.fold)[0]
         query, query_labels, query_rank = train[query_rows], train_labels[query_rows], rank[query_rows]
     if len(query_labels) == 0:
-        raise UsageError(f"{which} has no images: the training set has fewer than {grid.n_folds} per class")
+        few = "per class" if train_groups is None else "groups"
+        raise UsageError(f"{which} has no images: the training set has fewer than {grid.n_folds} {few}")
 
     scores = RoundScores([])
     started = time.perf_counter()
@@ -133,6 +150,8 @@ def score_round(
     ):
         seconds = time.perf_counter() - started
         asked = slice(None) if size is None else query_rank < size
+        if not len(query_labels[asked]):  # a fold of whole groups may hold none of a small subset
+            continue
         neighbors = Neighbors(found.index[asked], found.distance[asked])
         ks = [k for k in sorted(grid.n_neighbors) if k <= n_reference]
         for weights in grid.weights:

@@ -1,10 +1,11 @@
 """Images as arrays, as a caller or a file has them: sizes, values and labels are checked here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from vae.data.image_set import Sources
 from vae.data.resize import MAX_SIDE, MIN_SIDE, WAY_OUT, resize_images
 from vae.errors import UsageError
 
@@ -19,6 +20,11 @@ class ImageArrays:
     test_images: np.ndarray | None
     """None when the source has no test part."""
     test_labels: np.ndarray | None
+    groups: np.ndarray | None = None
+    """int64 (n,): images of one group stay together; None if there are none."""
+    test_groups: np.ndarray | None = None
+    sources: Sources | None = None
+    test_sources: Sources | None = None
 
 
 def check_arrays(
@@ -30,6 +36,9 @@ def check_arrays(
     source: Path | None = None,
     part: str = "test",
     resize: int | None = None,
+    groups: np.ndarray | None = None,
+    test_groups: np.ndarray | None = None,
+    names: tuple[str, str] = ("images", "test_images"),
 ) -> ImageArrays:
     """Return images of any accepted form as uint8, and their classes numbered.
 
@@ -45,6 +54,10 @@ def check_arrays(
         What the messages call the second part.
     resize
         Pixels a side to which images are resized, see `vae.data.resize`.
+    groups, test_groups
+        What each image belongs to (n,), numbers or names, see `vae.data.image_set.ImageSet`.
+    names
+        What the two arrays of images are called, as their sources name them.
 
     Raises
     ------
@@ -65,7 +78,41 @@ def check_arrays(
         test_images = to_uint8(test_images, f"{part}_images{within}", resize)
         if test_labels is not None:
             test_labels = check_labels(test_labels, len(test_images), f"{part}_labels{within}")
-    return with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
+    arrays = with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
+    n_test = 0 if test_images is None else len(test_images)
+    found = number_groups(groups, test_groups, len(images), n_test, f"groups{within}")
+    return replace(
+        arrays,
+        groups=found[0],
+        test_groups=found[1],
+        sources=Sources.of_rows(names[0], len(images)),
+        test_sources=Sources.of_rows(names[1], n_test),
+    )
+
+
+def number_groups(
+    groups: np.ndarray | None, test_groups: np.ndarray | None, n: int, n_test: int, where: str
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the groups of both parts as whole numbers (n,) and (n_test,); a name means the same in both.
+
+    Raises
+    ------
+    UsageError
+        There is not one for each image, or they are neither whole numbers nor names.
+    """
+    given = [
+        np.empty(0) if part is None else check_labels(part, size, where, "group")
+        for part, size in ((groups, n), (test_groups, n_test))
+    ]
+    kinds = {part.dtype.kind == "U" for part in given if len(part)}
+    if len(kinds) > 1:
+        raise UsageError(f"{where} are text and numbers; make all text or all numbers")
+    present = [part for part in given if len(part)]
+    if not present:
+        return None, None
+    numbers = np.unique(np.concatenate(present), return_inverse=True)[1].astype(np.int64)
+    train, test = (None, numbers) if groups is None else (numbers[:n], numbers[n:])
+    return train, None if test_groups is None else test
 
 
 def with_classes(
@@ -162,15 +209,18 @@ def check_size(shape: tuple[int, ...], where: str, resize: int | None = None) ->
         raise UsageError(f"{size} has no pixels; leave such images out")
 
 
-def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:
-    """Labels (n,) as whole numbers, truth values or text, from anything that means the same."""
+def check_labels(labels: np.ndarray, n_images: int, where: str, what: str = "label") -> np.ndarray:
+    """Labels (n,) as whole numbers, truth values or text, from anything that means the same.
+
+    ``what`` they are for each image, in messages: a group is written as a label is.
+    """
     if labels.shape == (n_images, 1):  # as Keras and MedMNIST have them
         labels = labels[:, 0]
     if labels.shape != (n_images,):
-        raise UsageError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
+        raise UsageError(f"{where} have shape {labels.shape}, must be one {what} per image: ({n_images},)")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
-            raise UsageError(f"{where} contain NaN or infinity; leave labels out if there are none")
+            raise UsageError(f"{where} contain NaN or infinity; leave {what}s out if there are none")
         if (odd := labels[labels != np.floor(labels)]).size:
             raise UsageError(f"{where} must be classes, whole numbers or names, got {odd[0]:g}")
         return labels.astype(np.int64)

@@ -5,12 +5,13 @@ import math
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vae.data.arrays import ImageArrays, check_arrays
+from vae.data.image_set import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -22,25 +23,29 @@ class Layout:
 
     train: tuple[str, str]
     test: tuple[str, str]
+    groups: tuple[str, str] = ("groups", "test_groups")
+    """What each image belongs to: this project's own names, which may stand in any file."""
     validation: tuple[str, str] | None = None
     """They join the training images: a search chooses its validation images by itself."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.train, *(self.validation or ()), *self.test)
+        return (*self.train, *(self.validation or ()), *self.test, *self.groups)
 
 
 LAYOUTS = {
     "this project": Layout(("images", "labels"), ("test_images", "test_labels")),
     "Keras": Layout(("x_train", "y_train"), ("x_test", "y_test")),
     "MedMNIST": Layout(
-        ("train_images", "train_labels"), ("test_images", "test_labels"), ("val_images", "val_labels")
+        ("train_images", "train_labels"),
+        ("test_images", "test_labels"),
+        validation=("val_images", "val_labels"),
     ),
 }
 
 
 def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
-    """Read the arrays of one of `LAYOUTS`; labels and the test part may be missing.
+    """Read the arrays of one of `LAYOUTS`; labels, groups and the test part may be missing.
 
     Images are (n, H, W) or (n, H, W, C), labels (n,) or (n, 1); ``resize`` is that of
     `vae.data.load_dataset`.
@@ -65,9 +70,20 @@ def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
         images, labels = _joined(path, layout, images, labels, beside, arrays.get(layout.validation[1]))
     if labels is None:
         logger.info("%s has no array '%s': its images are unlabelled", path, layout.train[1])
-    return check_arrays(
-        images, labels, *(arrays.get(name) for name in layout.test), source=path, resize=resize
+    checked = check_arrays(
+        images,
+        labels,
+        *(arrays.get(name) for name in layout.test),
+        source=path,
+        resize=resize,
+        groups=arrays.get(layout.groups[0]),
+        test_groups=arrays.get(layout.groups[1]),
+        names=(layout.train[0], layout.test[0]),
     )
+    if layout.validation is None or layout.validation[0] not in arrays:
+        return checked
+    parts = [Sources.of_rows(name, len(arrays[name])) for name in (layout.train[0], layout.validation[0])]
+    return replace(checked, sources=Sources.of_files([text for part in parts for text in part.to_list()]))
 
 
 def _joined(path: Path, layout: Layout, *parts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

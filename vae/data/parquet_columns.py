@@ -45,6 +45,15 @@ def pixels(column: pa.ChunkedArray, where: str, resize: int | None = None) -> np
     )
 
 
+def image_sources(column: pa.ChunkedArray, file: str) -> list[str]:
+    """Name each image: by the field `path` of its struct where it has one, else by its row in the file."""
+    paths: list[str | None] = [None] * len(column)
+    field = column.type.get_field_index("path") if types.is_struct(column.type) else -1
+    if field >= 0 and _is_text(column.type.field(field).type):
+        paths = pc.struct_field(column, "path").to_pylist()
+    return [path or f"{file}#{row}" for row, path in enumerate(paths)]
+
+
 def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) -> np.ndarray:
     """Labels (n,), numbers or text; ``names`` are those of the classes 0, 1, ... if they are known.
 

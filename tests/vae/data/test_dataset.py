@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 
 from vae.data import ImageSet, load_dataset
 from vae.data.archives import ARCHIVES
-from vae.data.dataset import MIN_IMAGES, split_validation
+from vae.data.dataset import MIN_IMAGES
+from vae.data.splits import split_validation
 from vae.errors import StorageError, UsageError
 
 
