@@ -33,6 +33,7 @@ def search(
     time_budget: float | str | None = None,
     warm_start: str | Path | Study | None = None,
     finalists: int = 3,
+    finalists_per_dim: bool = False,
     finalist_seeds: int = 0,
     seed: int = 0,
     data_dir: str | Path | None = None,
@@ -73,7 +74,8 @@ def search(
         Name of the run directory in it; ``<dataset>-<time>`` by default.
     objectives
         Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_ssim`` by default; two or
-        more search for the Pareto front, where the first one stops weak trials.
+        more search for the Pareto front, where the first one stops weak trials. ``latent_dim`` and
+        ``n_parameters``, where smaller is better, can be any but the first.
     sampler
         ``tpe``, ``random``, ``gp``, ``cmaes`` or ``nsga2``.
     scheduler
@@ -90,6 +92,8 @@ def search(
         Another study, its run directory or its URI: its best configurations are tried first.
     finalists
         How many of the best trials are trained again with fresh seeds, if ``finalist_seeds`` is not 0.
+    finalists_per_dim
+        Whether the best trial of each other latent dimension is trained again too.
     finalist_seeds
         With how many fresh seeds each of them is trained again.
     seed
@@ -158,6 +162,7 @@ def search(
         scheduler=scheduler,
         min_active_units=min_active_units,
         finalists=finalists,
+        finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
         evaluate=False,
         name=name,
@@ -243,6 +248,7 @@ def extend(
     trials: int = 0,
     max_epochs: int | None = None,
     finalists: int | None = None,
+    finalists_per_dim: bool | None = None,
     finalist_seeds: int | None = None,
     time_budget: float | str | None = None,
     data_dir: str | Path | None = None,
@@ -265,7 +271,7 @@ def extend(
     max_epochs
         The new full budget: completed trials and promising stopped ones are trained up to it. Their learning
         rate starts its schedule anew where that had ended with the old budget.
-    finalists, finalist_seeds
+    finalists, finalists_per_dim, finalist_seeds
         As in `search`; by default what the study has.
     time_budget
         The budget of this session; by default none.
@@ -289,6 +295,7 @@ def extend(
         trials=trials,
         max_epochs=max_epochs,
         finalists=finalists,
+        finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
         time_budget=time_budget,
         data_dir=data_dir,

@@ -9,7 +9,13 @@ from rich.text import Text
 
 from evaluation.analysis.finalists import Finalist, finalist_rows, unselected_optimism
 from evaluation.analysis.results import Results
-from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
+from evaluation.analysis.statements import (
+    dimensions_sentence,
+    extension_sentence,
+    labels_sentence,
+    optimism_sentence,
+    verdict,
+)
 from evaluation.embedders import label
 from evaluation.formatting import (
     MISSING,
@@ -53,6 +59,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         labels_sentence(results),
         extension_sentence(results),
         verdict(results),
+        dimensions_sentence(results),
         optimism_sentence(finalists, unselected_optimism(results)),
     ):
         if sentence:
