@@ -1,4 +1,4 @@
-"""`python -m vae train` and `python -m vae evaluate`: one VAE, no Ray."""
+"""`python -m vae train`, `evaluate` and `embed`: one VAE, no Ray."""
 
 import argparse
 import logging
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from vae.api import choose_device, diverged, load, validation_knn
-from vae.checkpoint import read_config
+from vae.checkpoint import load_model, read_config
 from vae.command_line import Parser, configure_logging, run
+from vae.commands.embed import add_arguments as add_embed_arguments
+from vae.commands.embed import embed_command
 from vae.config import PARAMS, Config
-from vae.data import load_dataset
+from vae.data import Dataset, load_dataset
 from vae.data.splits import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores
+from vae.model_card import ModelCard, Score, write_card
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, check_fit, train
@@ -37,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m vae", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="train|evaluate")
+    commands = parser.add_subparsers(required=True, metavar="train|evaluate|embed")
 
     training = commands.add_parser("train", help="train one VAE", description="Train one VAE.")
     training.set_defaults(command=train_command)
@@ -93,6 +96,16 @@ def _parser() -> Parser:
     evaluation.add_argument(
         "--seed", type=int, help="seed of the validation split (default: that of the training)"
     )
+
+    embedding = commands.add_parser(
+        "embed",
+        help="embed images of any number",
+        description="Write the embedding of each image of a source to a Parquet file, with the model that a "
+        "search has found or a checkpoint. Labels are not needed.",
+    )
+    embedding.set_defaults(command=embed_command)
+    add_embed_arguments(embedding)
+    _add_place(embedding)
     return parser
 
 
@@ -100,6 +113,10 @@ def _add_common(parser: argparse.ArgumentParser, *, default: str | None) -> None
     parser.add_argument(
         "--dataset", default=default, help="fmnist, mnist, digits or a path (default: fmnist)"
     )
+    _add_place(parser)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=Path, help="where data sets are kept (default: $VAE_DATA_DIR or ./data)"
     )
@@ -191,8 +208,35 @@ def train_command(arguments: argparse.Namespace) -> int:
     if not result.history:
         epochs = config.training.max_epochs
         print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to continue")
+    _write_card(output, dataset, config)
     print(f"Model, config and state are in {output}")
     return 0
+
+
+def _write_card(output: Path, dataset: Dataset, config: Config) -> None:
+    model = load_model(output)
+    write_card(
+        output,
+        ModelCard(
+            name=output.resolve().name,
+            config=model.config,
+            image_shape=model.image_shape,
+            resize=model.resize,
+            n_parameters=count_parameters(model.model),
+            dataset=dataset.name,
+            fingerprint=model.dataset,
+            chosen=[
+                f"Trained by `python -m vae train` for {config.training.max_epochs} epochs. The weights are "
+                f"those of epoch {model.epoch}, which had the lowest loss on the validation images, a sixth "
+                f"of the training images, chosen by seed {model.split_seed}."
+            ],
+            scores=[
+                Score(metric=name.removeprefix("val_"), images="validation", value=model.metrics[name])
+                for name in (*PANEL, "val_knn_accuracy")
+                if name in model.metrics
+            ],
+        ),
+    )
 
 
 _HEADER = f"{'epoch':>9} {'train loss':>11} {' '.join(f'{name:>12}' for name in PANEL)} {'images/s':>9}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from vae.checkpoint import load_model
+from vae.checkpoint import find_checkpoint, load_model
 from vae.config import Config
 from vae.data import Dataset, Images, ImageSet, as_image_set, load_dataset
 from vae.data.images import as_train_and_validation
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, device: str | torch.device | None = None) -> TrainedVAE:
-    """Rebuild a VAE from a checkpoint.
+    """Rebuild a VAE from a checkpoint, or the best one of a search.
 
     Parameters
     ----------
     path
         Directory with `model.safetensors` and `config.json`: a run of `python -m vae train`,
-        ``runs/NAME/checkpoints/TRIAL`` of a search, or what `TrainedVAE.save` wrote.
+        ``runs/NAME/checkpoints/TRIAL`` of a search, or what `TrainedVAE.save` wrote; or ``runs/NAME`` of a
+        search, whose best trial is meant.
     device
         ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
 
     Raises
     ------
     UsageError
-        The device is unknown or not there.
+        There is no checkpoint and no search with a completed trial; or the device is unknown or not there.
     StorageError
         A file is missing or damaged, or the weights do not belong to the config.
 
@@ -53,7 +54,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> TrainedV
     >>> vae.load("digits-2d", device="cpu").config.model.latent_dim
     2
     """
-    return load_model(Path(path), choose_device(device))
+    return load_model(find_checkpoint(path), choose_device(device))
 
 
 def train(

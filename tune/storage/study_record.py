@@ -53,6 +53,8 @@ class StudyRecord(JsonRecord):
     """The better direction of each objective: min or max."""
     space: dict[str, Any] = field(default_factory=dict)
     knn_references: int | None = None
+    knn_queries: int | None = None
+    """Validation images of which the KNN accuracy is the share."""
     code: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class StudyRecord(JsonRecord):
 
 _ARGUMENTS = ("seed", "max_epochs", "finalists")
 """Arguments that the file has a second time beside the others."""
-_OPTIONAL = ("sessions", "resources", "profile")
+_OPTIONAL = ("sessions", "resources", "profile", "knn_queries")
 """What the file lacks until there is something to say."""
 
 

@@ -254,6 +254,7 @@ def _record(
         modes=[objective.mode for objective in objectives],
         space=plan.space.source,
         knn_references=len(data.reference_index),
+        knn_queries=len(data.query_index),
         code=code_version(),
         versions=versions(),
         hardware=hardware(),

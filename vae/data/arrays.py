@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vae.data.image_set import Sources
 from vae.data.resize import MAX_SIDE, MIN_SIDE, WAY_OUT, resize_images
+from vae.data.splits import Sources
 from vae.errors import UsageError
 
 
@@ -55,7 +55,7 @@ def check_arrays(
     resize
         Pixels a side to which images are resized, see `vae.data.resize`.
     groups, test_groups
-        What each image belongs to (n,), numbers or names, see `vae.data.image_set.ImageSet`.
+        What each image belongs to (n,), numbers or names, see `vae.data.splits.ImageSet`.
     names
         What the two arrays of images are called, as their sources name them.
 
@@ -171,8 +171,13 @@ def with_classes(
     return ImageArrays(images, index.astype(np.int64), names, test_images, test_index)
 
 
-def to_uint8(images: np.ndarray, where: str, resize: int | None = None) -> np.ndarray:
-    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1], resized if asked for."""
+def to_uint8(
+    images: np.ndarray, where: str, resize: int | None = None, *, is_first: bool = True
+) -> np.ndarray:
+    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1], resized if asked for.
+
+    Of images in chunks, those that follow the first may well have no value above 1.
+    """
     if images.ndim not in (3, 4) or len(images) == 0:
         raise UsageError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
     images = images[..., None] if images.ndim == 3 else images
@@ -188,7 +193,7 @@ def to_uint8(images: np.ndarray, where: str, resize: int | None = None) -> np.nd
         raise UsageError(
             f"{where} have values from {images.min():g} to {images.max():g}, {kind}; rescale them"
         )
-    if highest == 255 and images.max() == 1:
+    if highest == 255 and is_first and images.max() == 1:
         raise UsageError(
             f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"

@@ -13,10 +13,9 @@ import torch
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from vae.data.arrays import ImageArrays
 from vae.data.download import locate, read_verified
-from vae.data.image_set import ImageSet, Sources
 from vae.data.npz import read_npz
 from vae.data.resize import check_resize, resize_images
-from vae.data.splits import Split, hold_out_test
+from vae.data.splits import ImageSet, Sources, Split, hold_out_test
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ def _load_digits(resize: int | None) -> Dataset:
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
     split = hold_out_test(image_set(resize_images(images[..., None], resize), digits.target))
-    sources = _divided(Sources.of_rows("images", len(images)), split)
+    sources = Sources.of_rows("train", len(split.train)), Sources.of_rows("test", len(split.validation))
     return _dataset("digits", split.train, split.validation, tuple("0123456789"), resize, sources)
 
 

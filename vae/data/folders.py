@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae.data.arrays import ImageArrays, check_size, size_text
-from vae.data.image_set import Sources
 from vae.data.resize import WAY_OUT, resize_image
+from vae.data.splits import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)

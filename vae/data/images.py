@@ -10,8 +10,8 @@ from torch import Tensor
 from vae.atomic import replaced_file
 from vae.data.arrays import ImageArrays, check_arrays
 from vae.data.dataset import Dataset, build_dataset, image_set, load_dataset
-from vae.data.image_set import ImageSet
 from vae.data.resize import check_resize, resize_images
+from vae.data.splits import ImageSet
 from vae.errors import UsageError
 
 Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path

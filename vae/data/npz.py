@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vae.data.arrays import ImageArrays, check_arrays
-from vae.data.image_set import Sources
+from vae.data.splits import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,10 @@ class Layout:
     """What each image belongs to: this project's own names, which may stand in any file."""
     validation: tuple[str, str] | None = None
     """They join the training images: a search chooses its validation images by itself."""
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        return (self.train[0], *(self.validation or ())[:1], self.test[0])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +118,7 @@ def _check_sizes(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
-                read_header = _HEADERS.get(np.lib.format.read_magic(file))
+                read_header = ARRAY_HEADERS.get(np.lib.format.read_magic(file))
                 if read_header is None:  # of a kind that no array of numbers or names has
                     continue
                 shape, _, dtype = read_header(file)
@@ -132,7 +136,8 @@ def _check_sizes(path: Path) -> None:
         )
 
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""What reads the header of an `.npy`, by its version."""
 
 
 def memory_bytes() -> int:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from vae.data.arrays import ImageArrays, number_groups, size_text, with_classes
 from vae.data.folders import alike_in_colour
-from vae.data.image_set import Sources
 from vae.data.parquet_columns import class_labels, image_sources, is_test_row, pixels
 from vae.data.resize import WAY_OUT
+from vae.data.splits import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -137,11 +137,7 @@ def _read_file(file: Path, part: str | None, resize: int | None, name: str) -> _
     try:
         with pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
-            image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-            if image is None:
-                raise UsageError(
-                    f"{file} has no column 'image', it has {schema.names}; name the images' column so"
-                )
+            image = image_column(file, schema)
             label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
             wanted = [image, label, GROUP_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
             table = parquet.read([column for column in wanted if column in schema.names])
@@ -168,6 +164,14 @@ def _read_file(file: Path, part: str | None, resize: int | None, name: str) -> _
     return _Rows(
         file, images, labels, label, names, is_test, groups, image_sources(table.column(image), name)
     )
+
+
+def image_column(file: Path, schema: pa.Schema) -> str:
+    """Return the name of the column with the images; a UsageError if there is none."""
+    for name in IMAGE_COLUMNS:
+        if name in schema.names:
+            return name
+    raise UsageError(f"{file} has no column 'image', it has {schema.names}; name the images' column so")
 
 
 def _say_where_labels_are(file: Path, columns: list[str], label: str | None) -> None:
