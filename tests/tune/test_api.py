@@ -15,12 +15,11 @@ import ray
 from ray.tune import Callback
 
 import tune
-import vae
 from tests.tune.conftest import SMALL_SPACE
 from tune.cluster.environment import RAY_VARIABLES
 from tune.study.images import load_images
 from tune.study.plan import Plan
-from vae.checkpoint import find_checkpoint, load_model
+from vae.checkpoint import load_model
 from vae.data import load_dataset
 from vae.errors import UsageError
 
@@ -218,19 +217,3 @@ def test_a_search_in_another_thread_is_refused_before_anything_is_written(tmp_pa
         with pytest.raises(UsageError, match="must run in the main thread"):
             search.result()
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(("mode", "best"), [("max", "0001-conv-10d"), ("min", "0004-fc-2d")])
-def test_vae_load_takes_a_run_and_means_its_best_trial(study, mode, best):
-    record = json.loads(study.study_file.read_text()) | {"mode": mode}
-    study.study_file.write_text(json.dumps(record))
-    found = tune.load(study.path).best_trial
-    assert found.trial_id == best
-    assert find_checkpoint(study.path) == found.checkpoint
-    assert vae.load(study.path, device="cpu").config.model.latent_dim == found.params["latent_dim"]
-
-
-def test_a_run_without_a_completed_trial_has_no_model_to_load(study):
-    study.trials_file.unlink()
-    with pytest.raises(vae.UsageError, match="no trial of .* has trained its full budget yet"):
-        vae.load(study.path)
