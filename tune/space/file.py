@@ -16,6 +16,7 @@ from vae.errors import StorageError, UsageError
 
 DEFAULT_SPACE = Path(__file__).parents[1] / "space.yaml"
 START = "start"
+SMALLEST_BATCH = 4
 SET_BY_THE_STUDY = {"max_epochs": "--max-epochs", "schedule_epochs": "--max-epochs", "seed": "--seed"}
 
 
@@ -44,6 +45,27 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
         raise UsageError(f"{path}: not valid YAML: {error}") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def default_space(n_train: int) -> Space:
+    """Return the default space; for few training images all batch sizes are halved until the largest fits.
+
+    Examples
+    --------
+    >>> default_space(60_000).source["batch_size"]
+    {'choice': [128, 256, 512]}
+    >>> default_space(200).source["batch_size"]
+    {'choice': [32, 64, 128]}
+    """
+    source = load_space().source
+    sizes = source["batch_size"]["choice"]
+    divisor = 1
+    while max(sizes) // divisor > n_train:
+        divisor *= 2
+    smaller = {size: max(SMALLEST_BATCH, size // divisor) for size in sizes}
+    batches = {"choice": sorted(set(smaller.values()))}
+    start = [point | {"batch_size": smaller[point["batch_size"]]} for point in source[START]]
+    return parse_space(source | {"batch_size": batches, START: start})
 
 
 def parse_space(source: Any) -> Space:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from tune.algorithms.objective import Objective, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
+from tune.space.file import default_space, load_space
 from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
@@ -123,6 +124,8 @@ def create_study(
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     data = TrialData.from_dataset(dataset, seed=plan.seed)
+    if plan.space.source == load_space().source:
+        plan = replace(plan, space=default_space(len(data.train_images)))
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
