@@ -39,8 +39,10 @@ BETWEEN_S = 0.3
 """Between two trials in one worker."""
 REPORT_S = 0.15
 """From the end of an epoch to the next one: the driver decides, and Tune copies the checkpoint."""
-TUNE_S = 4.0
-"""Until Tune's first trial has begun and after the last one has ended."""
+WORKER_STARTS = 2.0
+"""What Tune's own workers take until their first trial, in starts of a task's, as they import Tune too."""
+END_SHARE = 0.5
+"""What the report and the end of Ray take, as a share of the start."""
 TABLES_EVERY_S = 5.0
 """How often the tables of a study under a URI are sent, about."""
 
@@ -187,7 +189,7 @@ def _simulate(
     def times() -> Iterator[TrialTime]:
         for number in count():
             cost = found.cost_of(number, generator)
-            before = found.worker_s if number < slots else BETWEEN_S
+            before = WORKER_STARTS * found.worker_s if number < slots else BETWEEN_S
             yield TrialTime(
                 start_s=speed * (before + cost.start_s), epoch_s=speed * (cost.epoch_s + REPORT_S)
             )
@@ -218,7 +220,7 @@ def _print(
     if plan.finalist_seeds:
         runs = min(plan.finalists, plan.trials) * plan.finalist_seeds
         seeds_s = -(-runs // resources.slots) * plan.max_epochs * (epoch_s + REPORT_S)
-    fixed_s = found.ready_s + TUNE_S + seeds_s
+    fixed_s = (1 + END_SHARE) * found.ready_s + seeds_s
     search = Quantity.of([each.seconds for each in searches]).plus(fixed_s)
     epochs = Quantity.of([sum(each.epochs) for each in searches])
     total = Quantity(search.middle + evaluation_s, search.low, search.high + evaluation_s)
