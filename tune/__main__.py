@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     run, changes = RunDirectory.open(arguments.run), {"data_dir": arguments.data_dir}
     if arguments.command == "resume":
         return _exit_code(driver.resume(run, time_budget=arguments.time_budget_s, **changes))
-    for name in ("trials", "max_epochs", "finalists", "finalist_seeds"):
+    for name in ("trials", "max_epochs", "finalists", "finalist_seeds", "patience", "target"):
         changes[name] = getattr(arguments, name)
     return _exit_code(driver.extend(run, time_budget=arguments.time_budget_s, **changes))
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from tune.algorithms.objective import MODES
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
+from tune.space.configurations import continuous
 from tune.space.domains import Space
 from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
@@ -26,7 +27,7 @@ class Rule:
     """Which numbers an argument allows."""
 
     whole: bool
-    minimum: float
+    minimum: float = -math.inf
     above: bool = False
     """Whether the minimum itself is too small."""
 
@@ -37,7 +38,8 @@ class Rule:
         if not number or value < self.minimum or (self.above and value == self.minimum):
             what = "a whole number" if self.whole else "a number"
             sign = ">" if self.above else ">="
-            raise UsageError(f"{name} must be {what} {sign} {self.minimum:g}, got {value!r}")
+            limit = f" {sign} {self.minimum:g}" if math.isfinite(self.minimum) else ""
+            raise UsageError(f"{name} must be {what}{limit}, got {value!r}")
         return int(value) if self.whole else float(value)
 
 
@@ -89,6 +91,18 @@ class Plan:
         "end all of it, the evaluation included, within for example 90s, 30m or 1h30m",
         rule=POSITIVE,
         flag="time-budget",
+    )
+    patience: int | None = _param(
+        None,
+        HOW_LONG,
+        "end when so many trials in a row brought no better best (no such end)",
+        rule=whole(1),
+    )
+    target: float | None = _param(
+        None,
+        HOW_LONG,
+        "end when a fully trained trial reaches this value of the (first) objective (no such end)",
+        rule=Rule(whole=False),
     )
     sampler: str = _param("tpe", HOW_LONG, f"one of {', '.join(SAMPLERS)} (%(default)s)")
     scheduler: str = _param(
@@ -142,7 +156,7 @@ class Plan:
             names = (given.objectives,) if isinstance(given.objectives, str) else tuple(given.objectives)
             self._set("objectives", names or None)
         self._set("space", _space(given.space))
-        check_sampler(self.sampler, len(self.objectives or ("",)))
+        check_sampler(self.sampler, len(self.objectives or ("",)), continuous(self.space))
         self.make_rule()
 
     def _set(self, name: str, value: Any) -> None:
