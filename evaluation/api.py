@@ -17,7 +17,7 @@ from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import parse_location
 from tune.storage.run_directory import RunDirectory
 from tune.study.ranking import DEFAULT_FINALISTS
-from vae.checkpoint import CONFIG_FILE
+from vae.checkpoint import CONFIG_FILE, read_config
 from vae.command_line import plain_console
 from vae.data import Dataset, dataset_from_arrays, load_dataset
 from vae.errors import UsageError
@@ -70,7 +70,8 @@ def evaluate(
     finalists
         How many trials of a study to take, the best first.
     dataset
-        The images of checkpoints: a name, a path, or ``(images, labels)``. A study knows its own.
+        The images of checkpoints: a name, a path, or ``(images, labels)``; resized as those were that the
+        checkpoints were trained on. A study knows its own.
     data_dir
         Where the data set lies, if not in its usual place.
     output
@@ -213,19 +214,35 @@ def _open(
         if dataset is None or output is None:
             raise UsageError(f"{checkpoints[0]} is a checkpoint: give its images as dataset, and an output")
         run = _new_output(output)
-        return checkpoints_subject(checkpoints, _dataset(dataset, data_dir), run, options), run
+        found = _dataset(dataset, data_dir, _resize_of(checkpoints))
+        return checkpoints_subject(checkpoints, found, run, options), run
     if dataset is not None or output is not None:
         raise UsageError("dataset and output are for checkpoints: a study has its own of both")
     run = subject if isinstance(subject, RunDirectory) else RunDirectory.open(location)
     return study_subject(run, options, finalists, data_dir), run
 
 
-def _dataset(dataset: Dataset | tuple[Any, Any] | str | Path, data_dir: Path | None) -> Dataset:
+def _resize_of(checkpoints: Sequence[Path]) -> int | None:
+    """Return what the images were resized to that the checkpoints were trained on."""
+    found = {checkpoint: read_config(checkpoint).resize for checkpoint in checkpoints}
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            raise UsageError(
+                f"{first} and {other} were trained on images resized to {found[first]} and {found[other]}; "
+                "evaluate one at a time"
+            )
+    return found[first]
+
+
+def _dataset(
+    dataset: Dataset | tuple[Any, Any] | str | Path, data_dir: Path | None, resize: int | None
+) -> Dataset:
     if isinstance(dataset, Dataset):
         return dataset
     if isinstance(dataset, str | Path):
-        return load_dataset(str(dataset), data_dir)
-    return dataset_from_arrays(*dataset)
+        return load_dataset(str(dataset), data_dir, resize=resize)
+    return dataset_from_arrays(*dataset, resize=resize)
 
 
 def _new_output(path: str | Path) -> RunDirectory:

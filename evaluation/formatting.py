@@ -10,9 +10,14 @@ from tune.space.display import percent
 MISSING = "–"
 """What stands for a value that was not measured."""
 
-_SHARES = ("val_knn_accuracy",)
+SHARES = ("val_knn_accuracy", "val_neighbour_recall")
 """Objectives in [0, 1] that are written in percent; others are written as they are."""
-_LIMITS = {"val_knn_accuracy": (0.0, 1.0), "val_ssim": (-1.0, 1.0), "val_mse": (0.0, math.inf)}
+_LIMITS = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    "val_ssim": (-1.0, 1.0),
+    "val_mse": (0.0, math.inf),
+    "val_rankme": (0.0, math.inf),
+}
 """Beyond which there are no values, so that an interval ends there."""
 _NO_SPREAD = 1e-9
 """Half of the width of an interval of equal values, but for rounding; it says nothing."""
@@ -49,7 +54,7 @@ def objective_value(value: float | None, metric: str) -> str:
     """Return the value of an objective, shares in percent."""
     if value is None:
         return MISSING
-    return percent(value) if metric in _SHARES else f"{value:.4g}"
+    return percent(value) if metric in SHARES else f"{value:.4g}"
 
 
 def objective_difference(difference: float, metric: str) -> str:
@@ -57,7 +62,7 @@ def objective_difference(difference: float, metric: str) -> str:
 
     That of two shares is at most 100 points: a bound of an interval that lies beyond is that.
     """
-    if metric in _SHARES:
+    if metric in SHARES:
         return points(min(1.0, max(-1.0, difference)))
     return f"{difference:+.3g}".replace("-", "−")
 
@@ -78,7 +83,7 @@ def interval(found: Interval | None, metric: str = "val_knn_accuracy") -> str:
         return objective_value(found.mean, metric)
     least, most = _LIMITS.get(metric, (-math.inf, math.inf))
     low, high = max(least, found.low), min(most, found.high)
-    if metric in _SHARES:
+    if metric in SHARES:
         return share_and_interval(found.mean, (low, high))
     return f"{objective_value(found.mean, metric)} [{low:.4g}, {high:.4g}]"
 

@@ -14,6 +14,8 @@ class EvaluatedDataset:
     name: str = ""
     fingerprint: str = ""
     class_names: tuple[str, ...] = ()
+    resize: int | None = None
+    """Pixels a side to which they were resized; None if they were not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,10 @@ class EvaluationRecord(JsonRecord):
 
     def to_json(self) -> dict[str, Any]:
         """Return what the file holds; it lacks what is None."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        content = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.dataset.resize is None:
+            del content["dataset"]["resize"]
+        return content
 
 
 def _known(kind: type, content: Any) -> dict[str, Any]:

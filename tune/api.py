@@ -38,6 +38,7 @@ def search(
     finalist_seeds: int = 0,
     seed: int = 0,
     data_dir: str | Path | None = None,
+    resize: int | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
     max_concurrent: int | None = None,
@@ -104,6 +105,8 @@ def search(
         Seed of splits, proposals and trials.
     data_dir
         Where data sets are kept; ``$VAE_DATA_DIR`` or ``./data`` by default.
+    resize
+        Pixels a side, 8 to 64: the shorter side of each image is scaled to it, and the middle cut out.
     cpus_per_trial, gpus_per_trial
         What a trial asks of the cluster: by default one CPU and, where there are GPUs, a share of one, which
         is measured.
@@ -150,6 +153,7 @@ def search(
     plan = Plan(
         dataset=str(images) if named else "arrays",
         data_dir=data_dir,  # type: ignore[arg-type]  # the plan converts what it is given
+        resize=resize,
         space=space,  # type: ignore[arg-type]
         objectives=objectives,  # type: ignore[arg-type]
         warm_start=warm_start.location if isinstance(warm_start, Study) else warm_start,

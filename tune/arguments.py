@@ -7,7 +7,7 @@ from typing import Any
 from tune.study.plan import Plan
 from vae.command_line import Parser
 
-METAVARS = {"warm_start": "RUN"}
+METAVARS = {"warm_start": "RUN", "resize": "N"}
 
 
 def plan_from_arguments(arguments: argparse.Namespace) -> Plan:

@@ -212,6 +212,7 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
             objective.better,
             split_seed=data.split_seed,
             dataset=data.fingerprint,
+            resize=data.resize,
         )
 
         def keep_best(end: EpochEnd) -> bool:

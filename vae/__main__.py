@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from vae.api import choose_device, diverged, load, validation_knn
+from vae.checkpoint import read_config
 from vae.command_line import Parser, configure_logging, run
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
 from vae.data.dataset import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
+from vae.metrics.unlabelled import UnlabelledScores
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
 from vae.training.loop import EpochEnd, check_fit, train
@@ -40,6 +42,12 @@ def _parser() -> Parser:
     training = commands.add_parser("train", help="train one VAE", description="Train one VAE.")
     training.set_defaults(command=train_command)
     _add_common(training, default="fmnist")
+    training.add_argument(
+        "--resize",
+        type=int,
+        metavar="N",
+        help="scale each image's shorter side to N pixels, 8 to 64, and cut out the middle",
+    )
     place = training.add_mutually_exclusive_group()
     place.add_argument("--name", help="name of the run, kept in runs/<name> (default: vae-<time>)")
     place.add_argument("--output", type=Path, help="directory of the run, instead of --name")
@@ -116,7 +124,10 @@ def train_command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--resume needs the --name or --output of a run, {output} has no {STATE_FILE}")
     if has_state and not arguments.resume:
         raise UsageError(f"{output} holds a run already; add --resume to continue it or choose another name")
-    dataset = load_dataset(arguments.dataset, arguments.data_dir)
+    resize = arguments.resize
+    if arguments.resume and resize is None:
+        resize = read_config(output).resize
+    dataset = load_dataset(arguments.dataset, arguments.data_dir, resize=resize)
     seed = config.training.seed
     split = split_validation(dataset.train, seed=seed)
     # before anything is written
@@ -130,7 +141,12 @@ def train_command(arguments: argparse.Namespace) -> int:
                 f"{output} was trained on another data set than '{arguments.dataset}'; name it with --dataset"
             )
     best = BestModel(
-        output, "val_loss", split_seed=seed, dataset=dataset.fingerprint, resume=arguments.resume
+        output,
+        "val_loss",
+        split_seed=seed,
+        dataset=dataset.fingerprint,
+        resize=resize,
+        resume=arguments.resume,
     )
     board = None
     if arguments.tensorboard or arguments.tensorboard_images:
@@ -158,7 +174,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         if end.stop_reason:
             return
         best.update(end)
-        end.state.dataset = dataset.fingerprint
+        end.state.dataset, end.state.resize = dataset.fingerprint, resize
         end.state.save(output)
 
     result = train(
@@ -194,7 +210,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     They should be those of the data set that it was trained on; others must be named.
     """
     loaded = load(arguments.checkpoint, arguments.device)
-    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir)
+    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=loaded.resize)
     if dataset.train.image_shape != loaded.image_shape:
         raise UsageError(
             f"{arguments.checkpoint} was trained on images {loaded.image_shape}, "
@@ -216,14 +232,15 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
                 f"{arguments.checkpoint} does not say how its validation images were chosen; give --seed"
             )
         images = split_validation(dataset.train, seed=seed).validation
-    panel = evaluate_panel(loaded.model, images.to(loaded.device).images, loaded.config.loss)
+    pixels = images.to(loaded.device).images
+    panel = evaluate_panel(loaded.model, pixels, loaded.config.loss, unlabelled=UnlabelledScores(pixels))
     architecture = loaded.config.model.architecture
     print(
         f"{architecture}, epoch {loaded.epoch}, {arguments.split} split of {dataset.name}, "
         f"{len(images):,} images"
     )
-    for name in PANEL:
-        print(f"{name.removeprefix('val_'):>12} {panel[name]:10.4f}")
+    for name in (*PANEL, "val_neighbour_recall", "val_rankme"):
+        print(f"{name.removeprefix('val_'):>16} {panel[name]:10.4f}")
     return 0
 
 

@@ -61,6 +61,7 @@ def train(
     labels: ArrayLike | None = None,
     *,
     validation: Images | tuple[Images, ArrayLike] | None = None,
+    resize: int | None = None,
     device: str | torch.device | None = None,
     on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
     progress: bool = True,
@@ -79,6 +80,9 @@ def train(
     validation
         The validation images, or a pair of images and labels. By default a sixth of ``images``, chosen by
         ``seed`` and stratified by class.
+    resize
+        Pixels a side to which all images are resized, see `vae.load_dataset`; the model keeps it. By default
+        what was done to the data set.
     device
         ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
     on_epoch_end
@@ -116,14 +120,18 @@ def train(
     config = Config.from_params(plain)
     place = choose_device(device)
     if isinstance(images, str | Path):
-        images = load_dataset(images)
-    dataset = images.fingerprint if isinstance(images, Dataset) and labels is None else None
-    training, held_out, split_seed = _parts(images, labels, validation, config.training.seed)
+        images = load_dataset(images, resize=resize)
+    dataset = None
+    if isinstance(images, Dataset):
+        if labels is None and resize in (None, images.resize):
+            dataset = images.fingerprint
+        resize = images.resize if resize is None else resize
+    training, held_out, split_seed = _parts(images, labels, validation, config.training.seed, resize)
     check_fit(config, training.image_shape, len(training), training.n_classes)
     bar = EpochProgress(config.training.max_epochs) if progress else None
 
     with tempfile.TemporaryDirectory() as directory, bar or nullcontext():
-        best = BestModel(Path(directory), "val_loss", split_seed=split_seed, dataset=dataset)
+        best = BestModel(Path(directory), "val_loss", split_seed=split_seed, dataset=dataset, resize=resize)
 
         def end_epoch(end: EpochEnd) -> bool | None:
             best.update(end)
@@ -184,13 +192,14 @@ def _parts(
     labels: ArrayLike | None,
     validation: Images | tuple[Images, ArrayLike] | None,
     seed: int,
+    resize: int | None,
 ) -> tuple[ImageSet, ImageSet, int | None]:
     """Return training and validation images, and the seed if they were split here."""
     if validation is None:
-        split = split_validation(as_image_set(images, labels), seed=seed)
+        split = split_validation(as_image_set(images, labels, resize=resize), seed=seed)
         return split.train, split.validation, seed
     held_out, held_out_labels = validation if isinstance(validation, tuple) else (validation, None)
-    training, validation_set = as_train_and_validation(images, labels, held_out, held_out_labels)
+    training, validation_set = as_train_and_validation(images, labels, held_out, held_out_labels, resize)
     return training, validation_set, None
 
 

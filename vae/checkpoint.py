@@ -25,11 +25,16 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedConfig:
-    """What `config.json` holds; ``n_classes`` is 0 but for a conditional VAE."""
+    """What `config.json` holds.
+
+    ``n_classes`` is 0 but for a conditional VAE; ``resize`` is None unless the images that the model was
+    trained on were resized, see `vae.data.load_dataset`.
+    """
 
     config: Config
     image_shape: ImageShape
     n_classes: int = 0
+    resize: int | None = None
 
 
 def save_model(
@@ -41,19 +46,20 @@ def save_model(
     metrics: dict[str, float] | None = None,
     split_seed: int | None = None,
     dataset: str | None = None,
+    resize: int | None = None,
 ) -> None:
     """Write a model into a directory, which is made if need be.
 
     Each file is replaced in one step. What changes from epoch to epoch travels in the header of the weights,
     so a crash between the two files leaves nothing that disagrees. ``dataset`` is the fingerprint of the data
-    set that the model was trained on.
+    set that the model was trained on, ``resize`` what `vae.data.load_dataset` did to its images.
 
     Raises
     ------
     StorageError
         The directory cannot be written.
     """
-    write_config(directory, config, model.image_shape, model.n_classes)
+    write_config(directory, config, model.image_shape, model.n_classes, resize)
     header = {"epoch": epoch, "metrics": metrics or {}, "split_seed": split_seed, "dataset": dataset}
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
@@ -78,14 +84,22 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVA
         metrics=header.get("metrics", {}),
         split_seed=header.get("split_seed"),
         dataset=header.get("dataset"),
+        resize=saved.resize,
     )
 
 
-def write_config(directory: Path, config: Config, image_shape: ImageShape, n_classes: int = 0) -> None:
+def write_config(
+    directory: Path,
+    config: Config,
+    image_shape: ImageShape,
+    n_classes: int = 0,
+    resize: int | None = None,
+) -> None:
     """Write `config.json`, making the directory if need be."""
     content = {
         "format_version": FORMAT_VERSION,
         "image_shape": list(image_shape),
+        **({} if resize is None else {"resize": resize}),
         "n_classes": n_classes,
         "params": config.to_params(),
     }
@@ -102,13 +116,14 @@ def read_config(directory: Path) -> SavedConfig:
         version = content["format_version"]
         channels, height, width = (int(side) for side in content["image_shape"])
         n_classes = int(content.get("n_classes", 0))
+        resize = None if content.get("resize") is None else int(content["resize"])
         params = content["params"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
     if version != FORMAT_VERSION:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")
     try:
-        return SavedConfig(Config.from_params(params), (channels, height, width), n_classes)
+        return SavedConfig(Config.from_params(params), (channels, height, width), n_classes, resize)
     except UsageError as error:
         raise StorageError(f"{path}: {error}") from error
 

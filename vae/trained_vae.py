@@ -46,6 +46,9 @@ class TrainedVAE:
     images; None if they were given."""
     dataset: str | None = None
     """Fingerprint of the data set that it was trained on; None if that is not known."""
+    resize: int | None = None
+    """Pixels a side to which its images were resized, see `vae.load_dataset`, and to which all that it is
+    given are; None if they were not."""
     history: "pd.DataFrame | None" = None
     """The metrics of every epoch, one a row; None for a model that was loaded."""
 
@@ -67,7 +70,8 @@ class TrainedVAE:
         Parameters
         ----------
         images
-            Of the size that the model was trained on, see `vae.data.as_images`.
+            Of the size that the model was trained on, see `vae.data.as_images`; of any size if it was
+            trained with ``resize``.
 
         Returns
         -------
@@ -86,7 +90,7 @@ class TrainedVAE:
         >>> model.embed(np.zeros((3, 8, 8))).shape
         (3, 2)
         """
-        pixels = as_images(images)
+        pixels = as_images(images, self.resize)
         shape = tuple(pixels.shape[1:])
         if shape != self.image_shape:
             raise UsageError(
@@ -167,4 +171,5 @@ class TrainedVAE:
             metrics=self.metrics,
             split_seed=self.split_seed,
             dataset=self.dataset,
+            resize=self.resize,
         )

@@ -7,7 +7,7 @@ from evaluation.analysis.comparison import ComparisonRow
 from evaluation.analysis.finalists import Finalist
 from evaluation.analysis.results import Results
 from evaluation.embedders import label
-from evaluation.formatting import objective_difference, points
+from evaluation.formatting import SHARES, objective_difference, points
 from evaluation.scores.confidence import Interval, welch_interval
 from tune.algorithms.objective import METRIC_NAMES
 from tune.storage.trial_status import TrialStatus
@@ -38,7 +38,7 @@ def verdict(results: Results) -> str | None:
     ahead = Interval(sign * difference.mean, difference.half_width)
     objective = results.objectives[0]
     by, low, high = (objective_difference(v, objective) for v in (ahead.mean, ahead.low, ahead.high))
-    unit = " points" if objective == "val_knn_accuracy" else ""
+    unit = " points" if objective in SHARES else ""
     significant = ahead.low > 0
     n_first, n_second = len(values[first]), len(values[second])
     seeds = f"{n_first} fresh seeds each" if n_first == n_second else f"{n_first} and {n_second} fresh seeds"

@@ -89,7 +89,8 @@ def _images(
     else:
         found = results.evaluation.dataset.name
     where = data_dir or (Path(searched.data_dir) if searched and searched.data_dir else None)
-    dataset = load_dataset(name or found, where)
+    resize = searched.resize if searched else results.evaluation.dataset.resize
+    dataset = load_dataset(name or found, where, resize=resize)
     if dataset.fingerprint != fingerprint:
         raise UsageError(
             f"the dataset '{dataset.name}' is not the one that was evaluated: its fingerprint is "

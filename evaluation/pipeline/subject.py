@@ -136,7 +136,10 @@ def _subject_of_vaes(
         record=EvaluationRecord(
             study=study,
             dataset=EvaluatedDataset(
-                name=dataset.name, fingerprint=dataset.fingerprint, class_names=tuple(dataset.class_names)
+                name=dataset.name,
+                fingerprint=dataset.fingerprint,
+                class_names=tuple(dataset.class_names),
+                resize=dataset.resize,
             ),
             finalists=tuple(vae.trial_id for vae in vaes),
             training_seeds={vae.trial_id: vae.training_seed for vae in vaes if vae.training_seed is not None},

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from evaluation.scores.confidence import share_interval
-from vae.metrics.neighbors import find_neighbors
+from vae.metrics.unlabelled import nearest_others, shared_neighbors
 
 N_NEIGHBORS = 10
 MAX_IMAGES = 5000
@@ -129,13 +129,4 @@ def neighborhood_recall(first: Points, second: Points, n_neighbors: int) -> floa
 
     The points (n, d1) and (n, d2) belong together row by row; none is its own neighbour.
     """
-    here, there = (_others(points, n_neighbors) for points in (first, second))
-    return float((here[:, :, None] == there[:, None, :]).any(2).mean())
-
-
-def _others(points: Points, n_neighbors: int) -> NDArray[np.int64]:
-    """Return the nearest of each point (n, k) without itself, which a duplicate may precede."""
-    index = find_neighbors(points, points, n_neighbors + 1).index
-    itself = index == np.arange(len(points))[:, None]
-    itself[~itself.any(1), -1] = True  # so many duplicates that it is not among them: leave out the last
-    return index[~itself].reshape(len(points), n_neighbors)
+    return shared_neighbors(nearest_others(first, n_neighbors), nearest_others(second, n_neighbors))

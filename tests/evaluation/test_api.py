@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import vae
 from evaluation.analysis.finalists import finalist_rows, fresh_seed_keys
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import labels_sentence
 from evaluation.api import evaluate
 from evaluation.embedders import EmbeddingKey, Images
 from evaluation.embedders.files import embedding_file, read_embedding
+from evaluation.export import sample_images
 from evaluation.pipeline import serial
 from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
@@ -168,6 +170,24 @@ def test_bare_checkpoints_are_evaluated_under_their_names(study, few_digits, tmp
     assert set(table["trial_id"].dropna()) == {"mine"}
     assert output.report_file.exists()
     assert (output.figures_dir / "reconstructions.png").exists()
+
+
+def test_the_images_of_a_checkpoint_are_resized_as_it_was_trained(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (80, 12, 20), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", images=images, labels=np.arange(80) % 2)
+    params = dict(max_epochs=1, latent_dim=2, width=0.1, batch_size=32, progress=False)
+    model = vae.train(images, resize=8, **params)
+    paths = [tmp_path / "to-8", tmp_path / "to-10"]
+    model.save(paths[0])
+    save_model(paths[1], model.model, model.config, resize=10)
+    options = dict(dataset=tmp_path / "large.npz", methods=["vae"], compute=serial.compute, progress=False)
+    output = RunDirectory(tmp_path / "output")
+    evaluate(paths[0], output=output.path, **options)
+    assert EvaluationRecord.read(output.evaluation_file).dataset.resize == 8
+    shown = sample_images(output, 5, dataset=str(tmp_path / "large.npz"))
+    assert shown.images.shape == (5, 1, 8, 8)
+    with pytest.raises(UsageError, match="to-8 and .*to-10 were trained on images resized to 8 and 10"):
+        evaluate(paths, output=tmp_path / "both", **options)
 
 
 def test_of_several_bare_checkpoints_the_best_on_validation_comes_first(study, few_digits, tmp_path):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+import tune
 from tests.processes import optuna_state
 from tests.tune.conftest import open_journal
 from tune.__main__ import main
@@ -40,6 +41,12 @@ def test_they_open(old_run, name, capsys):
         config = load_model(run.path / row["checkpoint"]).config
         assert config.training.schedule_epochs == (row["config_max_epochs"],)
     assert Plan.from_record(run.read_study()).trials == run.read_study().arguments["trials"]
+
+
+def test_a_trial_has_the_metrics_of_its_time(old_run):
+    metrics = tune.load(old_run("finished").path).best_trial.metrics
+    assert "val_ssim" in metrics
+    assert "val_neighbour_recall" not in metrics
 
 
 @pytest.mark.ray

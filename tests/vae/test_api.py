@@ -235,3 +235,16 @@ def test_a_notebook_shows_one_line_that_is_replaced(cell):
         progress.show(end_of(1))
         progress.show(end_of(2))
     assert cell == ["epoch 2/3: val_loss 12.35, val_knn_accuracy 0.5"]
+
+
+def test_images_of_any_size_are_resized_to_train_and_to_embed(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 20), dtype=np.uint8)
+    model = vae.train(images, resize=8, batch_size=16, **SMALL)
+    assert (model.resize, model.image_shape) == (8, (1, 8, 8))
+    model.save(tmp_path)
+    again = vae.load(tmp_path, device="cpu")
+    assert np.array_equal(again.embed(images), model.embed(vae.data.as_images(images, resize=8)))
+    np.savez(tmp_path / "images.npz", images=images)
+    dataset = vae.load_dataset(tmp_path / "images.npz", resize=8)
+    trained = vae.train(dataset, batch_size=16, **SMALL)
+    assert (trained.resize, trained.dataset) == (8, dataset.fingerprint)

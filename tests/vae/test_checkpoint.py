@@ -20,6 +20,16 @@ def saved(tmp_path):
     return tmp_path
 
 
+def test_what_the_images_were_resized_to_is_kept_and_left_out_if_they_were_not(saved):
+    keys = {"format_version", "image_shape", "n_classes", "params"}
+    assert set(json.loads((saved / CONFIG_FILE).read_text())) == keys
+    loaded = load_model(saved)
+    assert loaded.resize is None
+    save_model(saved, loaded.model, loaded.config, resize=12)
+    assert set(json.loads((saved / CONFIG_FILE).read_text())) == keys | {"resize"}
+    assert load_model(saved).resize == 12
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_model_is_rebuilt_from_its_checkpoint_alone(tmp_path, architecture):
     config = Config.from_params(

@@ -52,6 +52,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, schedule, of_the_wh
         assert load_model(parts).config == load_model(whole).config
 
 
+def test_images_of_any_size_are_resized_again_without_being_asked(tmp_path, capsys, caplog):
+    images = np.random.default_rng(0).integers(0, 256, (60, 20, 30, 3), dtype=np.uint8)
+    np.savez(tmp_path / "large.npz", images=images)
+    run, data = tmp_path / "run", ["--dataset", str(tmp_path / "large.npz"), "--device", "cpu"]
+    train = [
+        "train",
+        *data,
+        "--width",
+        "0.1",
+        "--latent-dim",
+        "2",
+        "--batch-size",
+        "32",
+        "--output",
+        str(run),
+    ]
+    main([*train, "--max-epochs", "1", "--resize", "8"])
+    assert main([*train, "--max-epochs", "2", "--resume"]) == 0
+    model = load_model(run)
+    assert (model.resize, model.image_shape) == (8, (3, 8, 8))
+    assert model.embed(images).shape == (60, 2)
+    capsys.readouterr()
+    assert main(["evaluate", *data, str(run)]) == 0
+    assert "validation split of large" in capsys.readouterr().out
+    assert "other images" not in caplog.text
+
+
 def test_a_run_is_not_resumed_on_other_images(tmp_path):
     run = ["--output", str(tmp_path / "run")]
     main([*TRAIN, "--max-epochs", "1", *run])
@@ -84,7 +111,7 @@ def test_evaluate_says_which_images_it_measures_and_refuses_the_default_in_place
     np.savez(tmp_path / "other.npz", images=noise)
     other = load_dataset(tmp_path / "other.npz")
     with monkeypatch.context() as patch:
-        patch.setattr("vae.__main__.load_dataset", lambda name, data_dir: other)
+        patch.setattr("vae.__main__.load_dataset", lambda name, data_dir, resize: other)
         with pytest.raises(
             UsageError, match="run was trained on other images than those of other.*--dataset"
         ):

@@ -11,14 +11,21 @@ Mode = Literal["min", "max"]
 
 MODES: dict[str, Mode] = {
     "val_knn_accuracy": "max",
+    "val_neighbour_recall": "max",
+    "val_rankme": "max",
     "val_ssim": "max",
     "val_psnr": "max",
     "val_mse": "min",
     "val_loss": "min",
 }
 
+LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_ssim"
+"""What a search maximises if it is not told, of images with labels and of such without."""
+
 METRIC_NAMES = {
     "val_knn_accuracy": "KNN accuracy",
+    "val_neighbour_recall": "neighbour recall",
+    "val_rankme": "RankMe",
     "val_ssim": "SSIM",
     "val_mse": "mean squared error",
     "val_psnr": "PSNR in dB",
@@ -28,6 +35,7 @@ METRIC_NAMES = {
 
 RANGES = {
     "val_knn_accuracy": (0.0, 1.0),
+    "val_neighbour_recall": (0.0, 1.0),
     "val_ssim": (-1.0, 1.0),
     "val_mse": (0.0, 1.0),
 }
@@ -117,7 +125,7 @@ def choose_objective(name: str | None, *, labelled: bool, searched: Set[str]) ->
     Parameters
     ----------
     name
-        What the user asked for; None takes ``val_knn_accuracy``, or ``val_ssim`` without labels.
+        What the user asked for; None takes `LABELLED_DEFAULT`, or `UNLABELLED_DEFAULT` without labels.
     labelled
         Whether the images have labels.
     searched
@@ -129,13 +137,15 @@ def choose_objective(name: str | None, *, labelled: bool, searched: Set[str]) ->
         The metric is unknown, needs labels that are not there, or does not compare the trials.
     """
     if name is None:
-        name = "val_knn_accuracy" if labelled else "val_ssim"
+        name = LABELLED_DEFAULT if labelled else UNLABELLED_DEFAULT
     if name not in MODES:
         close = get_close_matches(name, MODES, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise UsageError(f"the objective must be one of {', '.join(MODES)}, got '{name}'{hint}")
     if name == "val_knn_accuracy" and not labelled:
-        raise UsageError("val_knn_accuracy needs labels and this dataset has none; use --objective val_ssim")
+        raise UsageError(
+            f"val_knn_accuracy needs labels and this dataset has none; use --objective {UNLABELLED_DEFAULT}"
+        )
     scale = [param for param in _CHANGE_THE_SCALE if param in searched]
     if name == "val_loss" and scale:
         names = " and ".join(scale)

@@ -36,6 +36,8 @@ class DatasetRecord:
     data_dir: str | None = None
     fingerprint: str = ""
     n_test: int = 0
+    resize: int | None = None
+    """Pixels a side to which they were resized; the file lacks it if they were not."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +112,8 @@ class StudyRecord(JsonRecord):
         content = asdict(self)
         content |= content.pop("other") | {"objective": content.pop("objectives"), "mode": self.mode}
         content |= {name: self.arguments[name] for name in _ARGUMENTS if name in self.arguments}
+        if self.dataset.resize is None:
+            del content["dataset"]["resize"]
         return {k: v for k, v in content.items() if k not in _OPTIONAL or v}
 
     @classmethod

@@ -33,6 +33,8 @@ NEUTRAL_PANEL = {
     "val_psnr": pa.float64(),
     "val_kl": pa.float64(),
     "active_units": pa.int64(),
+    "val_neighbour_recall": pa.float64(),
+    "val_rankme": pa.float64(),
 }
 """The metrics that every trial reports, whatever its loss: the only ones that compare trials."""
 

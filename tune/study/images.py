@@ -20,7 +20,7 @@ def load_images(run: RunDirectory, described: DatasetRecord) -> Dataset:
     """
     data_dir = None if described.data_dir is None else Path(described.data_dir)
     kept = run.images_file
-    dataset = load_dataset(str(kept) if kept.exists() else described.path, data_dir)
+    dataset = load_dataset(str(kept) if kept.exists() else described.path, data_dir, resize=described.resize)
     if dataset.fingerprint != described.fingerprint:
         raise UsageError(
             f"the dataset '{described.path}' is not the one that was searched: its fingerprint is "

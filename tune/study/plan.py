@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
-from tune.algorithms.objective import MODES
+from tune.algorithms.objective import LABELLED_DEFAULT, MODES, UNLABELLED_DEFAULT
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
 from tune.space.configurations import continuous
@@ -16,6 +16,7 @@ from tune.space.domains import Space
 from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
 from tune.storage.study_record import StudyRecord
+from vae.data.resize import MAX_SIDE, MIN_SIDE
 from vae.errors import StorageError, UsageError
 
 WHAT, HOW_LONG, WHERE = "what to search", "how long", "where"
@@ -30,16 +31,21 @@ class Rule:
     minimum: float = -math.inf
     above: bool = False
     """Whether the minimum itself is too small."""
+    maximum: float = math.inf
 
     def check(self, name: str, value: Any) -> int | float:
         """Return the number; a UsageError if it is none or out of range."""
         kind: Any = Integral if self.whole else Real
         number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or value < self.minimum or (self.above and value == self.minimum):
+        in_range = number and self.minimum <= value <= self.maximum
+        if not in_range or (self.above and value == self.minimum):
             what = "a whole number" if self.whole else "a number"
-            sign = ">" if self.above else ">="
-            limit = f" {sign} {self.minimum:g}" if math.isfinite(self.minimum) else ""
-            raise UsageError(f"{name} must be {what}{limit}, got {value!r}")
+            allowed = f" {'>' if self.above else '>='} {self.minimum:g}"
+            if self.maximum < math.inf:
+                allowed = f" from {self.minimum:g} to {self.maximum:g}"
+            elif self.minimum == -math.inf:
+                allowed = ""
+            raise UsageError(f"{name} must be {what}{allowed}, got {value!r}")
         return int(value) if self.whole else float(value)
 
 
@@ -61,12 +67,19 @@ class Plan:
 
     dataset: str = _param("fmnist", WHAT, "fmnist, mnist, digits, or a path to images (%(default)s)")
     data_dir: Path | None = _param(None, WHAT, "where data sets are kept ($VAE_DATA_DIR or ./data)")
+    resize: int | None = _param(
+        None,
+        WHAT,
+        f"scale each image's shorter side to N pixels, {MIN_SIDE} to {MAX_SIDE}, and cut out the middle "
+        "(without it all must have one size)",
+        rule=Rule(whole=True, minimum=MIN_SIDE, maximum=MAX_SIDE),
+    )
     space: Space = _param(None, WHAT, "YAML search space (tune/space.yaml)")
     objectives: tuple[str, ...] | None = _param(
         None,
         WHAT,
-        f"one of {', '.join(MODES)} (val_knn_accuracy; without labels val_ssim); give it twice for a Pareto "
-        "front, weak trials are stopped by the first",
+        f"one of {', '.join(MODES)} ({LABELLED_DEFAULT}; without labels {UNLABELLED_DEFAULT}); give it twice "
+        "for a Pareto front, weak trials are stopped by the first",
         flag="objective",
     )
     warm_start: str | Path | None = _param(
@@ -178,8 +191,12 @@ class Plan:
         )
 
     def arguments(self) -> dict[str, Any]:
-        """Return the plan as JSON values; the space has its own place in `study.json`."""
+        """Return the plan as JSON values; the space has its own place in `study.json`.
+
+        What older versions do not know is left out unless it was asked for.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
+        values = {name: v for name, v in values.items() if not (v is None and name in _LATER)}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
@@ -196,6 +213,10 @@ class Plan:
             return cls(**values)
         except TypeError as error:
             raise StorageError(f"study.json was written by another version: {error}") from error
+
+
+_LATER = ("resize", "patience", "target")
+"""What older versions do not know."""
 
 
 def _space(space: Any) -> Space:

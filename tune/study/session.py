@@ -107,7 +107,10 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
     if is_uri(plan.storage):
         check_writable(str(plan.storage))
-    dataset = dataset_from_arrays(*arrays) if arrays else load_dataset(plan.dataset, plan.data_dir)
+    if arrays:
+        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
+    else:
+        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     check_target(plan.target, objectives[0])
@@ -120,7 +123,7 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
     session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
         if arrays is not None:
-            save_arrays(run.images_file, *arrays)
+            save_arrays(run.images_file, *arrays, resize=plan.resize)
             session.record.dataset.path = run.location_of(run.images_file)
         with driver_lock(run), _removed_unless_started(session), _at_work(session):
             yield session
@@ -251,6 +254,7 @@ def _record(
             data_dir=None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
             fingerprint=dataset.fingerprint,
             n_test=len(dataset.test),
+            resize=dataset.resize,
         ),
         objectives=[objective.name for objective in objectives],
         modes=[objective.mode for objective in objectives],

@@ -71,7 +71,7 @@ class Trial:
             value=row["objective"],
             status=TrialStatus(row["status"]),
             stop_reason=row["stop_reason"],
-            metrics={name: row[name] for name in NEUTRAL_PANEL if row[name] is not None},
+            metrics={name: row[name] for name in NEUTRAL_PANEL if row.get(name) is not None},
             checkpoint=checkpoint,
         )
 

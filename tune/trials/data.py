@@ -28,6 +28,8 @@ class TrialData:
     query_index: NDArray[np.int64]
     fingerprint: str | None = None
     """Of the data set."""
+    resize: int | None = None
+    """What its images were resized to, see `vae.data.load_dataset`; None if they were not."""
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, *, seed: int) -> "TrialData":
@@ -42,6 +44,7 @@ class TrialData:
             reference_index=sample_rows(split.train, seed),
             query_index=sample_rows(split.validation, seed),
             fingerprint=dataset.fingerprint,
+            resize=dataset.resize,
         )
 
     @property

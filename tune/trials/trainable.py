@@ -151,6 +151,7 @@ class TrialReporter:
             objective.better,
             split_seed=data.split_seed,
             dataset=data.fingerprint,
+            resize=data.resize,
             resume=True,
         )
         self.epoch = 0

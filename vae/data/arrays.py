@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vae.data.resize import MAX_SIDE, MIN_SIDE, WAY_OUT, resize_images
 from vae.errors import StorageError, UsageError
-
-MIN_SIDE, MAX_SIDE = 8, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +25,11 @@ class ImageArrays:
     test_labels: np.ndarray | None
 
 
-def read_npz(path: Path) -> ImageArrays:
-    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any."""
+def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
+    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any.
+
+    ``resize`` is that of `vae.data.load_dataset`.
+    """
     try:
         _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
@@ -49,6 +51,7 @@ def read_npz(path: Path) -> ImageArrays:
         arrays.get("test_images"),
         arrays.get("test_labels"),
         source=path,
+        resize=resize,
     )
 
 
@@ -98,6 +101,7 @@ def check_arrays(
     *,
     source: Path | None = None,
     part: str = "test",
+    resize: int | None = None,
 ) -> ImageArrays:
     """Return images of any accepted form as uint8, and their classes numbered.
 
@@ -111,6 +115,8 @@ def check_arrays(
         The file that they are from, for error messages.
     part
         What the messages call the second part.
+    resize
+        Pixels a side to which images are resized, see `vae.data.resize`.
 
     Raises
     ------
@@ -124,11 +130,11 @@ def check_arrays(
         )
     if labels is None and test_labels is not None:
         raise UsageError(f"{holder} has {part}_labels without labels; add labels or take {part}_labels away")
-    images = to_uint8(images, f"images{within}")
+    images = to_uint8(images, f"images{within}", resize)
     if labels is not None:
         labels = check_labels(labels, len(images), f"labels{within}")
     if test_images is not None:
-        test_images = to_uint8(test_images, f"{part}_images{within}")
+        test_images = to_uint8(test_images, f"{part}_images{within}", resize)
         if test_labels is not None:
             test_labels = check_labels(test_labels, len(test_images), f"{part}_labels{within}")
     return with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
@@ -166,9 +172,10 @@ def with_classes(
     """
     within = f" in {source}" if source else ""
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
+        same_size = test_images.shape[1:3] == images.shape[1:3]
         raise UsageError(
             f"{part} images{within} are {size_text(test_images)}, training images are {size_text(images)}; "
-            "make all the same"
+            f"make all the same{'' if same_size else f': {WAY_OUT}'}"
         )
     if labels is None:
         return ImageArrays(images, None, (), test_images, None)
@@ -189,12 +196,12 @@ def with_classes(
     return ImageArrays(images, index.astype(np.int64), names, test_images, test_index)
 
 
-def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
-    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1]."""
+def to_uint8(images: np.ndarray, where: str, resize: int | None = None) -> np.ndarray:
+    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1], resized if asked for."""
     if images.ndim not in (3, 4) or len(images) == 0:
         raise UsageError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
     images = images[..., None] if images.ndim == 3 else images
-    check_size(images.shape[1:], where)
+    check_size(images.shape[1:], where, resize)
     if images.dtype.kind not in "iuf":
         raise UsageError(f"{where} are {images.dtype}, must be uint8, or floats in [0, 1]; convert them")
     if not np.isfinite(images).all():
@@ -211,17 +218,20 @@ def to_uint8(images: np.ndarray, where: str) -> np.ndarray:
             f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"
         )
-    return np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)
+    as_bytes = np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)
+    return resize_images(as_bytes, resize)
 
 
-def check_size(shape: tuple[int, ...], where: str) -> None:
-    """Raise a UsageError unless (H, W, C) is a size that the models take."""
+def check_size(shape: tuple[int, ...], where: str, resize: int | None = None) -> None:
+    """Raise a UsageError unless (H, W, C) is a size that the models take, or that can be resized to one."""
     height, width, channels = shape
-    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE and channels in (1, 3)):
-        raise UsageError(
-            f"{where}: image size {'x'.join(map(str, shape))} (height x width x channels) must be "
-            f"{MIN_SIDE} to {MAX_SIDE} pixels a side with 1 or 3 channels; resize the images"
-        )
+    size = f"{where}: image size {'x'.join(map(str, shape))} (height x width x channels)"
+    if channels not in (1, 3):
+        raise UsageError(f"{size} must have 1 or 3 channels, grey or colour; convert the images")
+    if resize is None and not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise UsageError(f"{size} must be {MIN_SIDE} to {MAX_SIDE} pixels a side; {WAY_OUT}")
+    if min(height, width) < 1:
+        raise UsageError(f"{size} has no pixels; leave such images out")
 
 
 def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:

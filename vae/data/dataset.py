@@ -15,6 +15,7 @@ from torch import Tensor
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from vae.data.arrays import ImageArrays, read_npz
 from vae.data.download import locate, read_verified
+from vae.data.resize import check_resize, resize_images
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Dataset:
     """Name of label i at place i; empty without labels."""
     fingerprint: str
     """Changes with any image or label."""
+    resize: int | None = None
+    """Pixels a side to which its images were resized; None if they were not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,13 @@ class Split:
     validation_index: Tensor
 
 
-def load_dataset(name_or_path: str | Path, data_dir: Path | None = None, *, download: bool = True) -> Dataset:
+def load_dataset(
+    name_or_path: str | Path,
+    data_dir: Path | None = None,
+    *,
+    download: bool = True,
+    resize: int | None = None,
+) -> Dataset:
     """Load `fmnist`, `mnist`, `digits`, or one's own images.
 
     Parameters
@@ -97,11 +106,14 @@ def load_dataset(name_or_path: str | Path, data_dir: Path | None = None, *, down
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
     download
         Whether missing files may be fetched.
+    resize
+        Pixels a side, 8 to 64: the shorter side of each image is scaled to it, and the middle cut out.
+        Without it images must have one size already.
 
     Raises
     ------
     UsageError
-        Unknown name; images or labels that cannot be used.
+        Unknown name; images or labels that cannot be used; ``resize`` out of range.
     StorageError
         Files that cannot be found, read or trusted.
 
@@ -111,14 +123,15 @@ def load_dataset(name_or_path: str | Path, data_dir: Path | None = None, *, down
     >>> len(digits.train), len(digits.test), digits.train.image_shape
     (1438, 359, (1, 8, 8))
     """
+    check_resize(resize)
     name_or_path = str(name_or_path)
     if name_or_path in ARCHIVES:
-        return _load_archive(name_or_path, locate(name_or_path, data_dir, download=download))
+        return _load_archive(name_or_path, locate(name_or_path, data_dir, download=download), resize)
     if name_or_path == "digits":
-        return _load_digits()
+        return _load_digits(resize)
     path = Path(name_or_path).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix in OWN_SUFFIXES):
-        return _load_own(path)
+        return _load_own(path, resize)
     if path.is_file():
         raise UsageError(
             f"dataset {name_or_path!r} must be a folder, an .npz or a .parquet file, "
@@ -172,16 +185,17 @@ def stratified_rows(
     return np.sort(larger), np.sort(smaller)
 
 
-def _load_archive(name: str, directory: Path) -> Dataset:
+def _load_archive(name: str, directory: Path, resize: int | None) -> Dataset:
     arrays = {
         file: _parse_idx(read_verified(directory / file, checksums))
         for file, checksums in ARCHIVES[name].checksums.items()
     }
     return _dataset(
         name,
-        image_set(arrays[TRAIN_IMAGES][..., None], arrays[TRAIN_LABELS]),
-        image_set(arrays[TEST_IMAGES][..., None], arrays[TEST_LABELS]),
+        image_set(resize_images(arrays[TRAIN_IMAGES][..., None], resize), arrays[TRAIN_LABELS]),
+        image_set(resize_images(arrays[TEST_IMAGES][..., None], resize), arrays[TEST_LABELS]),
         ARCHIVES[name].class_names,
+        resize,
     )
 
 
@@ -193,28 +207,30 @@ def _parse_idx(compressed: bytes) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * n_dims).reshape(shape)
 
 
-def _load_digits() -> Dataset:
+def _load_digits(resize: int | None) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = _hold_out_test(image_set(images[..., None], digits.target))
-    return _dataset("digits", train, test, tuple("0123456789"))
+    train, test = _hold_out_test(image_set(resize_images(images[..., None], resize), digits.target))
+    return _dataset("digits", train, test, tuple("0123456789"), resize)
 
 
-def _load_own(path: Path) -> Dataset:
+def _load_own(path: Path, resize: int | None) -> Dataset:
     try:
-        own = _read_own(path)
+        own = _read_own(path, resize)
     except OSError as error:
         raise StorageError(
             f"cannot read {error.filename or path}: {error.strerror}; check its permissions"
         ) from None
     name = path.resolve().stem if path.suffix in OWN_SUFFIXES else path.resolve().name
-    return build_dataset(own, name, str(path))
+    return build_dataset(own, name, str(path), resize)
 
 
-def build_dataset(arrays: ImageArrays, name: str, source: str) -> Dataset:
+def build_dataset(arrays: ImageArrays, name: str, source: str, resize: int | None = None) -> Dataset:
     """Return the data set of checked arrays; 20 % are held out as a test part if they have none.
+
+    ``resize`` says what was done to the images, see `Dataset`.
 
     Raises
     ------
@@ -228,21 +244,21 @@ def build_dataset(arrays: ImageArrays, name: str, source: str) -> Dataset:
         logger.info("%s has no test part: %d of its images are set apart as one", source, len(test))
     else:
         test = image_set(arrays.test_images, arrays.test_labels)
-    return _dataset(name, train, test, arrays.class_names)
+    return _dataset(name, train, test, arrays.class_names, resize)
 
 
-def _read_own(path: Path) -> ImageArrays:
+def _read_own(path: Path, resize: int | None) -> ImageArrays:
     if path.suffix == ".npz" and path.is_file():
-        return read_npz(path)
+        return read_npz(path, resize)
     # What the other formats need is imported only if they are used.
     if path.is_dir():
         from vae.data.folders import holds_images, read_folder
 
         if holds_images(path) or not any(path.glob("*.parquet")):
-            return read_folder(path)
+            return read_folder(path, resize)
     from vae.data.parquet import read_parquet
 
-    return read_parquet(path)
+    return read_parquet(path, resize)
 
 
 def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) -> None:
@@ -279,10 +295,12 @@ def image_set(images: np.ndarray, labels: np.ndarray | None) -> ImageSet:
     )
 
 
-def _dataset(name: str, train: ImageSet, test: ImageSet, class_names: tuple[str, ...]) -> Dataset:
+def _dataset(
+    name: str, train: ImageSet, test: ImageSet, class_names: tuple[str, ...], resize: int | None
+) -> Dataset:
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(repr(tuple(part.images.shape)).encode())
         digest.update(part.images.numpy().data)
         digest.update(b"unlabelled" if part.labels is None else part.labels.numpy().data)
-    return Dataset(name, train, test, class_names, fingerprint=digest.hexdigest()[:16])
+    return Dataset(name, train, test, class_names, fingerprint=digest.hexdigest()[:16], resize=resize)

@@ -1,6 +1,7 @@
 """Reads one's own images from a folder: class sub-folders, or image files without labels."""
 
 import logging
+import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,19 +9,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae.data.arrays import ImageArrays, check_size, size_text
+from vae.data.resize import WAY_OUT, resize_image
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff"}
 N_READERS = 8
+DRAFT = 4
+"""A JPEG of many pixels is decoded at a fraction of its size, still this much larger than needed."""
 
 
-def read_folder(folder: Path) -> ImageArrays:
-    """Images of `folder/<class>/` or, without labels, of `folder`; with `train/` and `test/`, of both."""
+def read_folder(folder: Path, resize: int | None = None) -> ImageArrays:
+    """Images of `folder/<class>/` or, without labels, of `folder`; with `train/` and `test/`, of both.
+
+    ``resize`` is that of `vae.data.load_dataset`.
+    """
     parts = set(_class_names(folder))
     if parts & {"train", "test"} and not {"train"} <= parts <= {"train", "test"}:
         raise UsageError(
@@ -30,7 +37,7 @@ def read_folder(folder: Path) -> ImageArrays:
     train = folder / "train" if "train" in parts else folder
     test = folder / "test" if "test" in parts else None
     class_names = _class_names(train)
-    images, labels = _read_part(train, class_names)
+    images, labels = _read_part(train, class_names, resize)
     if test is None:
         return ImageArrays(images, labels, class_names, None, None)
     if _class_names(test) != class_names:
@@ -38,11 +45,12 @@ def read_folder(folder: Path) -> ImageArrays:
         raise UsageError(
             f"class {odd!r} is in only one of {train} and {test}; both need the same class sub-folders"
         )
-    test_images, test_labels = _read_part(test, class_names)
+    test_images, test_labels = _read_part(test, class_names, resize)
+    images, test_images = alike_in_colour([images, test_images])
     if test_images.shape[1:] != images.shape[1:]:
         raise UsageError(
             f"images in {test} are {size_text(test_images)}, those in {train} are {size_text(images)}; "
-            "make all the same"
+            f"make all the same: {WAY_OUT}"
         )
     return ImageArrays(images, labels, class_names, test_images, test_labels)
 
@@ -63,7 +71,9 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     )
 
 
-def _read_part(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_part(
+    folder: Path, class_names: tuple[str, ...], resize: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Images (n, H, W, C) and labels (n,), or None without classes."""
     beside = [file for file in sorted(folder.iterdir()) if _is_image(file)]
     if not class_names:
@@ -72,7 +82,7 @@ def _read_part(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, 
                 f"{folder} has neither class sub-folders nor images; put each class's images into a folder "
                 "of its own, or unlabelled images into this one"
             )
-        return _read_images(beside), None
+        return _read_images(beside, resize), None
     if beside:
         logger.warning("%s: %d images beside the class folders were left out", folder, len(beside))
     files, labels, n_ignored = [], [], 0
@@ -88,15 +98,19 @@ def _read_part(folder: Path, class_names: tuple[str, ...]) -> tuple[np.ndarray, 
         labels += [label] * len(found)
     if n_ignored:
         logger.warning("%s: %d files that are not images were left out", folder, n_ignored)
-    return _read_images(files), np.array(labels, dtype=np.int64)
+    return _read_images(files, resize), np.array(labels, dtype=np.int64)
 
 
-def _read_images(files: Sequence[Path]) -> np.ndarray:
-    return read_images(files, [str(file) for file in files])
+def _read_images(files: Sequence[Path], resize: int | None) -> np.ndarray:
+    return read_images(files, [str(file) for file in files], resize)
 
 
-def read_images(sources: Sequence[Path | BinaryIO], names: Sequence[str]) -> np.ndarray:
+def read_images(
+    sources: Sequence[Path | BinaryIO], names: Sequence[str], resize: int | None = None
+) -> np.ndarray:
     """Decode images of one size, uint8 (n, H, W, C); ``names`` say in errors which one it is.
+
+    If some are grey and some in colour, all become colour.
 
     Raises
     ------
@@ -107,26 +121,57 @@ def read_images(sources: Sequence[Path | BinaryIO], names: Sequence[str]) -> np.
     """
     with warnings.catch_warnings(), ThreadPoolExecutor(N_READERS) as pool:
         warnings.simplefilter("ignore")  # Pillow's, about odd headers: an image can be decoded or not
-        images = list(pool.map(_read_image, sources, names))
+        images = list(pool.map(lambda source, name: read_image(source, name, resize), sources, names))
+    images = alike_in_colour(images)
     for name, image in zip(names, images, strict=True):
         if image.shape != images[0].shape:
             raise UsageError(
                 f"{name} is {size_text(image)}, but {names[0]} is {size_text(images[0])}; "
-                "make all the same size, and all grey or all colour"
+                f"make all the same size: {WAY_OUT}"
             )
     return np.stack(images)
 
 
-def _read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
-    """Pixels uint8 (H, W, C): grey images stay grey, all others become RGB, transparency is dropped."""
+def alike_in_colour(images: list[np.ndarray]) -> list[np.ndarray]:
+    """Return images (…, H, W, C) all with as many channels as the one with most: grey becomes colour."""
+    channels = max(image.shape[-1] for image in images)
+    return [
+        image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1) for image in images
+    ]
+
+
+def read_image(source: Path | BinaryIO, name: str, resize: int | None = None) -> np.ndarray:
+    """Decode one image as a viewer shows it: uint8 (H, W, C), upright, and opaque on white.
+
+    Grey images have one channel, all others become RGB.
+
+    Parameters
+    ----------
+    source
+        A file, or what it contains.
+    name
+        What errors call it.
+    resize
+        Pixels a side, see `vae.data.resize`; without it the image must have a size that models take.
+
+    Raises
+    ------
+    UsageError
+        It is of another size, or has more than 8 bits per pixel.
+    StorageError
+        It cannot be decoded.
+    """
     try:
         with Image.open(source) as image:
             if image.mode.startswith(("I", "F")):
                 raise UsageError(f"{name} has more than 8 bits per pixel (mode {image.mode}); save it with 8")
             mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
             # before its pixels are decoded: a folder of photographs would fill the memory
-            check_size((image.height, image.width, len(mode)), name)
-            pixels = np.asarray(image.convert(mode))
+            check_size((image.height, image.width, len(mode)), name, resize)
+            if resize is not None:
+                image.draft(mode, (DRAFT * resize, DRAFT * resize))
+            shown = _on_white(_upright(image)).convert(mode)
+            pixels = np.asarray(shown if resize is None else resize_image(shown, resize))
     except UsageError:
         raise
     except (
@@ -139,3 +184,17 @@ def _read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
         reason = "its format is not known" if unknown else str(error).replace(str(source), "the file")
         raise StorageError(f"cannot read {name} as an image: {reason}; replace or delete it") from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photograph as its camera noted (EXIF); a note that cannot be read turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (KeyError, TypeError, struct.error):
+        return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

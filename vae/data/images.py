@@ -10,6 +10,7 @@ from torch import Tensor
 from vae.atomic import replaced_file
 from vae.data.arrays import ImageArrays, check_arrays
 from vae.data.dataset import Dataset, ImageSet, build_dataset, image_set, load_dataset
+from vae.data.resize import check_resize, resize_images
 from vae.errors import UsageError
 
 Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path
@@ -17,8 +18,8 @@ Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path
 name or its path, of which the training part is meant."""
 
 
-def as_images(images: Images) -> Tensor:
-    """Return images of any accepted form as a tensor.
+def as_images(images: Images, resize: int | None = None) -> Tensor:
+    """Return images of any accepted form as a tensor; ``resize`` is that of `load_dataset`.
 
     Returns
     -------
@@ -42,10 +43,12 @@ def as_images(images: Images) -> Tensor:
         ...
     vae.errors.UsageError: images have values from 7 to 7, floats must be in [0, 1]; rescale them
     """
-    return as_image_set(images).images
+    return as_image_set(images, resize=resize).images
 
 
-def as_image_set(images: Images, labels: ArrayLike | None = None) -> ImageSet:
+def as_image_set(
+    images: Images, labels: ArrayLike | None = None, *, resize: int | None = None
+) -> ImageSet:
     """Return images as `as_images` does, with their labels; those of a data set by default.
 
     Raises
@@ -53,10 +56,11 @@ def as_image_set(images: Images, labels: ArrayLike | None = None) -> ImageSet:
     UsageError, StorageError
         As `as_images`; or the labels are no classes, or not one for each image.
     """
-    known = _known_set(images)
+    check_resize(resize)
+    known = _known_set(images, resize)
     if known is not None and labels is None:
         return known
-    arrays = check_arrays(_array(images), _labels(labels))
+    arrays = check_arrays(_array(images, resize), _labels(labels), resize=resize)
     return image_set(arrays.images, arrays.labels)
 
 
@@ -65,6 +69,7 @@ def as_train_and_validation(
     labels: ArrayLike | None,
     validation_images: Images,
     validation_labels: ArrayLike | None,
+    resize: int | None = None,
 ) -> tuple[ImageSet, ImageSet]:
     """Return both parts as `as_image_set` does; the classes are those of the training part.
 
@@ -73,12 +78,13 @@ def as_train_and_validation(
     UsageError, StorageError
         As `as_image_set`; or the parts have images of different sizes, or one of them has no labels.
     """
-    known, other = _known_set(images), _known_set(validation_images)
+    check_resize(resize)
+    known, other = _known_set(images, resize), _known_set(validation_images, resize)
     if labels is None and known is not None:
         labels = known.labels
     if validation_labels is None and other is not None and labels is not None:
         validation_labels = other.labels
-    arrays = _checked(images, labels, validation_images, validation_labels, part="validation")
+    arrays = _checked(images, labels, validation_images, validation_labels, part="validation", resize=resize)
     assert arrays.test_images is not None
     return image_set(arrays.images, arrays.labels), image_set(arrays.test_images, arrays.test_labels)
 
@@ -90,6 +96,7 @@ def dataset_from_arrays(
     test_images: Images | None = None,
     test_labels: ArrayLike | None = None,
     name: str = "arrays",
+    resize: int | None = None,
 ) -> Dataset:
     """Return a data set of arrays, the same as `load_dataset` returns for an `.npz` of them.
 
@@ -101,6 +108,8 @@ def dataset_from_arrays(
         Class of each image (n,), whole numbers or names.
     name
         What the data set is called.
+    resize
+        See `load_dataset`; by default what was done to a data set that is given.
 
     Raises
     ------
@@ -115,7 +124,10 @@ def dataset_from_arrays(
     >>> len(dataset.train), len(dataset.test), dataset.class_names
     (40, 10, ('cat', 'dog'))
     """
-    return build_dataset(_checked(images, labels, test_images, test_labels), name, f"the data set {name!r}")
+    if resize is None and isinstance(images, Dataset):
+        resize = images.resize
+    arrays = _checked(images, labels, test_images, test_labels, resize=resize)
+    return build_dataset(arrays, name, f"the data set {name!r}", resize)
 
 
 def save_arrays(
@@ -125,8 +137,11 @@ def save_arrays(
     *,
     test_images: Images | None = None,
     test_labels: ArrayLike | None = None,
+    resize: int | None = None,
 ) -> None:
     """Write arrays to an `.npz`, of which `load_dataset` makes the data set of `dataset_from_arrays`.
+
+    With ``resize`` it holds them as they are afterwards.
 
     Raises
     ------
@@ -143,7 +158,7 @@ def save_arrays(
     >>> dataset_from_arrays(images, labels).fingerprint == load_dataset("pets.npz").fingerprint
     True
     """
-    arrays = _checked(images, labels, test_images, test_labels)
+    arrays = _checked(images, labels, test_images, test_labels, resize=resize)
     content: dict[str, Any] = {"images": arrays.images, "test_images": arrays.test_images}
     content |= {"labels": _labels(labels), "test_labels": _labels(test_labels)}
     with replaced_file(path) as temporary, temporary.open("wb") as file:
@@ -155,29 +170,39 @@ def _checked(
     labels: ArrayLike | None,
     test_images: Images | None,
     test_labels: ArrayLike | None,
+    *,
     part: str = "test",
+    resize: int | None,
 ) -> ImageArrays:
+    check_resize(resize)
     return check_arrays(
-        _array(images),
+        _array(images, resize),
         _labels(labels),
-        None if test_images is None else _array(test_images),
+        None if test_images is None else _array(test_images, resize),
         _labels(test_labels),
         part=part,
+        resize=resize,
     )
 
 
-def _known_set(images: Images) -> ImageSet | None:
+def _known_set(images: Images, resize: int | None) -> ImageSet | None:
     """Return the images that are checked already, those of a data set; None if they are arrays."""
     if isinstance(images, str | Path):
-        images = load_dataset(images)
+        images = load_dataset(images, resize=resize)
     if isinstance(images, Dataset):
         images = images.train
-    return images if isinstance(images, ImageSet) else None
+    if not isinstance(images, ImageSet):
+        return None
+    if resize is None or images.image_shape[1:] == (resize, resize):
+        return images
+    channels_last = images.images.permute(0, 2, 3, 1).cpu().numpy()
+    labels = None if images.labels is None else images.labels.cpu().numpy()
+    return image_set(resize_images(channels_last, resize), labels)
 
 
-def _array(images: Images) -> NDArray[Any]:
+def _array(images: Images, resize: int | None) -> NDArray[Any]:
     """Return images as an array, with the channels last."""
-    known = _known_set(images)
+    known = _known_set(images, resize)
     array = images if known is None else known.images
     if isinstance(array, Tensor):
         channels_last = array.permute(0, 2, 3, 1) if array.ndim == 4 else array

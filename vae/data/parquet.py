@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vae.data.arrays import ImageArrays, size_text, with_classes
+from vae.data.folders import alike_in_colour
 from vae.data.parquet_columns import class_labels, is_test_row, pixels
+from vae.data.resize import WAY_OUT
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,11 @@ class _Rows:
     is_test: np.ndarray
 
 
-def read_parquet(path: Path) -> ImageArrays:
+def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
     The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or `fine_label`) if
-    known, whole numbers or names; and `split` if known, `train` or `test`.
+    known, whole numbers or names; and `split` if known, `train` or `test`. ``resize`` is that of `vae.data.load_dataset`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
@@ -50,11 +52,11 @@ def read_parquet(path: Path) -> ImageArrays:
             "alone; rename it or move it away"
         )
     in_order = sorted(parts, key=lambda file: (parts[file] == "test", file))
-    rows = [_read_file(file, parts[file]) for file in in_order]
+    rows = [_read_file(file, parts[file], resize) for file in in_order]
     first = rows[0]
     for other in rows[1:]:
         _check_alike(first, other)
-    images = np.concatenate([part.images for part in rows])
+    images = np.concatenate(alike_in_colour([part.images for part in rows]))
     is_test = np.concatenate([part.is_test for part in rows])
     labels = (
         None
@@ -86,10 +88,10 @@ def _part(file: Path) -> str | None:
 
 
 def _check_alike(first: _Rows, other: _Rows) -> None:
-    if other.images.shape[1:] != first.images.shape[1:]:
+    if other.images.shape[1:3] != first.images.shape[1:3]:
         raise UsageError(
             f"images in {other.file} are {size_text(other.images)}, those in {first.file} are "
-            f"{size_text(first.images)}; make all the same"
+            f"{size_text(first.images)}; make all the same: {WAY_OUT}"
         )
     kinds = [
         None if rows.labels is None else (rows.label_column, rows.labels.dtype.kind == "U")
@@ -106,7 +108,7 @@ def _check_alike(first: _Rows, other: _Rows) -> None:
         )
 
 
-def _read_file(file: Path, part: str | None) -> _Rows:
+def _read_file(file: Path, part: str | None, resize: int | None) -> _Rows:
     try:
         with pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
@@ -124,7 +126,7 @@ def _read_file(file: Path, part: str | None) -> _Rows:
         raise StorageError(f"cannot read {file} as Parquet: {error}; write it again") from None
     if len(table) == 0:
         raise UsageError(f"{file} has no rows; add images or delete it")
-    images = pixels(table.column(image), f"column '{image}' of {file}")
+    images = pixels(table.column(image), f"column '{image}' of {file}", resize)
     labels, names = None, _label_names(schema, label)
     if label is not None:
         labels = class_labels(table.column(label), f"column '{label}' of {file}", names)

@@ -11,14 +11,16 @@ from pyarrow import types
 
 from vae.data.arrays import check_labels, to_uint8
 from vae.data.folders import read_images
+from vae.data.resize import WAY_OUT
 from vae.errors import UsageError
 
 
-def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
+def pixels(column: pa.ChunkedArray, where: str, resize: int | None = None) -> np.ndarray:
     """Images uint8 (n, H, W, C).
 
     They are encoded (PNG, JPEG, …), as binary or in the field `bytes` of a struct, as Hugging Face has them;
-    or nested lists or tensors (H, W) or (H, W, C) of whole numbers in 0..255 or floats in [0, 1].
+    or nested lists or tensors (H, W) or (H, W, C) of whole numbers in 0..255 or floats in [0, 1]. ``resize``
+    is that of `vae.data.load_dataset`.
 
     Raises
     ------
@@ -33,11 +35,11 @@ def pixels(column: pa.ChunkedArray, where: str) -> np.ndarray:
         _refuse_missing(column, where, "put the image itself into the file, not only its path")
     if _is_binary(column.type):
         encoded = [io.BytesIO(value.as_py()) for value in column]
-        return read_images(encoded, [f"row {row} of {where}" for row in range(len(encoded))])
+        return read_images(encoded, [f"row {row} of {where}" for row in range(len(encoded))], resize)
     if isinstance(column.type, pa.FixedShapeTensorType):
-        return to_uint8(np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]), where)
+        return to_uint8(np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]), where, resize)
     if _is_list(column.type):
-        return to_uint8(_nested(column, where), where)
+        return to_uint8(_nested(column, where), where, resize)
     raise UsageError(
         f"{where} is {column.type}, must be encoded images or nested lists of numbers; write the images so"
     )
@@ -91,7 +93,8 @@ def _nested(column: pa.ChunkedArray, where: str) -> np.ndarray:
             if len(odd := np.flatnonzero(lengths != length)):
                 row = n_before + odd[0] // math.prod(shape)
                 raise UsageError(
-                    f"row {row} of {where} has another size than row 0; make all images the same"
+                    f"row {row} of {where} has another size than row 0; make all images the same, or write "
+                    f"them as PNG or JPEG: {WAY_OUT}"
                 )
             shape.append(int(length))
             values = values.flatten()

@@ -9,6 +9,7 @@ from vae.config import LossConfig
 from vae.inference import BATCH_SIZE, to_unit
 from vae.losses.elbo import kl_per_dimension, vae_loss
 from vae.losses.ssim import largest_window, ssim
+from vae.metrics.unlabelled import UnlabelledScores
 from vae.models import VAE
 
 ACTIVE_VARIANCE = 0.01
@@ -16,7 +17,12 @@ ACTIVE_VARIANCE = 0.01
 
 @torch.no_grad()
 def evaluate_panel(
-    model: VAE, images: Tensor, loss: LossConfig, *, batch_size: int = BATCH_SIZE
+    model: VAE,
+    images: Tensor,
+    loss: LossConfig,
+    *,
+    unlabelled: UnlabelledScores | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
     """Return the neutral panel of a model on uint8 images (n, C, H, W).
 
@@ -29,7 +35,7 @@ def evaluate_panel(
         [0, 1]), ``val_psnr`` (dB, higher is better), ``val_kl`` (nats per image), ``active_units``
         (dimensions whose posterior mean has a variance above 0.01 over the images; Burda et al. 2016,
         arXiv:1509.00519), and the trial's own ``val_loss`` and ``val_reconstruction_loss`` (nats per image),
-        which are not comparable between losses.
+        which are not comparable between losses. With ``unlabelled``, of the same images, also its scores.
     """
     window = largest_window(*model.image_shape[1:])
     device, n = images.device, len(images)
@@ -51,6 +57,7 @@ def evaluate_panel(
             )
         )
         means.append(posterior.mean)
+    posterior_means = torch.cat(means)
     val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss = (sums / n).tolist()
     return {
         "val_loss": val_loss,
@@ -59,7 +66,8 @@ def evaluate_panel(
         "val_mse": val_mse,
         "val_psnr": -10 * log10(max(val_mse, 1e-10)) if val_mse == val_mse else val_mse,
         "val_kl": val_kl,
-        "active_units": float(active_units(torch.cat(means))),
+        "active_units": float(active_units(posterior_means)),
+        **(unlabelled(posterior_means) if unlabelled else {}),
     }
 
 

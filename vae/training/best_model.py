@@ -29,6 +29,8 @@ class BestModel:
         Seed of the validation split, noted in the checkpoint.
     dataset
         Fingerprint of the data set, noted in the checkpoint.
+    resize
+        What its images were resized to, noted in the checkpoint.
     resume
         Whether a model in the directory, of the training that is resumed, remains until an epoch is better.
     """
@@ -41,12 +43,14 @@ class BestModel:
         *,
         split_seed: int | None = None,
         dataset: str | None = None,
+        resize: int | None = None,
         resume: bool = False,
     ) -> None:
         self.directory = directory
         self.metric = metric
         self.split_seed = split_seed
         self.dataset = dataset
+        self.resize = resize
         self.epoch: int | None = None
         """The best epoch since the start or the resumption; None if there was none."""
         self._better = better
@@ -72,5 +76,6 @@ class BestModel:
             metrics=end.metrics,
             split_seed=self.split_seed,
             dataset=self.dataset,
+            resize=self.resize,
         )
         return True

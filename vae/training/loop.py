@@ -17,6 +17,7 @@ from vae.inference import to_unit
 from vae.losses.elbo import vae_loss
 from vae.losses.ssim import check_window
 from vae.metrics.panel import evaluate_panel
+from vae.metrics.unlabelled import UnlabelledScores
 from vae.models import NO_LABEL, VAE, ImageShape, build_model, check_image_shape
 from vae.training.augmentation import add_noise, apply_geometric, noise_pool
 from vae.training.schedules import kl_warmup_factor, learning_rate_factor
@@ -103,12 +104,13 @@ def train(
                 "(channels, height, width)"
             )
     history: list[dict[str, float]] = []
+    unlabelled = UnlabelledScores(validation.images)
     while state.epoch < config.training.max_epochs:
         metrics = _train_epoch(state, train)
         state.epoch += 1
         started = time.perf_counter()
         state.model.eval()
-        metrics |= evaluate_panel(state.model, validation.images, config.loss)
+        metrics |= evaluate_panel(state.model, validation.images, config.loss, unlabelled=unlabelled)
         finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
         if knn is not None:
             metrics["val_knn_accuracy"] = knn(state.model) if finite else math.nan

@@ -31,6 +31,8 @@ class TrainingState:
         self.epoch = epoch
         self.dataset = dataset
         """Fingerprint of the data set; None if the caller did not set it."""
+        self.resize: int | None = None
+        """What its images were resized to; None if they were not, or the caller did not set it."""
 
     def save(self, directory: Path) -> None:
         """Write the state into a directory, made if need be; an older state there is replaced in one step.
@@ -46,7 +48,7 @@ class TrainingState:
                 if value is not None:  # SGD without momentum
                     tensors[f"optimizer.{index}.{name}"] = value
         tensors["balance"] = self.balance.means
-        write_config(directory, self.config, self.model.image_shape, self.model.n_classes)
+        write_config(directory, self.config, self.model.image_shape, self.model.n_classes, self.resize)
         write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch, "dataset": self.dataset})
 
 
@@ -66,6 +68,7 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
     state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
+    state.resize = saved.resize
     if "balance" in tensors:
         state.balance = Balance(tensors["balance"])
     slots: dict[int, dict[str, Any]] = {}

@@ -28,7 +28,10 @@ TILE_PIXELS = 96
 HPARAMS_SUFFIX = ".hparams"
 PROJECTOR_FILE = "projector_config.pbtxt"
 
-_FINAL_METRICS = ("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units")
+_FINAL_METRICS = (
+    *("val_loss", "val_ssim", "val_mse", "val_psnr", "val_kl", "active_units"),
+    *("val_neighbour_recall", "val_rankme"),
+)
 _TRAIN_BESIDE_VALIDATION = {
     "train beside validation": {
         name: ["Multiline", [f"train/{name}", f"val/{name}"]]

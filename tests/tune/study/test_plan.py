@@ -30,9 +30,11 @@ def test_the_function_has_the_defaults_of_the_plan():
 def test_every_argument_of_the_command_is_a_field():
     words = ["search", "--trials", "3", "--objective", "val_ssim", "--objective", "val_mse", "--no-evaluate"]
     words += ["--time-budget", "1m", "--cpus-per-trial", "0.5", "--grace-period", "2", "--name", "mine"]
+    words += ["--resize", "32"]
     plan = plan_from_arguments(make_parser().parse_args(words))
     assert (plan.trials, plan.objectives, plan.evaluate) == (3, ("val_ssim", "val_mse"), False)
     assert (plan.time_budget_s, plan.cpus_per_trial, plan.grace_period, plan.name) == (60, 0.5, 2, "mine")
+    assert plan.resize == 32
 
 
 def test_every_field_has_a_help_text_and_a_group():
@@ -55,6 +57,7 @@ def test_a_longer_budget_keeps_the_grace_period():
         ({"trials": 2.5}, "trials must be a whole number >= 1, got 2.5"),
         ({"trials": True}, "trials must be a whole number >= 1, got True"),
         ({"trials": None}, "trials must be a whole number >= 1, got None"),
+        ({"resize": 65}, "resize must be a whole number from 8 to 64, got 65"),
         ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
         ({"reduction_factor": 1}, "reduction_factor must be a number > 1, got 1"),
         ({"reduction_factor": float("nan")}, "reduction_factor must be a number > 1, got nan"),
@@ -89,6 +92,8 @@ def test_a_plan_is_the_same_after_json(tmp_path):
     content = json.loads(json.dumps({"arguments": plan.arguments(), "space": plan.space.source}))
     record = StudyRecord(name="a", objectives=["val_ssim"], **content)
     assert Plan.from_record(record) == plan
+    assert "resize" not in plan.arguments(), "a study that does not resize opens in older versions"
+    assert Plan(resize=32).arguments()["resize"] == 32
 
 
 def test_a_plan_of_another_version_is_one_clear_error():
