@@ -14,7 +14,7 @@ import ray
 from rich.console import Console
 
 from tune.algorithms.samplers import make_sampler, proposal_seed
-from tune.algorithms.searcher import trial_name
+from tune.algorithms.proposals import trial_name
 from tune.algorithms.simulated_search import SimulatedSearch, TrialTime, simulate_search
 from tune.cluster.resources import TrialResources
 from tune.cluster.session import ray_session
@@ -128,8 +128,8 @@ def propose(plan: Plan) -> list[Params]:
     """Return the params of a search's trials, as random search proposes them; the first are those of any."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, proposals = optuna.create_study(), []
-    for point in plan.space.start_points():
-        study.enqueue_trial(point)
+    for point in plan.space.start:
+        study.enqueue_trial(plan.space.to_optuna(point))
     for number in range(plan.trials):
         study.sampler = make_sampler("random", proposal_seed(plan.seed, number))
         proposals.append(plan.space.sample(study.ask()))
