@@ -13,8 +13,8 @@ import optuna
 import ray
 from rich.console import Console
 
-from tune.algorithms.samplers import make_sampler, proposal_seed
 from tune.algorithms.proposals import trial_name
+from tune.algorithms.samplers import make_sampler, proposal_seed
 from tune.algorithms.simulated_search import SimulatedSearch, TrialTime, simulate_search
 from tune.cluster.resources import TrialResources
 from tune.cluster.session import ray_session

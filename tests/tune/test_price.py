@@ -35,8 +35,8 @@ COST = TrialCost(
 def test_the_first_proposals_are_those_of_the_search():
     plan = Plan(space=SMALL_SPACE | {"start": [{"architecture": "conv"}]}, trials=4, seed=3)
     study = optuna.create_study(direction="maximize")
-    for point in plan.space.start_points():
-        study.enqueue_trial(point)
+    for point in plan.space.start:
+        study.enqueue_trial(plan.space.to_optuna(point))
     searcher = OptunaSearcher(study, plan, [KNN])
     suggested = [searcher.suggest(str(n))["params"] for n in range(4)]
     assert [
