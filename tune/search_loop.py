@@ -88,7 +88,7 @@ def run_search(
     )
     recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
     utilization = Utilization(resources)
-    progress = Progress(tables, n_trials=plan.trials, console=console)
+    progress = Progress(tables, n_trials=plan.trials, console=console, slots=lambda: utilization.slots)
     dashboard = DashboardCallback(tables, session.record)
     n_proposed = len(journal.proposed_trials(optuna_study))
     ending = searcher.ending()
