@@ -85,8 +85,10 @@ class _Evaluation:
         evaluate(session.run, finalists=session.plan.finalists, progress=console)
         print_summary(session.run, console)
 
-    def report(self, session: StudySession) -> None:
+    def report(self, session: StudySession, console: Console) -> None:
         """Write the report of a search that is not evaluated; what an earlier evaluation drew is kept."""
+        from evaluation.analysis.gain import gain_sentence
+        from evaluation.analysis.results import Results
         from evaluation.report.page import write_report
         from tune.study.images import load_images
 
@@ -95,6 +97,8 @@ class _Evaluation:
             with contextlib.suppress(Error):
                 dataset = load_images(run, session.record.dataset)
         write_report(run, dataset, search_only=True)
+        if sentence := gain_sentence(Results.read(run)):
+            console.print(sentence, highlight=False)
 
 
 def _exit_code(session: StudySession | None) -> int:

@@ -13,6 +13,7 @@ from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
 from tune.algorithms import journal
+from tune.algorithms.proposals import number_of
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.callbacks.dashboard import DashboardCallback
@@ -156,7 +157,14 @@ def _open_journal(session: StudySession) -> optuna.Study:
     plan, file, name = session.plan, session.run.journal_file, session.record.name
     if not file.exists():
         start = [plan.space.to_optuna(point) for point in plan.space.start[: plan.trials]]
-        return journal.create_study(file, name, session.objectives, max_epochs=plan.max_epochs, start=start)
+        return journal.create_study(
+            file,
+            name,
+            session.objectives,
+            max_epochs=plan.max_epochs,
+            start=start,
+            n_warm=session.record.n_warm,
+        )
     optuna_study = journal.open_study(file)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
@@ -169,7 +177,7 @@ def _open_journal(session: StudySession) -> optuna.Study:
         lambda trial: (
             trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
             and rule is not None
-            and rule.promising(trial.user_attrs[journal.TRIAL_ID], journal.number_of(trial))
+            and rule.promising(trial.user_attrs[journal.TRIAL_ID], number_of(trial))
         ),
     )
 

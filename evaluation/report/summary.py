@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.analysis.finalists import Finalist, finalist_rows, unselected_optimism
+from evaluation.analysis.gain import gain_sentence
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
 from evaluation.embedders import label
@@ -53,6 +54,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         labels_sentence(results),
         extension_sentence(results),
         verdict(results),
+        gain_sentence(results),
         optimism_sentence(finalists, unselected_optimism(results)),
     ):
         if sentence:

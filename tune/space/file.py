@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
         raise UsageError(f"{path}: not valid YAML: {error}") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def without_start(space: Space) -> Space:
+    """Return the space without its starting points."""
+    source = {name: entry for name, entry in space.source.items() if name != START}
+    return replace(space, start=(), source=source, n_warm=0)
 
 
 def parse_space(source: Any) -> Space:
