@@ -15,13 +15,12 @@ class Balance:
     until the posterior has collapsed. So the KL divergence counts as at least one nat per latent dimension.
     """
 
-    def __init__(self, means: Tensor | None = None) -> None:
-        self.means = torch.full((2,), torch.nan) if means is None else means
+    def __init__(self, means: Tensor | None = None, device: str | torch.device = "cpu") -> None:
+        self.means = torch.full((2,), torch.nan, device=device) if means is None else means
         """Reconstruction loss and KL divergence (2,); NaN before the first step."""
 
     def update(self, reconstruction: Tensor, kl: Tensor, latent_dim: int) -> Tensor:
         """Update the means with the losses of one batch and return the factor on the KL weight (scalars)."""
         values = torch.stack((reconstruction, kl)).detach()
-        means = self.means.to(values.device)
-        self.means = torch.where(means.isnan(), values, DECAY * means + (1 - DECAY) * values)
+        self.means = torch.where(self.means.isnan(), values, DECAY * self.means + (1 - DECAY) * values)
         return self.means[0] / self.means[1].clamp_min(latent_dim)

@@ -58,7 +58,9 @@ def evaluate_panel(
         )
         means.append(posterior.mean)
     posterior_means = torch.cat(means)
-    val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss = (sums / n).tolist()
+    # One copy from the device, as each of them waits for it.
+    numbers = torch.cat((sums / n, active_units(posterior_means).view(1)))
+    val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss, n_active = numbers.tolist()
     return {
         "val_loss": val_loss,
         "val_reconstruction_loss": val_reconstruction_loss,
@@ -66,11 +68,11 @@ def evaluate_panel(
         "val_mse": val_mse,
         "val_psnr": -10 * log10(max(val_mse, 1e-10)) if val_mse == val_mse else val_mse,
         "val_kl": val_kl,
-        "active_units": float(active_units(posterior_means)),
+        "active_units": n_active,
         **(unlabelled(posterior_means) if unlabelled else {}),
     }
 
 
-def active_units(posterior_means: Tensor) -> int:
-    """Return how many columns of (n, latent_dim) posterior means have a variance above 0.01."""
-    return int((posterior_means.var(0) > ACTIVE_VARIANCE).sum())
+def active_units(posterior_means: Tensor) -> Tensor:
+    """Return how many columns of (n, latent_dim) posterior means have a variance above 0.01, a scalar."""
+    return (posterior_means.var(0) > ACTIVE_VARIANCE).sum()

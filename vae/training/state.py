@@ -27,7 +27,7 @@ class TrainingState:
         self.config = config
         self.model = model
         self.optimizer = build_optimizer(model, config.training)
-        self.balance = Balance()
+        self.balance = Balance(device=next(model.parameters()).device)
         self.epoch = epoch
         self.dataset = dataset
         """Fingerprint of the data set; None if the caller did not set it."""
