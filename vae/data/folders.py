@@ -135,9 +135,7 @@ def read_images(
 def alike_in_colour(images: list[np.ndarray]) -> list[np.ndarray]:
     """Return images (…, H, W, C) all with as many channels as the one with most: grey becomes colour."""
     channels = max(image.shape[-1] for image in images)
-    return [
-        image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1) for image in images
-    ]
+    return [image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1) for image in images]
 
 
 def read_image(source: Path | BinaryIO, name: str, resize: int | None = None) -> np.ndarray:

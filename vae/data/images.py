@@ -46,9 +46,7 @@ def as_images(images: Images, resize: int | None = None) -> Tensor:
     return as_image_set(images, resize=resize).images
 
 
-def as_image_set(
-    images: Images, labels: ArrayLike | None = None, *, resize: int | None = None
-) -> ImageSet:
+def as_image_set(images: Images, labels: ArrayLike | None = None, *, resize: int | None = None) -> ImageSet:
     """Return images as `as_images` does, with their labels; those of a data set by default.
 
     Raises

@@ -39,7 +39,8 @@ def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
     The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or `fine_label`) if
-    known, whole numbers or names; and `split` if known, `train` or `test`. ``resize`` is that of `vae.data.load_dataset`.
+    known, whole numbers or names; and `split` if known, `train` or `test`. ``resize`` is that of
+    `vae.data.load_dataset`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
