@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         methods=arguments.methods,
         dims=arguments.dims,
         finalists=arguments.finalists,
+        finalists_per_dim=arguments.finalists_per_dim,
         dataset=arguments.dataset,
         data_dir=arguments.data_dir,
         output=arguments.output,
@@ -191,6 +192,11 @@ def _parser() -> Parser:
         default=DEFAULT_FINALISTS,
         metavar="N",
         help="best trials to take (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--finalists-per-dim",
+        action="store_true",
+        help="take the best trial of each latent dimension that these lack, too",
     )
     parser.add_argument("--dataset", help="images of checkpoints: fmnist, mnist, digits or a path")
     parser.add_argument(

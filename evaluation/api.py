@@ -39,6 +39,7 @@ def evaluate(
     methods: Sequence[str] | None = None,
     dims: Sequence[int] | None = None,
     finalists: int = DEFAULT_FINALISTS,
+    finalists_per_dim: bool = False,
     dataset: Dataset | tuple[Any, Any] | str | Path | None = None,
     data_dir: str | Path | None = None,
     output: str | Path | None = None,
@@ -69,6 +70,8 @@ def evaluate(
         takes no more, and ``vae_umap`` 2 alone. Raw pixels, VAEs and ensembles have dimensions of their own.
     finalists
         How many trials of a study to take, the best first.
+    finalists_per_dim
+        Whether to take the best trial of each latent dimension that these lack, too.
     dataset
         The images of checkpoints: a name, a path, or ``(images, labels)``; resized as those were that the
         checkpoints were trained on. A study knows its own.
@@ -126,7 +129,13 @@ def evaluate(
     if cpus is not None and cpus < 1:
         raise UsageError(f"cpus must be >= 1, got {cpus}")
     options = Options(
-        methods=methods, dims=dims, grid=_grid(n_neighbors, seed), seed=seed, address=address, cpus=cpus
+        methods=methods,
+        dims=dims,
+        finalists_per_dim=finalists_per_dim,
+        grid=_grid(n_neighbors, seed),
+        seed=seed,
+        address=address,
+        cpus=cpus,
     )
     console = progress if isinstance(progress, Console) else plain_console() if progress else None
     where = None if data_dir is None else Path(data_dir)

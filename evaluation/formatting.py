@@ -54,7 +54,9 @@ def objective_value(value: float | None, metric: str) -> str:
     """Return the value of an objective, shares in percent."""
     if value is None:
         return MISSING
-    return percent(value) if metric in SHARES else f"{value:.4g}"
+    if metric in SHARES:
+        return percent(value)
+    return number(value) if float(value).is_integer() else f"{value:.4g}"
 
 
 def objective_difference(difference: float, metric: str) -> str:

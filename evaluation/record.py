@@ -32,6 +32,10 @@ class EvaluationRecord(JsonRecord):
     dataset: EvaluatedDataset = field(default_factory=EvaluatedDataset)
     finalists: tuple[str, ...] | None = None
     """Best first; None for an embedding that came without a model."""
+    finalists_asked: int | None = None
+    """How many of the best trials were asked for."""
+    finalists_per_dim: bool = False
+    """Whether the best trial of each other latent dimension was asked for too."""
     training_seeds: dict[str, int] | None = None
     """Of each finalist's own model."""
     trained_with_labels: tuple[str, ...] | None = None
@@ -47,6 +51,12 @@ class EvaluationRecord(JsonRecord):
     from_earlier: int = 0
     """Embeddings that an earlier evaluation had computed."""
     gaps: tuple[str, ...] = ()
+
+    @property
+    def n_best(self) -> int:
+        """How many of the best trials are among the finalists, whatever their dimensions."""
+        n = len(self.finalists or ())
+        return self.finalists_asked or n if self.finalists_per_dim else n
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:

@@ -38,8 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         return _exit_code(driver.search(plan))
     run, changes = RunDirectory.open(arguments.run), {"data_dir": arguments.data_dir}
     if arguments.command == "resume":
+        changes["finalists_per_dim"] = arguments.finalists_per_dim
         return _exit_code(driver.resume(run, time_budget=arguments.time_budget_s, **changes))
-    for name in ("trials", "max_epochs", "finalists", "finalist_seeds", "patience", "target"):
+    added = ("trials", "max_epochs", "finalists", "finalists_per_dim", "finalist_seeds", "patience", "target")
+    for name in added:
         changes[name] = getattr(arguments, name)
     return _exit_code(driver.extend(run, time_budget=arguments.time_budget_s, **changes))
 
@@ -70,7 +72,7 @@ class _Evaluation:
             n_train=len(data.train_images) + len(data.validation_images),
             n_test=session.record.dataset.n_test,
             n_pixels=data.train_images[0].size,
-            n_finalists=plan.finalists,
+            n_finalists=plan.most_finalists,
             n_seeds=plan.finalist_seeds,
             latent_dim=max(latent_dims, default=ModelConfig().latent_dim),
             n_slots=max(1, cluster_nodes().cpus),
@@ -82,7 +84,13 @@ class _Evaluation:
         from evaluation.api import evaluate
         from evaluation.report.summary import print_summary
 
-        evaluate(session.run, finalists=session.plan.finalists, progress=console)
+        plan = session.plan
+        evaluate(
+            session.run,
+            finalists=plan.finalists,
+            finalists_per_dim=plan.finalists_per_dim,
+            progress=console,
+        )
         print_summary(session.run, console)
 
     def report(self, session: StudySession, console: Console) -> None:

@@ -36,6 +36,7 @@ def search(
     start: bool = True,
     warm_start: str | Path | Study | None = None,
     finalists: int = 3,
+    finalists_per_dim: bool = False,
     finalist_seeds: int = 0,
     seed: int = 0,
     data_dir: str | Path | None = None,
@@ -76,7 +77,8 @@ def search(
         Name of the run directory in it; ``<dataset>-<time>`` by default.
     objectives
         Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_ssim`` by default; two or
-        more search for the Pareto front, where the first one stops weak trials.
+        more search for the Pareto front, where the first one stops weak trials. ``latent_dim`` and
+        ``n_parameters``, where smaller is better, can be any but the first.
     patience
         End when so many trials in a row have ended without a better best among the fully trained ones (the
         study's status is ``plateau``); by default never. Trials that failed with an error or ran out of
@@ -102,6 +104,8 @@ def search(
         Another study, its run directory or its URI: its best configurations are tried first.
     finalists
         How many of the best trials are trained again with fresh seeds, if ``finalist_seeds`` is not 0.
+    finalists_per_dim
+        Whether the best trial of each other latent dimension is trained again too.
     finalist_seeds
         With how many fresh seeds each of them is trained again.
     seed
@@ -173,6 +177,7 @@ def search(
         scheduler=scheduler,
         min_active_units=min_active_units,
         finalists=finalists,
+        finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
         evaluate=False,
         name=name,
@@ -258,6 +263,7 @@ def extend(
     trials: int = 0,
     max_epochs: int | None = None,
     finalists: int | None = None,
+    finalists_per_dim: bool | None = None,
     finalist_seeds: int | None = None,
     patience: int | None = None,
     target: float | None = None,
@@ -282,7 +288,7 @@ def extend(
     max_epochs
         The new full budget: completed trials and promising stopped ones are trained up to it. Their learning
         rate starts its schedule anew where that had ended with the old budget.
-    finalists, finalist_seeds
+    finalists, finalists_per_dim, finalist_seeds
         As in `search`; by default what the study has.
     patience, target
         As in `search`; by default what the study has, but not a target that is reached. Trials that ended
@@ -309,6 +315,7 @@ def extend(
         trials=trials,
         max_epochs=max_epochs,
         finalists=finalists,
+        finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
         patience=patience,
         target=target,

@@ -56,6 +56,7 @@ def make_parser() -> Parser:
     for command in (resume, extend):
         command.add_argument("run", help="directory or URI of the run")
         _add(command, "time_budget_s", help="end within for example 30m, evaluation included")
+        _add(command, "finalists_per_dim")
         command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
         _add(command, "data_dir", help="where data sets are kept, if not where the search found them")
 
@@ -75,7 +76,7 @@ def _add(group: Any, name: str, *, default: Any = None, help: str = "") -> None:
     flag = f"--{f.metadata['flag'] or name.replace('_', '-')}"
     options: dict[str, Any] = {"dest": name, "default": default, "help": help or f.metadata["help"]}
     if f.type is bool:
-        group.add_argument(flag, action="store_false", **options)
+        group.add_argument(flag, action="store_false" if f.default else "store_true", **options)
         return
     options["metavar"] = METAVARS.get(name, flag[2:].replace("-", "_").upper())
     if name == "objectives":

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
@@ -80,12 +79,16 @@ class Driver:
         return session
 
     def resume(
-        self, run: RunDirectory, *, time_budget: float | str | None = None, data_dir: str | Path | None = None
+        self,
+        run: RunDirectory,
+        *,
+        time_budget: float | str | None = None,
+        **changes: Any,
     ) -> StudySession | None:
         """Continue a study that was interrupted or killed, exactly where it was.
 
-        One that is complete stays as it is, and so does one that has used its time budget, unless it is given
-        another: None.
+        ``changes`` are other fields of its plan; None keeps what they were. One that is complete stays as it
+        is, and so does one that has used its time budget, unless it is given another: None.
 
         Raises
         ------
@@ -108,9 +111,8 @@ class Driver:
                 "--time-budget of its own, such as 30m"
             )
             return None
-        changes: dict[str, Any] = {"time_budget_s": time_budget or _remaining_budget(run, record)}
-        if data_dir is not None:
-            changes["data_dir"] = data_dir
+        changes = {name: value for name, value in changes.items() if value is not None}
+        changes["time_budget_s"] = time_budget or _remaining_budget(run, record)
         with open_study(run, **changes) as session:
             self._run_study(session, needs_time_for_trials=False)
         return session
@@ -232,7 +234,7 @@ class Driver:
             seconds=plan.time_budget_s,
             started=self.started,
             evaluation_s=evaluation.seconds(session) if evaluation else 0.0,
-            finalists=plan.finalists,
+            finalists=plan.most_finalists,
             finalist_seeds=plan.finalist_seeds,
         )
 
@@ -265,7 +267,9 @@ def _train_fresh_seeds(session: StudySession, console: Console, budget: TimeBudg
     from tune.retrain import retrain_finalists  # only this needs it
     from tune.study.ranking import choose_finalists
 
-    finalists = choose_finalists(session.run, session.objectives[0].mode, plan.finalists)
+    finalists = choose_finalists(
+        session.run, session.objectives[0].mode, plan.finalists, per_dim=plan.finalists_per_dim
+    )
     n_runs = len(finalists) * plan.finalist_seeds
     n_unfinished = retrain_finalists(
         session,

@@ -89,8 +89,10 @@ def _other_finalists(
     finalists = evaluation.finalists or ()
     if not (finalists and trials):
         return None
-    best = finalist_ids(trials, study, study.mode, len(finalists))
+    n, per_dim = evaluation.n_best, evaluation.finalists_per_dim
+    best = finalist_ids(trials, study, study.mode, n, per_dim=per_dim)
     new = [trial_id for trial_id in best if trial_id not in finalists]
     if not new:
         return None
-    return f"{', '.join(new)} {'is' if len(new) == 1 else 'are'} among the best {len(finalists)} trials now"
+    among = f"the best {n} trials" + (" and those of each dimension" if per_dim else "")
+    return f"{', '.join(new)} {'is' if len(new) == 1 else 'are'} among {among} now"

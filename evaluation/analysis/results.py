@@ -12,6 +12,7 @@ from evaluation.analysis.outdated import outdated
 from evaluation.embedders import EmbeddingKey
 from evaluation.record import EvaluationRecord
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
+from tune.algorithms.objective import SIZES
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
 from tune.storage.tables import EPOCHS, TRIALS, read_frame
@@ -106,8 +107,10 @@ class Results:
         table = trials[["trial_id", "status", "best_epoch"]].assign(pareto=trials["pareto"].eq(True))
         # Not every objective has a column of its own among the trials; each epoch has them all.
         epochs = self.epochs.rename(columns={"epoch": "best_epoch"})
-        epochs = epochs.reindex(columns=["trial_id", "best_epoch", *self.objectives])
-        merged = table.merge(epochs, on=["trial_id", "best_epoch"], how="inner")
+        measured = [name for name in self.objectives if name not in SIZES]
+        epochs = epochs.reindex(columns=["trial_id", "best_epoch", *measured])
+        sizes = {name: trials[SIZES[name]] for name in self.objectives if name in SIZES}
+        merged = table.assign(**sizes).merge(epochs, on=["trial_id", "best_epoch"], how="inner")
         return merged.drop(columns="best_epoch").dropna(subset=self.objectives)
 
     @property
@@ -126,7 +129,10 @@ class Results:
         evaluated = list((self.evaluation and self.evaluation.finalists) or ())
         if self.outdated or self.study is None:
             return evaluated
-        by_objective = finalist_ids(self.trial_rows, self.study, self.mode, len(evaluated))
+        if self.evaluation is None:
+            return []
+        n, per_dim = self.evaluation.n_best, self.evaluation.finalists_per_dim
+        by_objective = finalist_ids(self.trial_rows, self.study, self.mode, n, per_dim=per_dim)
         known = by_objective if set(by_objective) == set(evaluated) else evaluated
         return rank_finalists(known, self.finalist_seeds, self.mode)
 

@@ -1,13 +1,14 @@
-"""What the report and the terminal say in a sentence: who is ahead, how optimistic validation is, labels."""
+"""What the report and the terminal say in a sentence: who is ahead, by which optimism, dimensions, labels."""
 
 from collections.abc import Sequence
 from statistics import fmean
 
 from evaluation.analysis.comparison import ComparisonRow
+from evaluation.analysis.dimensions import smallest_as_good
 from evaluation.analysis.finalists import Finalist
 from evaluation.analysis.results import Results
 from evaluation.embedders import label
-from evaluation.formatting import SHARES, objective_difference, points
+from evaluation.formatting import SHARES, counted, objective_difference, p_value, points
 from evaluation.scores.confidence import Interval, welch_interval
 from tune.algorithms.objective import METRIC_NAMES
 from tune.storage.trial_status import TrialStatus
@@ -87,6 +88,32 @@ def extension_sentence(results: Results) -> str | None:
     return (
         f"No trial has completed the {study.max_epochs} epochs that this study was extended to: the "
         f"finalists are the best of those that had completed the {study.previous_budget} epochs before."
+    )
+
+
+def dimensions_sentence(results: Results) -> str | None:
+    """Name the smallest finalist that cannot be told from the best; None where no dimensions are compared."""
+    found = smallest_as_good(results)
+    if found is None:
+        return None
+    best, smallest = found.best.key, found.smallest.key
+    if not found.n_smaller:
+        return f"No finalist has fewer dimensions than the best, {best.trial_id} ({best.dim})."
+    if found.difference is None:
+        each = (
+            "the smaller one is" if found.n_smaller == 1 else f"each of the {found.n_smaller} smaller ones is"
+        )
+        return (
+            f"The smallest that cannot be told from the best is the best itself, {best.trial_id}: {each} "
+            "significantly worse on the same test images."
+        )
+    difference = found.difference
+    p = p_value(difference.p_value)
+    return (
+        f"The smallest that cannot be told from the best: {smallest.trial_id}, "
+        f"{counted(smallest.dim, 'dimension')}. On the same test images {best.trial_id} minus it is "
+        f"{points(difference.difference)} points [{points(difference.low)}, {points(difference.high)}], "
+        f"p {p if p.startswith('<') else f'= {p}'}."
     )
 
 

@@ -6,12 +6,13 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from evaluation.analysis.results import Results
 from evaluation.figures.style import FAINT, INK, MUTED, WINNER
-from tune.algorithms.objective import METRIC_NAMES
+from tune.algorithms.objective import METRIC_NAMES, SIZES
 
 _BETTER = {"max": "higher is better", "min": "lower is better"}
 _FONT_POINTS = 8.5
@@ -48,11 +49,18 @@ def draw_pareto(results: Results) -> Figure:
         label="Pareto front",
     )
     labels = [
-        f"{METRIC_NAMES.get(name, name)} on the validation images ({_BETTER[mode]})"
+        METRIC_NAMES.get(name, name)
+        + ("" if name in SIZES else " on the validation images")
+        + f" ({_BETTER[mode]})"
         for name, mode in zip((x, y), results.modes, strict=False)
     ]
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    _look_at(axes, values.loc[completed, [x, y]].to_numpy())
+    _look_at(axes, values.loc[completed, [x, y]].to_numpy(), log_y=y in SIZES)
+    if y in SIZES:
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if y == "latent_dim":
+            axes.set_yticks(sorted(values.loc[completed, y].unique()), minor=False)
+        axes.minorticks_off()
     figure.legend(loc="outside upper left", ncols=3, fontsize=9)
     label_points(
         axes,
@@ -150,8 +158,15 @@ def _offsets() -> Iterator[tuple[float, float]]:
                 yield side, float(up)
 
 
-def _look_at(axes: Axes, points: NDArray[np.float64]) -> None:
+def _look_at(axes: Axes, points: NDArray[np.float64], *, log_y: bool = False) -> None:
     """Set the limits by these points; a hopeless stopped trial would push the front into a corner."""
+    points = points.astype(float)
+    if log_y:
+        points[:, 1] = np.log(points[:, 1])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.maximum(0.12 * (high - low), 1e-3 * np.abs(high) + 1e-9)
-    axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+    limits = np.stack([low - margin, high + margin])
+    if log_y:
+        axes.set_yscale("log")
+        limits[:, 1] = np.exp(limits[:, 1])
+    axes.set(xlim=limits[:, 0], ylim=limits[:, 1])

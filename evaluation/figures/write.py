@@ -8,11 +8,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from evaluation.analysis.dimensions import accuracy_by_dimension
 from evaluation.analysis.importance import adaptive_sampler, importances
 from evaluation.analysis.judged_rungs import judged_rungs
 from evaluation.analysis.results import Results
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
+from evaluation.figures.dimensions import draw_dimensions
 from evaluation.figures.finalist_models import BestVae, best_vae, models_by_loss
 from evaluation.figures.importance import draw_importance
 from evaluation.figures.interpolations import draw_interpolations
@@ -41,6 +43,9 @@ FIGURES = {
     "traversals": "The most active latent dimensions of the best VAE, each moved alone; the others stay "
     "those of one test image, and a frame marks where that image itself lies.",
     "accuracy": "KNN accuracy on the held-out test set.",
+    "dimensions": "KNN accuracy on the held-out test set against the number of dimensions: the best finalist "
+    "of each, PCA and UMAP, with the same images and neighbours and 95 % intervals over the test images. The "
+    "ring is the smallest VAE that cannot be told from the best.",
     "confusion": "Test images of each class, and what their nearest training images in the best VAE's latent "
     "space take them for.",
     "parallel_coordinates": "Every trial as a line from its hyperparameters to its objective, better is up; "
@@ -107,6 +112,7 @@ def write_figures(
         "interpolations": lambda: of_best(draw_interpolations),
         "traversals": lambda: of_best(draw_traversals),
         "accuracy": lambda: draw_accuracy(results) if results.scored else None,
+        "dimensions": lambda: draw_dimensions(results) if accuracy_by_dimension(results) else None,
         "confusion": lambda: draw_confusion(results, dataset.class_names) if dataset is not None else None,
         "parallel_coordinates": lambda: (
             draw_parallel_coordinates(results, view) if (view := parallel_coordinates(results)) else None

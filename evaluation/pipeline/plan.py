@@ -22,6 +22,7 @@ class Options:
 
     methods: Sequence[str] | None = None
     dims: Sequence[int] | None = None
+    finalists_per_dim: bool = False
     grid: KnnGrid = field(default_factory=KnnGrid)
     seed: int = 0
     address: str | None = None

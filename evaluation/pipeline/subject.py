@@ -51,14 +51,19 @@ def study_subject(run: RunDirectory, options: Options, finalists: int, data_dir:
         A file cannot be read.
     """
     study = run.read_study()
-    trial_ids = choose_finalists(run, study.mode, finalists) if options.wants_vaes else []
+    per_dim = options.finalists_per_dim
+    trial_ids = choose_finalists(run, study.mode, finalists, per_dim=per_dim) if options.wants_vaes else []
     trial_ids = rank_finalists(trial_ids, current_seeds(run, study.max_epochs), study.mode)
     described = study.dataset if data_dir is None else replace(study.dataset, data_dir=str(data_dir))
     dataset = load_images(run, described)
     vaes = [vae_embedder(trial_id, run.checkpoint_dir(trial_id), dataset) for trial_id in trial_ids]
     replicas = replica_embedders(run, vaes)
     found = _subject_of_vaes(run, study.name, dataset, vaes, replicas, options, study.max_epochs)
-    return replace(found, images=replace(found.images, searched=searched_rows(dataset, study.seed)))
+    return replace(
+        found,
+        images=replace(found.images, searched=searched_rows(dataset, study.seed)),
+        record=replace(found.record, finalists_asked=finalists, finalists_per_dim=per_dim),
+    )
 
 
 def searched_rows(dataset: "Dataset", seed: int) -> SearchedRows:

@@ -12,7 +12,13 @@ import jinja2
 from evaluation.analysis.finalists import finalist_rows, unselected_optimism
 from evaluation.analysis.gain import gain_sentence
 from evaluation.analysis.results import Results
-from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
+from evaluation.analysis.statements import (
+    dimensions_sentence,
+    extension_sentence,
+    labels_sentence,
+    optimism_sentence,
+    verdict,
+)
 from evaluation.embedders import label
 from evaluation.embedders.files import embedding_file
 from evaluation.figures import FIGURES, SEARCH_FIGURES, write_figures
@@ -104,6 +110,7 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),
         gain=gain_sentence(results),
+        dimensions=dimensions_sentence(results),
         labels_sentence=labels_sentence(results),
         extension=extension_sentence(results),
         optimism=optimism_sentence(finalists, unselected_optimism(results)),

@@ -10,7 +10,13 @@ from rich.text import Text
 from evaluation.analysis.finalists import Finalist, finalist_rows, unselected_optimism
 from evaluation.analysis.gain import gain_sentence
 from evaluation.analysis.results import Results
-from evaluation.analysis.statements import extension_sentence, labels_sentence, optimism_sentence, verdict
+from evaluation.analysis.statements import (
+    dimensions_sentence,
+    extension_sentence,
+    labels_sentence,
+    optimism_sentence,
+    verdict,
+)
 from evaluation.embedders import label
 from evaluation.formatting import (
     MISSING,
@@ -55,6 +61,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         extension_sentence(results),
         verdict(results),
         gain_sentence(results),
+        dimensions_sentence(results),
         optimism_sentence(finalists, unselected_optimism(results)),
     ):
         if sentence:

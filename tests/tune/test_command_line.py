@@ -41,6 +41,7 @@ def complaint(monkeypatch, capsys, tmp_path):
     [
         (["--dataset", "fminst"], "unknown dataset 'fminst'"),
         (["--objective", "val_knn_acuracy"], "did you mean 'val_knn_accuracy'"),
+        (["--objective", "latent_dim"], "the first objective stops and ranks trials and must be measured"),
         (
             ["--objective", "val_loss"],
             "val_loss does not compare trials while reconstruction_loss and kl_weight",

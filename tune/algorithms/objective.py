@@ -17,10 +17,15 @@ MODES: dict[str, Mode] = {
     "val_psnr": "max",
     "val_mse": "min",
     "val_loss": "min",
+    "latent_dim": "min",
+    "n_parameters": "min",
 }
 
 LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_ssim"
 """What a search maximises if it is not told, of images with labels and of such without."""
+
+SIZES = {"latent_dim": "config_latent_dim", "n_parameters": "n_parameters"}
+"""Objectives that are known before training, only beside a measured one, and their columns of `trials`."""
 
 METRIC_NAMES = {
     "val_knn_accuracy": "KNN accuracy",
@@ -30,6 +35,8 @@ METRIC_NAMES = {
     "val_mse": "mean squared error",
     "val_psnr": "PSNR in dB",
     "val_loss": "loss",
+    "latent_dim": "latent dimensions",
+    "n_parameters": "parameters",
 }
 """The metrics that can be an objective, as a reader calls them."""
 
@@ -50,7 +57,7 @@ _CHANGE_THE_SCALE = (
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric that every trial reports each epoch, and its better direction."""
+    """What every trial reports each epoch, and its better direction."""
 
     name: str
     mode: Mode
@@ -88,9 +95,15 @@ def choose_objectives(
     Raises
     ------
     UsageError
-        As `choose_objective`, or one is named twice.
+        As `choose_objective`, one is named twice, or the first is one of `SIZES`.
     """
     names = names or [None]  # type: ignore[list-item]
+    if names[0] in SIZES:
+        default = LABELLED_DEFAULT if labelled else UNLABELLED_DEFAULT
+        raise UsageError(
+            f"the first objective stops and ranks trials and must be measured, got '{names[0]}', which is "
+            f"known before training; say --objective {default} --objective {names[0]}"
+        )
     if len(set(names)) < len(names):
         raise UsageError(f"each objective can be named once, got {', '.join(names)}")
     return tuple(choose_objective(name, labelled=labelled, searched=searched) for name in names)

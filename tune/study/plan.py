@@ -44,7 +44,7 @@ class Plan:
         None,
         WHAT,
         f"one of {', '.join(MODES)} ({LABELLED_DEFAULT}; without labels {UNLABELLED_DEFAULT}); give it twice "
-        "for a Pareto front, weak trials are stopped by the first",
+        "for a Pareto front, weak trials are stopped by the first, which must be a measured one",
         flag="objective",
     )
     start: bool = _param(True, WHAT, "leave the starting points of the space out", flag="no-start")
@@ -95,6 +95,9 @@ class Plan:
         rule=whole(0),
     )
     finalists: int = _param(3, HOW_LONG, "best trials that are evaluated (%(default)s)", rule=whole(1))
+    finalists_per_dim: bool = _param(
+        False, HOW_LONG, "evaluate the best trial of each other latent dimension too"
+    )
     finalist_seeds: int = _param(
         0,
         HOW_LONG,
@@ -155,6 +158,14 @@ class Plan:
             grace_period=self.grace_period,
             reduction_factor=self.reduction_factor,
         )
+
+    @property
+    def most_finalists(self) -> int:
+        """How many finalists there can be."""
+        if not self.finalists_per_dim:
+            return self.finalists
+        dims = {dim for branch in self.space.entries.get("latent_dim", ()) for dim in branch.domain.examples}
+        return min(self.trials, self.finalists + max(0, len(dims) - 1))
 
     def arguments(self) -> dict[str, Any]:
         """Return the plan as JSON values; the space has its own place in `study.json`.

@@ -8,12 +8,13 @@ import pandas as pd
 
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
-from tune.storage.tables import FINALIST_SEEDS, read_frame, read_table
+from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, read_frame, read_table
 from tune.storage.trial_status import TrialStatus
 from tune.study.state import weights_hash
 from vae.errors import UsageError
 
 DEFAULT_FINALISTS = 3
+LATENT_DIM = CONFIG_PREFIX + "latent_dim"
 
 
 def full_budget_trials(trials: Iterable[Mapping[str, Any]], study: StudyRecord) -> list[Mapping[str, Any]]:
@@ -39,17 +40,30 @@ def best_first(trials: Iterable[Mapping[str, Any]], mode: str) -> list[Mapping[s
     )
 
 
-def finalist_ids(trials: Iterable[Mapping[str, Any]], study: StudyRecord, mode: str, n: int) -> list[str]:
-    """Return the ids of the best ``n`` trials with a full budget and a checkpoint, best first."""
-    ranked = best_first(full_budget_trials(trials, study), mode)
-    return [row["trial_id"] for row in ranked if row["checkpoint"]][:n]
+def finalist_ids(
+    trials: Iterable[Mapping[str, Any]], study: StudyRecord, mode: str, n: int, *, per_dim: bool = False
+) -> list[str]:
+    """Return the ids of the best ``n`` trials with a full budget and a checkpoint, best first.
+
+    With ``per_dim`` the best of each latent dimension that these lack is among them too.
+    """
+    ranked = [row for row in best_first(full_budget_trials(trials, study), mode) if row["checkpoint"]]
+    dims: set[Any] = set()
+    chosen = []
+    for place, row in enumerate(ranked):
+        dim = row.get(LATENT_DIM)
+        if place < n or (per_dim and dim not in dims):
+            chosen.append(row["trial_id"])
+            dims.add(dim)
+    return chosen
 
 
-def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
+def choose_finalists(run: RunDirectory, mode: str, n: int, *, per_dim: bool = False) -> list[str]:
     """Return the ids of the best ``n`` trials that ran their full budget, best first.
 
-    With several objectives those on the Pareto front come first; ``mode`` is that of the first objective,
-    by which either group is ordered. `full_budget_trials` says what counts in a study that is being extended.
+    With ``per_dim`` the best of each latent dimension that these lack is among them too. With several
+    objectives those on the Pareto front come first; ``mode`` is that of the first objective, by which either
+    group is ordered. `full_budget_trials` says what counts in a study that is being extended.
 
     Raises
     ------
@@ -59,7 +73,7 @@ def choose_finalists(run: RunDirectory, mode: str, n: int) -> list[str]:
     if n < 1:
         raise UsageError(f"finalists must be >= 1, got {n}")
     trials = read_table(run.trials_file).to_pylist()
-    finalists = finalist_ids(trials, run.read_study(), mode, n)
+    finalists = finalist_ids(trials, run.read_study(), mode, n, per_dim=per_dim)
     if not finalists:
         raise UsageError(
             f"none of the {len(trials)} trials in {run.location} ran its full budget and left a checkpoint; "

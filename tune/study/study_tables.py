@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tune.algorithms.objective import Objective, pareto_front
+from tune.algorithms.objective import SIZES, Objective, pareto_front
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory, check_trial_id
 from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
@@ -188,7 +188,8 @@ class StudyTables:
         for trial_id, row in self.trials.items():
             row["pareto"] = False if row["status"] == TrialStatus.COMPLETED else None
             best = self.epochs.get(trial_id, {}).get(row["best_epoch"], {})
-            found = [value for o in self.objectives if (value := best.get(o.name)) is not None]
+            values_of = best | {name: row[column] for name, column in SIZES.items()}
+            found = [value for o in self.objectives if (value := values_of.get(o.name)) is not None]
             if row["status"] == TrialStatus.COMPLETED and len(found) == len(self.objectives):
                 done.append(row)
                 values.append(found)

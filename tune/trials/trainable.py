@@ -169,6 +169,7 @@ class TrialReporter:
         result = metrics | {
             TIME_ATTR: end.epoch,
             STOP_REASON: stop_reason,
+            "latent_dim": end.state.config.model.latent_dim,
             "n_parameters": count_parameters(end.state.model),
         }
         if stop_reason:  # the last checkpoint stays the one before

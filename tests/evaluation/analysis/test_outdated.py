@@ -65,6 +65,17 @@ def test_a_study_that_was_begun_to_be_extended(evaluated):
     assert results.finalists == [BEST, SECOND]
 
 
+def test_finalists_of_each_dimension_are_those_of_today_until_another_comes(evaluated):
+    file = evaluated.evaluation_file
+    asked = {"finalists_asked": 1, "finalists_per_dim": True}
+    file.write_text(json.dumps(json.loads(file.read_text()) | asked))
+    change_trials(evaluated, t4={"config_latent_dim": 4})
+    assert Results.read(evaluated).outdated is None  # the third has no dimension of its own
+    change_trials(evaluated, t4={"config_latent_dim": 2})
+    why = f"{THIRD} is among the best 1 trials and those of each dimension now"
+    assert_nothing_is_concluded(Results.read(evaluated), why)
+
+
 def test_a_better_trial_that_has_come_since(evaluated):
     change_trials(evaluated, t4={"objective": 0.99})
     results = Results.read(evaluated)

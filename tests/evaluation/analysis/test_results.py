@@ -93,6 +93,18 @@ def test_results_of_a_version_before_seeds_and_fronts_are_read(evaluated):
     assert len(results.comparison) == 6
 
 
+def test_sizes_are_values_of_objectives_that_no_epoch_has(study):
+    add_objective(study, {}, front={SECOND})
+    record = study.read_study()
+    record.objectives, record.modes = (
+        ["val_knn_accuracy", "latent_dim", "n_parameters"],
+        ["max", "min", "min"],
+    )
+    record.write(study.study_file)
+    values = Results.read(study).objective_values.set_index("trial_id")
+    assert values.loc[SECOND, record.objectives].tolist() == [0.9, 4, 1234]
+
+
 def test_trials_on_the_front_come_before_better_ones_behind_it(study):
     add_objective(study, {SECOND: 0.5, "0004-fc-2d": 0.9, BEST: 0.4}, front={"0004-fc-2d", SECOND})
     results = Results.read(study)

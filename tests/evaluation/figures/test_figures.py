@@ -12,6 +12,7 @@ from evaluation.embedders import Embedding, EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
+from evaluation.figures.dimensions import draw_dimensions
 from evaluation.figures.finalist_models import best_vae
 from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import draw_latent_spaces, panel
@@ -88,7 +89,10 @@ def test_a_figure_that_fails_is_logged_and_the_others_are_drawn(evaluated, caplo
     results = Results.read(evaluated)
     (evaluated.checkpoint_dir("0001-conv-10d") / "model.safetensors").write_bytes(b"junk")
     write_figures(evaluated, results, load_dataset("digits"))
-    without_models = {"latent_spaces", "accuracy", "confusion", "learning_curves", "parallel_coordinates"}
+    without_models = {
+        *("latent_spaces", "accuracy", "dimensions", "confusion"),
+        *("learning_curves", "parallel_coordinates"),
+    }
     assert names(evaluated) == names(evaluated, "svg") == without_models
     for name in set(FIGURES) - without_models - NOT_DRAWN:
         assert f"the figure {name} is missing" in caplog.text
@@ -194,6 +198,29 @@ def test_the_front_is_drawn_joined_and_named_and_stopped_trials_are_faint(study)
     assert lines["stopped early or failed"].get_color() == FAINT
     assert {text.get_text() for text in axes.texts} == {BEST, SECOND}
     assert axes.get_xlabel() == "KNN accuracy on the validation images (higher is better)"
+
+
+def test_the_front_of_sizes_has_a_tick_for_each_of_them(study):
+    add_objective(study, {}, front={BEST, SECOND})
+    record = study.read_study()
+    record.objectives, record.modes = ["val_knn_accuracy", "latent_dim"], ["max", "min"]
+    record.write(study.study_file)
+    axes = draw_pareto(Results.read(study)).axes[0]
+    assert axes.get_ylabel() == "latent dimensions (lower is better)"
+    assert axes.get_yscale() == "log"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["2", "4", "10"]
+
+
+def test_accuracy_by_dimension_has_the_intervals_of_the_comparison(results):
+    axes = draw_dimensions(results).axes[0]
+    drawn = {container.get_label(): container for container in axes.containers}
+    assert list(drawn) == ["VAE, best finalist of each dimension", "PCA"]
+    rows = {row.key.dim: row for row in results.comparison if row.key.method == "vae"}
+    dots, _, bars = drawn["VAE, best finalist of each dimension"]
+    assert dots.get_xydata().tolist() == [[dim, rows[dim].test] for dim in sorted(rows)]
+    ends = [segment[:, 1].tolist() for segment in bars[0].get_segments()]
+    assert ends == [pytest.approx(rows[dim].test_interval) for dim in sorted(rows)]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "4", "10"]
 
 
 @pytest.mark.parametrize("dots_per_inch", [200, 72])  # of a PNG and of an SVG

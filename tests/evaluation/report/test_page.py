@@ -109,7 +109,7 @@ def test_an_extension_that_was_only_begun_keeps_what_is_true_of_the_evaluation_b
     for kept in ("Comparison (earlier evaluation)", "Latent spaces (earlier evaluation)"):
         assert kept in page.text
     assert 'id="explorer-data"' in evaluated.report_file.read_text()
-    assert page.text.count("Of the earlier evaluation.") == 6
+    assert page.text.count("Of the earlier evaluation.") == 7
     later = {path.name: path.read_bytes() for path in evaluated.figures_dir.iterdir()}
     assert later.keys() == drawn.keys()
     of_trials = {f"{name}.{kind}" for name in SEARCH_FIGURES for kind in ("png", "svg")}

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tune.algorithms.objective import Objective, choose_objective
+from tune.algorithms.objective import SIZES, Objective, choose_objective, choose_objectives
 from vae.errors import UsageError
 
 
@@ -21,6 +21,10 @@ def test_the_default_depends_on_the_labels(labelled, expected):
         ("val_psnr", "max"),
         ("val_mse", "min"),
         ("val_loss", "min"),
+        ("val_neighbour_recall", "max"),
+        ("val_rankme", "max"),
+        ("latent_dim", "min"),
+        ("n_parameters", "min"),
     ],
 )
 def test_each_objective_knows_its_direction(name, mode):
@@ -44,6 +48,16 @@ def test_val_loss_is_refused_where_its_scale_is_searched(scale):
 def test_knn_accuracy_is_refused_without_labels():
     with pytest.raises(UsageError, match="needs labels.*val_ssim"):
         choose_objective("val_knn_accuracy", labelled=False, searched=set())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_is_an_objective_only_beside_a_measured_one(size):
+    names = ["val_ssim", size]
+    assert [o.name for o in choose_objectives(names, labelled=True, searched=set())] == names
+    with pytest.raises(UsageError, match=f"must be measured, got '{size}'.*--objective val_knn_accuracy"):
+        choose_objectives([size], labelled=True, searched=set())
+    with pytest.raises(UsageError, match="must be measured"):
+        choose_objectives([size, "val_ssim"], labelled=True, searched=set())
 
 
 def test_a_misspelt_objective_gets_a_suggestion():

@@ -38,6 +38,21 @@ def test_every_argument_of_the_command_is_a_field():
     assert plan.resize == 32
 
 
+@pytest.mark.parametrize("command", ["search", "resume RUN", "extend RUN"])
+def test_finalists_per_dim_is_a_flag_of_each_command(command):
+    def given(*flags):
+        return make_parser().parse_args([*command.split(), *flags]).finalists_per_dim
+
+    assert (bool(given()), given("--finalists-per-dim")) == (False, True)
+
+
+def test_at_most_as_many_finalists_are_planned_for_as_there_are_dimensions_and_trials():
+    space = {"latent_dim": {"choice": [2, 4, 8, 16]}}
+    assert Plan(space=space).most_finalists == 3
+    assert Plan(space=space, finalists_per_dim=True).most_finalists == 6
+    assert Plan(space=space, finalists_per_dim=True, trials=5).most_finalists == 5
+
+
 def test_every_field_has_a_help_text_and_a_group():
     assert all(f.metadata["help"] and f.metadata["group"] for f in fields(Plan))
 

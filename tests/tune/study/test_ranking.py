@@ -4,8 +4,15 @@ import pandas as pd
 import pytest
 
 from tests.evaluation.conftest import BEST, SECOND, write_fresh_seeds
+from tune.storage.study_record import StudyRecord
 from tune.storage.tables import FINALIST_SEEDS, TRIALS, read_table, write_table
-from tune.study.ranking import choose_finalists, current_seeds, fresh_objectives, rank_finalists
+from tune.study.ranking import (
+    choose_finalists,
+    current_seeds,
+    finalist_ids,
+    fresh_objectives,
+    rank_finalists,
+)
 from tune.study.session import open_study
 from tune.study.state import weights_hash
 from tune.study.study import Study
@@ -62,6 +69,20 @@ def test_a_search_that_was_interrupted_before_any_budget_was_completed_has_no_fi
     record.write(study.study_file)
     with pytest.raises(UsageError, match="none of the 5 trials in .* ran its full budget"):
         choose_finalists(study, "max", 3)
+
+
+def test_finalists_may_be_the_best_of_each_dimension_as_well():
+    study = StudyRecord(name="by hand")
+    dims = [("a", 0.9, 8), ("b", 0.8, 8), ("c", 0.7, 4), ("d", 0.6, 4), ("e", 0.5, 2), ("f", 0.4, 16)]
+    rows = [
+        {"trial_id": name, "status": "completed", "objective": value, "checkpoint": name}
+        | {"config_latent_dim": dim}
+        for name, value, dim in dims
+    ]
+    rows[-1]["checkpoint"] = None  # could not be kept
+    assert finalist_ids(rows, study, "max", 1, per_dim=True) == ["a", "c", "e"]
+    assert finalist_ids(rows, study, "max", 2, per_dim=True) == ["a", "b", "c", "e"]
+    assert finalist_ids(rows, study, "max", 2) == ["a", "b"]
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])

@@ -279,6 +279,20 @@ def test_the_pareto_front_knows_objectives_that_are_no_columns_of_the_trials(tmp
     assert [row["pareto"] for row in trials(tables)] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("second", "front"), [("latent_dim", [True, True, False]), ("n_parameters", [True, False, True])]
+)
+def test_the_pareto_front_knows_sizes_which_no_epoch_has(tmp_path, second, front):
+    objectives = [KNN, Objective(second, "min")]
+    tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, max_epochs=MAX_EPOCHS)
+    for number, (knn, dim, size) in enumerate([(0.9, 8, 900), (0.8, 4, 990), (0.8, 8, 100)]):
+        trial_id = start(tables, number, latent_dim=dim)
+        tables.record_epoch(trial_id, epoch_result(3, knn, n_parameters=size))
+        tables.end(trial_id, Outcome("completed"))
+    tables.finish("interrupted")
+    assert [row["pareto"] for row in trials(tables)] == front
+
+
 def test_rows_of_an_older_version_have_the_schedule_that_they_were_trained_with(tables):
     run(tables, 0, epoch_result(3, 0.5))
     tables.finish("interrupted")

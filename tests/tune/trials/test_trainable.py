@@ -1,6 +1,8 @@
 """One trial, run in this process with Tune's `report` and `get_checkpoint` replaced."""
 
+import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +81,15 @@ def test_every_epoch_is_reported_with_the_neutral_panel(data, tune):
         assert result["stop_reason"] is None
         assert 0.1 < result["val_knn_accuracy"] <= 1.0
         assert {"val_ssim", "val_mse", "val_psnr", "val_kl", "active_units", "n_parameters"} <= result.keys()
+        assert 0 < result["val_neighbour_recall"] <= 1 < result["val_rankme"] <= 4 == result["latent_dim"]
+
+
+@pytest.mark.parametrize("name", ["val_neighbour_recall", "val_rankme"])
+def test_images_without_labels_are_searched_by_a_score_that_needs_none(data, tune, name):
+    unlabelled = replace(data, train_labels=None, validation_labels=None)
+    run(unlabelled, Objective(name, "max"))
+    assert "val_knn_accuracy" not in tune.results[0]
+    assert [math.isfinite(result[name]) for result in tune.results] == [True] * 4
 
 
 def test_a_hook_is_called_before_each_report(data, tune):

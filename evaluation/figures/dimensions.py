@@ -1,0 +1,81 @@
+"""KNN accuracy on the test set against the number of dimensions: the best VAE of each, PCA and UMAP."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from evaluation.analysis.comparison import ComparisonRow
+from evaluation.analysis.dimensions import accuracy_by_dimension, smallest_as_good
+from evaluation.analysis.results import Results
+from evaluation.embedders import METHODS
+from evaluation.figures.style import INK, MUTED, WINNER
+from evaluation.scores.settings import ALL_IMAGES_K10
+
+_ASIDE = {"vae": 1.0, "pca": 0.97, "umap": 1.03}
+"""Factor on the dimension, so that intervals at the same one stand side by side."""
+
+
+def draw_dimensions(results: Results) -> Figure:
+    """Draw a line for each method, raw pixels as a level, and a ring around the smallest that suffices."""
+    lines = accuracy_by_dimension(results)
+    figure = Figure(figsize=(9, 5.2))
+    axes = figure.subplots()
+    axes.set_xscale("log", base=2)
+    raw = next((row for row in results.comparison if row.key.method == "raw"), None)
+    if raw is not None and raw.test is not None:
+        axes.axhline(raw.test, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), label="raw pixels")
+    for method, rows in lines.items():
+        if rows:
+            _draw_line(axes, method, rows)
+    if found := smallest_as_good(results):
+        _draw_ring(axes, found.smallest)
+    dims = sorted({row.key.dim for rows in lines.values() for row in rows})
+    axes.set_xticks(dims, [f"{dim}" for dim in dims])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.set_xlabel("dimensions")
+    axes.set_ylabel(
+        f"KNN accuracy on the test set (k = {ALL_IMAGES_K10.n_neighbors}, {ALL_IMAGES_K10.weights} weights)"
+    )
+    figure.legend(loc="outside upper left", ncols=5, fontsize=9)
+    return figure
+
+
+def _draw_line(axes: Axes, method: str, rows: Sequence[ComparisonRow]) -> None:
+    tests = [row.test or 0.0 for row in rows]
+    bounds = [row.test_interval or (test, test) for row, test in zip(rows, tests, strict=True)]
+    is_vae = method == "vae"
+    axes.errorbar(
+        [row.key.dim * _ASIDE[method] for row in rows],
+        tests,
+        yerr=[
+            [test - low for test, (low, _) in zip(tests, bounds, strict=True)],
+            [high - test for test, (_, high) in zip(tests, bounds, strict=True)],
+        ],
+        color=METHODS[method].colour,
+        linewidth=2.4 if is_vae else 1.4,
+        elinewidth=1.2,
+        capsize=3,
+        marker="o",
+        markersize=6 if is_vae else 4,
+        zorder=3 if is_vae else 2,
+        label="VAE, best finalist of each dimension" if is_vae else METHODS[method].title,
+    )
+
+
+def _draw_ring(axes: Axes, row: ComparisonRow) -> None:
+    place = (row.key.dim, row.test or 0.0)
+    axes.plot(*place, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK, zorder=4)
+    axes.annotate(
+        str(row.key.trial_id),
+        xy=place,
+        xytext=(0, -26),
+        textcoords="offset points",
+        ha="center",
+        fontsize=9,
+        fontweight="bold",
+        color=WINNER,
+        zorder=5,
+    )
