@@ -27,6 +27,7 @@ from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
 from tune.restore import plan_rule, restore_rule, restore_trials
+from tune.space.configurations import at_most
 from tune.storage.trial_status import STOP_REASON, StopReason
 from tune.study.session import StudySession
 from tune.study.study_tables import StudyTables
@@ -89,9 +90,10 @@ def run_search(
     )
     recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
     utilization = Utilization(resources)
-    progress = Progress(tables, n_trials=plan.trials, console=console, slots=lambda: utilization.slots)
-    dashboard = DashboardCallback(tables, session.record)
     n_proposed = len(journal.proposed_trials(optuna_study))
+    n_trials = max(at_most(plan.space, plan.trials), n_proposed)  # what is not on a step may be there as well
+    progress = Progress(tables, n_trials=n_trials, console=console, slots=lambda: utilization.slots)
+    dashboard = DashboardCallback(tables, session.record)
     ending = searcher.ending()
     # With trials to be continued it may be off again.
     n_samples = 0 if ending and not unfinished else len(unfinished) + plan.trials - n_proposed
@@ -114,7 +116,7 @@ def run_search(
     if n_proposed:
         console.print(
             f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} continue, "
-            f"{0 if ending else plan.trials - n_proposed} are to come"
+            f"{0 if ending else n_trials - n_proposed} are to come"
         )
     if shutdown.reason == StopReason.TIME_BUDGET:
         console.print("the time budget leaves no time for trials")
