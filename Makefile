@@ -19,7 +19,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format docs docs-serve lock bench bench-evaluation bench-scale ablation soak \
+.PHONY: help install data search headline test check format docs docs-serve lock bench bench-evaluation bench-scale ablation soak gpu-check \
 	cluster-test clean
 
 help:  ## Show this list
@@ -67,6 +67,9 @@ lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
 
 bench: $(INSTALLED)  ## Measure the time of an epoch
 	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
+
+gpu-check: $(INSTALLED)  ## Check results, speed, memory and resume on a GPU, in 8 minutes: gpu_check.json
+	$(PYTHON) -m tests.benchmarks.gpu_check $(ARGS)
 
 bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)

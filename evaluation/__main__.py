@@ -77,15 +77,19 @@ def _check_dataset_and_output(arguments: argparse.Namespace) -> None:
 
 
 def _compare(words: list[str]) -> int:
-    parser = Parser(prog="python -m evaluation compare", description="Two studies side by side.")
-    parser.add_argument("first", type=parse_location, metavar="RUN_A", help="an evaluated study or --output")
-    parser.add_argument("second", type=parse_location, metavar="RUN_B", help="another, of the same images")
+    parser = Parser(prog="python -m evaluation compare", description="Studies against the first of them.")
+    parser.add_argument(
+        "runs", nargs="+", type=parse_location, metavar="RUN", help="an evaluated study or --output"
+    )
+    parser.add_argument(
+        "--output", type=_local, metavar="FILE", help="a figure of it: a file that ends in .png, .svg or .pdf"
+    )
     arguments = parser.parse_args(words)
 
     from evaluation.api import open_evaluated
     from evaluation.report.compare_studies import compare_runs
 
-    compare_runs(open_evaluated(arguments.first), open_evaluated(arguments.second), plain_console())
+    compare_runs([open_evaluated(run) for run in arguments.runs], plain_console(), arguments.output)
     return 0
 
 
@@ -155,7 +159,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m evaluation",
         description=__doc__,
-        epilog="Two studies side by side: python -m evaluation compare RUN_A RUN_B. For other tools: "
+        epilog="Studies against the first: python -m evaluation compare RUN RUN …. For other tools: "
         "python -m evaluation projector RUN (TensorBoard), python -m evaluation atlas RUN (Embedding Atlas).",
     )
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from evaluation.evaluation import Evaluation
+from evaluation.model_cards import complete_model_cards
 from evaluation.pipeline.plan import Options
 from evaluation.pipeline.run import run_evaluation
 from evaluation.pipeline.serial import Compute
@@ -142,6 +143,7 @@ def evaluate(
     found, run = _open(subject, options, finalists, dataset, where, output)
     run_evaluation(found, run, options, compute, console)
     write_report(run, found.dataset)
+    complete_model_cards(run)
     run.push()
     return Evaluation(run)
 

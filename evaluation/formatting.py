@@ -136,22 +136,6 @@ def counted(n: int, noun: str) -> str:
     return f"{number(n)} {noun}{'' if n == 1 else 's'}"
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time in the unit that suits it.
-
-    Examples
-    --------
-    >>> duration(99), duration(600), duration(9000)
-    ('99 s', '10 min', '2.5 h')
-    """
-    if seconds is None or not math.isfinite(seconds):
-        return MISSING
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
 def day(timestamp: str | None) -> str:
     """Return a time in ISO format as a date and a time of day."""
     return MISSING if timestamp is None else f"{datetime.fromisoformat(timestamp):%-d %B %Y, %H:%M} UTC"

@@ -1,7 +1,9 @@
-"""`python -m tune`: search, resume, extend and status."""
+"""`python -m tune`: search, plan, resume, extend and status."""
 
 import argparse
 import contextlib
+import functools
+from collections.abc import Callable
 from typing import NoReturn
 
 from rich.console import Console
@@ -11,13 +13,15 @@ from tune.arguments import make_parser, plan_from_arguments
 from tune.callbacks.progress import make_console
 from tune.cluster.nodes import cluster_nodes
 from tune.driver import Driver
-from tune.status import print_status, watch_status
+from tune.overview import StudyFolder
+from tune.price import print_price
+from tune.status import StudyView, View, watch_status
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyStatus
 from tune.study.session import StudySession
 from vae.command_line import EXIT_FAILURE, EXIT_INTERRUPTED, configure_logging, run
 from vae.config import ModelConfig
-from vae.errors import Error
+from vae.errors import Error, UsageError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +30,18 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging(arguments.verbose)
     if arguments.command == "status":
         return status(arguments)
-    plan = plan_from_arguments(arguments) if arguments.command == "search" else None
+    plan = plan_from_arguments(arguments) if arguments.command in ("search", "plan") else None
+    if plan is not None and arguments.command == "plan":
+        print_price(
+            plan,
+            make_console(),
+            evaluation=_Evaluation(),
+            price_per_hour=arguments.price_per_hour,
+            address=arguments.address,
+            dashboard=not arguments.no_dashboard,
+            started=start_time.STARTED,
+        )
+        return 0
     driver = Driver(
         console=make_console(),
         address=arguments.address,
@@ -47,18 +62,33 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print the trials of a study, once or until it ends."""
-    run, console = RunDirectory.open(arguments.run), make_console()
+    """Print the trials of a study, or the studies of a folder, once or until they end."""
+    run, console = RunDirectory.resolve(arguments.run), make_console()
+    read: Callable[[], View]
+    if run.study_file.is_file():
+        read = functools.partial(StudyView.read, run)
+    elif run.exists():
+        read = StudyFolder(run, _Evaluation().test_accuracy).read
+    else:
+        raise UsageError(f"no run directory at {arguments.run}; `python -m tune search` makes one")
     if not arguments.watch:
-        print_status(run, console)
+        console.print(read().view(console))
         return 0
     with contextlib.suppress(KeyboardInterrupt):  # the usual way to leave it
-        watch_status(run, console)
+        watch_status(read, console)
     return 0
 
 
 class _Evaluation:
     """The end of the commands: finalists against raw pixels, PCA and UMAP; imported when it is needed."""
+
+    def test_accuracy(self, run: RunDirectory) -> float | None:
+        """Return the KNN accuracy of the best finalist on the test set; None without a current evaluation."""
+        if not run.evaluation_file.exists():
+            return None  # before the imports, which take seconds
+        from evaluation.analysis.headline import winners_test_accuracy
+
+        return winners_test_accuracy(run)
 
     def seconds(self, session: StudySession) -> float:
         """Return what the evaluation will take at most, on the connected cluster."""

@@ -27,19 +27,26 @@ def make_parser() -> Parser:
     """Return the parser of all commands; ``command`` is the one that was given."""
     parser = Parser(prog="python -m tune", description="Search for the VAE with the best embedding.")
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="search|resume|extend|status", parser_class=Parser
+        dest="command", required=True, metavar="search|plan|resume|extend|status", parser_class=Parser
     )
     find = commands.add_parser(
         "search", help="search, then evaluate the best against raw pixels, PCA and UMAP"
     )
-    groups: dict[str, Any] = {}
-    for f in fields(Plan):
-        title = f.metadata["group"]
-        if title not in groups:
-            groups[title] = find.add_argument_group(title)
-        _add(groups[title], f.name, default=f.default)
-    address = "Ray cluster to join: auto or HOST[:PORT] (a new one on this machine)"
-    groups[title].add_argument("--address", help=address)
+    price = commands.add_parser(
+        "plan", help="how long such a search would take, and what it would cost; nothing is written"
+    )
+    for command in (find, price):
+        groups: dict[str, Any] = {}
+        for f in fields(Plan):
+            title = f.metadata["group"]
+            if title not in groups:
+                groups[title] = command.add_argument_group(title)
+            _add(groups[title], f.name, default=f.default)
+        address = "Ray cluster to join: auto or HOST[:PORT] (a new one on this machine)"
+        groups[title].add_argument("--address", help=address)
+    price.add_argument(
+        "--price-per-hour", type=float, metavar="PRICE", help="of all machines together, to say the price"
+    )
 
     resume = commands.add_parser("resume", help="continue a study that was interrupted or killed")
     extend = commands.add_parser("extend", help="add trials or epochs to a finished study")
@@ -60,12 +67,12 @@ def make_parser() -> Parser:
         command.add_argument("--address", help="Ray cluster to join (a new one on this machine)")
         _add(command, "data_dir", help="where data sets are kept, if not where the search found them")
 
-    show = commands.add_parser("status", help="the trials of a study, while it runs or afterwards")
-    show.add_argument("run", help="directory or URI of the run")
-    show.add_argument("--watch", action="store_true", help="show them until the study ends or Ctrl-C")
-    for command in (find, resume, extend):
+    show = commands.add_parser("status", help="the trials of a study, or all studies of a folder")
+    show.add_argument("run", help="directory or URI of the run, or of a folder of runs")
+    show.add_argument("--watch", action="store_true", help="show them until none runs, or Ctrl-C")
+    for command in (find, price, resume, extend):
         command.add_argument("--no-dashboard", action="store_true", help="start without Ray's dashboard")
-    for command in (find, resume, extend, show):
+    for command in (find, price, resume, extend, show):
         command.add_argument("-v", "--verbose", action="store_true", help="more log lines")
     return parser
 

@@ -24,6 +24,7 @@ from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
 from tune.study.extension import n_trials, plan_extension
+from tune.study.model_cards import write_model_cards
 from tune.study.plan import Plan
 from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
@@ -190,6 +191,9 @@ class Driver:
             is_over = status is not StudyStatus.INTERRUPTED and session.best is not None
             if is_over and _train_fresh_seeds(session, console, budget) and status.is_final:
                 status = StudyStatus.TIME_BUDGET  # to be resumed
+            if is_over:  # an evaluation completes them
+                shape = session.data.train_images.shape[1:]
+                write_model_cards(session.run, record, session.trials, shape)
             if self.evaluation is not None and is_over and plan.evaluate:
                 _evaluate(self.evaluation, session, console)
             elif self.evaluation is not None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,44 +21,51 @@ LOOK_EVERY_S = 1.0
 LOOK_WITHOUT_TERMINAL_EVERY_S = 5.0
 
 
-def print_status(run: RunDirectory, console: Console) -> None:
-    """Print the trials of a study, best first.
+class View(Protocol):
+    """What is shown of a study, or of a folder of them, at one moment."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it will change."""
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+
+    def view(self, console: Console) -> RenderableType:
+        """Return all of it."""
+
+    def live(self, console: Console) -> RenderableType:
+        """Return what fits on the terminal."""
+
+
+def watch_status(
+    read: Callable[[], View], console: Console, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Show a view until nothing of it runs: a live table on a terminal, a line at each change elsewhere.
 
     Raises
     ------
-    StorageError
-        A file of the run directory is missing or damaged.
-    """
-    status = _Status.read(run)
-    console.print(status.summary)
-    console.print(status.table(status.rows, console.width))
-
-
-def watch_status(run: RunDirectory, console: Console, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Show the trials of a study until it ends: a live table on a terminal, a line at each change elsewhere.
-
-    Raises
-    ------
-    StorageError
-        A file of the run directory is missing or damaged.
+    UsageError, StorageError
+        As ``read``, which looks anew.
     """
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            while (status := _Status.read(run)).is_running:
-                live.update(status.view(console), refresh=True)
+            while (view := read()).is_running:
+                live.update(view.live(console), refresh=True)
                 sleep(LOOK_EVERY_S)
     else:
         shown = None
-        while (status := _Status.read(run)).is_running:
-            if status.summary != shown:
-                shown = status.summary
+        while (view := read()).is_running:
+            if view.summary != shown:
+                shown = view.summary
                 console.print(shown)
             sleep(LOOK_WITHOUT_TERMINAL_EVERY_S)
-    print_status(run, console)
+    console.print(view.view(console))
 
 
 @dataclass(frozen=True, slots=True)
-class _Status:
+class StudyView:
     """What the files of a study say at one moment; ``rows`` are its trials, best first."""
 
     summary: str
@@ -68,7 +75,14 @@ class _Status:
     max_epochs: int
 
     @classmethod
-    def read(cls, run: RunDirectory) -> "_Status":
+    def read(cls, run: RunDirectory) -> "StudyView":
+        """Read the files of a study.
+
+        Raises
+        ------
+        StorageError
+            One is missing or damaged.
+        """
         if run.mirror:
             run.mirror.fetch(run.path, again=True)
         study = run.read_study()
@@ -93,15 +107,19 @@ class _Status:
             summary += f": {study.end_reason}"
         return cls(summary, is_running, rows, objective, study.max_epochs)
 
-    def table(self, rows: list[dict[str, Any]], width: int) -> RenderableType:
-        best = self.objective.best(self.rows)
-        return trial_table(rows, self.objective, max_epochs=self.max_epochs, best=best, width=width)
-
     def view(self, console: Console) -> RenderableType:
+        """Return every trial, best first."""
+        return self._view(self.rows, console)
+
+    def live(self, console: Console) -> RenderableType:
         """Return what fits on the terminal: the trials that run, and as many of the best as there is room."""
         running = [row for row in self.rows if row["status"] == TrialStatus.RUNNING]
         room = max(console.height - len(running) - 4, 1)
         best = [row for row in self.rows if row["status"] != TrialStatus.RUNNING][:room]
         shown = {row["number"] for row in (*running, *best)}
-        rows = [row for row in self.rows if row["number"] in shown]
-        return Group(Text(self.summary), self.table(rows, console.width))
+        return self._view([row for row in self.rows if row["number"] in shown], console)
+
+    def _view(self, rows: list[dict[str, Any]], console: Console) -> RenderableType:
+        best = self.objective.best(self.rows)
+        table = trial_table(rows, self.objective, max_epochs=self.max_epochs, best=best, width=console.width)
+        return Group(Text(self.summary), table)

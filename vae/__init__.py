@@ -1,7 +1,7 @@
 """One variational autoencoder: data, models, losses, training, checkpoints. Imports torch, never Ray.
 
-`train` and `load` return a `TrainedVAE`; `load_dataset` reads images. Importing the package loads none of its
-dependencies: torch is imported with the first of these names.
+`train` and `load` return a `TrainedVAE`; `VAEEmbedding` is one for scikit-learn; `load_dataset` reads images.
+Importing the package loads none of its dependencies: torch is imported with the first of these names.
 """
 
 from typing import TYPE_CHECKING
@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from vae.api import load, train
     from vae.data import load_dataset
     from vae.trained_vae import TrainedVAE
+    from vae.transformer import VAEEmbedding
 else:
     __getattr__, __dir__ = lazy_attributes(
         __name__,
-        {"TrainedVAE": "vae.trained_vae", "load": "vae.api", "load_dataset": "vae.data", "train": "vae.api"},
+        {
+            "TrainedVAE": "vae.trained_vae",
+            "VAEEmbedding": "vae.transformer",
+            "load": "vae.api",
+            "load_dataset": "vae.data",
+            "train": "vae.api",
+        },
     )
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "StorageError",
     "TrainedVAE",
     "UsageError",
+    "VAEEmbedding",
     "load",
     "load_dataset",
     "train",

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from vae.checkpoint import load_model
+from vae.checkpoint import find_checkpoint, load_model
 from vae.config import Config
 from vae.data import Dataset, Images, ImageSet, as_image_set, load_dataset
 from vae.data.dataset import split_validation
@@ -20,7 +20,7 @@ from vae.errors import UsageError
 from vae.metrics.validation_knn import ValidationKnn, sample_rows
 from vae.progress import EpochProgress
 from vae.trained_vae import TrainedVAE
-from vae.training.best_model import BestModel
+from vae.training.best_model import BestModel, is_finite
 from vae.training.loop import EpochEnd, check_fit
 from vae.training.loop import train as run_epochs
 
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path, device: str | torch.device | None = None) -> TrainedVAE:
-    """Rebuild a VAE from a checkpoint.
+    """Rebuild a VAE from a checkpoint, or the best one of a search.
 
     Parameters
     ----------
     path
         Directory with `model.safetensors` and `config.json`: a run of `python -m vae train`,
-        ``runs/NAME/checkpoints/TRIAL`` of a search, or what `TrainedVAE.save` wrote.
+        ``runs/NAME/checkpoints/TRIAL`` of a search, or what `TrainedVAE.save` wrote; or ``runs/NAME`` of a
+        search, whose best trial is meant.
     device
         ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
 
     Raises
     ------
     UsageError
-        The device is unknown or not there.
+        There is no checkpoint and no search with a completed trial; or the device is unknown or not there.
     StorageError
         A file is missing or damaged, or the weights do not belong to the config.
 
@@ -53,21 +54,21 @@ def load(path: str | Path, device: str | torch.device | None = None) -> TrainedV
     >>> vae.load("digits-2d", device="cpu").config.model.latent_dim
     2
     """
-    return load_model(Path(path), choose_device(device))
+    return load_model(find_checkpoint(path), choose_device(device))
 
 
 def train(
     images: Images,
     labels: ArrayLike | None = None,
     *,
-    validation: Images | tuple[Images, ArrayLike] | None = None,
+    validation: Images | tuple[Images, ArrayLike] | Literal[False] | None = None,
     resize: int | None = None,
     device: str | torch.device | None = None,
     on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
     progress: bool = True,
     **hyperparameters: Any,
 ) -> TrainedVAE:
-    """Train one VAE and return the model of the epoch with the lowest ``val_loss``.
+    """Train one VAE and return the model of the epoch with the lowest ``val_loss``, or else of the last.
 
     Parameters
     ----------
@@ -79,7 +80,8 @@ def train(
         VAE. Those of a data set are used by default.
     validation
         The validation images, or a pair of images and labels. By default a sixth of ``images``, chosen by
-        ``seed`` and stratified by class.
+        ``seed`` and stratified by class. False trains on all images: nothing is measured but the losses of
+        the training, and the last epoch counts.
     resize
         Pixels a side to which all images are resized, see `vae.load_dataset`; the model keeps it. By default
         what was done to the data set.
@@ -131,7 +133,8 @@ def train(
     bar = EpochProgress(config.training.max_epochs) if progress else None
 
     with tempfile.TemporaryDirectory() as directory, bar or nullcontext():
-        best = BestModel(Path(directory), "val_loss", split_seed=split_seed, dataset=dataset, resize=resize)
+        noted = {"split_seed": split_seed, "dataset": dataset, "resize": resize}
+        best = kept_model(Path(directory), validated=held_out is not None, **noted)
 
         def end_epoch(end: EpochEnd) -> bool | None:
             best.update(end)
@@ -144,12 +147,19 @@ def train(
             training,
             held_out,
             device=place,
-            knn=validation_knn(training, held_out, config.training.seed, place),
+            knn=None if held_out is None else validation_knn(training, held_out, config.training.seed, place),
             on_epoch_end=end_epoch,
         )
         if result.stop_reason == "nan":
             raise diverged(config, len(result.history))
         return replace(load_model(Path(directory), place), history=_table(result.history))
+
+
+def kept_model(directory: Path, *, validated: bool, **noted: Any) -> BestModel:
+    """Return what keeps the model of the epoch with the lowest ``val_loss``, or else that of the last."""
+    if validated:
+        return BestModel(directory, "val_loss", **noted)
+    return BestModel(directory, "train_loss", is_finite, **noted)
 
 
 def validation_knn(
@@ -190,11 +200,13 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 def _parts(
     images: Images,
     labels: ArrayLike | None,
-    validation: Images | tuple[Images, ArrayLike] | None,
+    validation: Images | tuple[Images, ArrayLike] | Literal[False] | None,
     seed: int,
     resize: int | None,
-) -> tuple[ImageSet, ImageSet, int | None]:
+) -> tuple[ImageSet, ImageSet | None, int | None]:
     """Return training and validation images, and the seed if they were split here."""
+    if validation is False:
+        return as_image_set(images, labels, resize=resize), None, None
     if validation is None:
         split = split_validation(as_image_set(images, labels, resize=resize), seed=seed)
         return split.train, split.validation, seed

@@ -64,6 +64,59 @@ def save_model(
     write_tensors(directory / MODEL_FILE, model.state_dict(), header)
 
 
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the checkpoint at a path, or that of the best trial of a search whose run directory it is.
+
+    The best trial is the completed one with the best first objective, as `tune.Study.best_trial`.
+
+    Raises
+    ------
+    UsageError
+        There is neither, or no trial has trained its full budget.
+    StorageError
+        The files of the search are damaged.
+    """
+    if "://" in str(path):
+        raise UsageError(
+            f"{path} is no path; tune.load('{path}').best_trial.checkpoint fetches its best model"
+        )
+    directory = Path(path)
+    if (directory / CONFIG_FILE).is_file():
+        return directory
+    if (directory / _STUDY_FILE).is_file():
+        return _best_of_run(directory)
+    raise UsageError(
+        f"{path} is not a checkpoint: it has no {CONFIG_FILE}; a run of a search would have a {_STUDY_FILE}"
+    )
+
+
+_STUDY_FILE, _TRIALS_FILE = "study.json", "trials.parquet"
+"""What the run directory of a search has, see `tune.storage`."""
+
+
+def _best_of_run(run: Path) -> Path:
+    import pyarrow as pa  # nothing else here needs it
+    import pyarrow.parquet as pq
+
+    try:
+        mode = json.loads((run / _STUDY_FILE).read_text(encoding="utf-8")).get("mode", "max")
+        columns = ["status", "objective", "checkpoint", "number"]
+        trials = pq.ParquetFile(run / _TRIALS_FILE).read(columns).to_pylist()
+    except FileNotFoundError:
+        trials = []  # the search has only begun
+    except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise StorageError(f"{run} is damaged or not the run of a search: {error}") from error
+    whole = [row for row in trials if row["status"] == "completed" and row["objective"] is not None]
+    whole.sort(key=lambda row: (row["objective"] if mode == "min" else -row["objective"], row["number"]))
+    if not whole:
+        raise UsageError(
+            f"no trial of {run} has trained its full budget yet; name one in {run / 'checkpoints'}"
+        )
+    if not whole[0]["checkpoint"]:
+        raise UsageError(f"the best trial of {run} has no checkpoint; name another of {run}/checkpoints")
+    return run / whole[0]["checkpoint"]
+
+
 def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVAE:
     """Rebuild a model from a checkpoint directory.
 

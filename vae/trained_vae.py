@@ -71,7 +71,8 @@ class TrainedVAE:
         ----------
         images
             Of the size that the model was trained on, see `vae.data.as_images`; of any size if it was
-            trained with ``resize``.
+            trained with ``resize``. Of a name or a path all images are embedded, any number of them, in the
+            order in which `python -m vae embed` writes them.
 
         Returns
         -------
@@ -90,6 +91,13 @@ class TrainedVAE:
         >>> model.embed(np.zeros((3, 8, 8))).shape
         (3, 2)
         """
+        if isinstance(images, str | Path):
+            from vae.data.stream import stream_images  # pyarrow, which arrays do not need
+
+            chunks = stream_images(images, self.image_shape, resize=self.resize).chunks
+            return np.concatenate(
+                [embed(self.model, chunk.images.to(self.device)).cpu().numpy() for chunk in chunks]
+            )
         pixels = as_images(images, self.resize)
         shape = tuple(pixels.shape[1:])
         if shape != self.image_shape:

@@ -1,5 +1,6 @@
 """What the files of a run directory say: records, tables, ranked trials, compared embeddings."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -126,15 +127,11 @@ class Results:
     @property
     def finalists(self) -> list[str]:
         """The trials that were evaluated, best first; if the evaluation is outdated, as they were then."""
-        evaluated = list((self.evaluation and self.evaluation.finalists) or ())
-        if self.outdated or self.study is None:
-            return evaluated
         if self.evaluation is None:
             return []
-        n, per_dim = self.evaluation.n_best, self.evaluation.finalists_per_dim
-        by_objective = finalist_ids(self.trial_rows, self.study, self.mode, n, per_dim=per_dim)
-        known = by_objective if set(by_objective) == set(evaluated) else evaluated
-        return rank_finalists(known, self.finalist_seeds, self.mode)
+        if self.outdated or self.study is None:
+            return list(self.evaluation.finalists or ())
+        return ranked_finalists(self.study, self.evaluation, self.trial_rows, self.finalist_seeds)
 
     def is_winner(self, key: EmbeddingKey) -> bool:
         """Return whether an embedding is the best finalist's own; what is made from it is not."""
@@ -163,3 +160,17 @@ class Results:
         keys = [key for key in self.scores.keys if key.training_seed == self.own_seed(key.trial_id)]
         winner = next(filter(self.is_winner, keys), None)
         return Comparison.from_scores(self.scores, keys, self.finalists, winner)
+
+
+def ranked_finalists(
+    study: StudyRecord,
+    evaluation: EvaluationRecord,
+    trials: Sequence[Mapping[str, Any]],
+    finalist_seeds: pd.DataFrame,
+) -> list[str]:
+    """Return the trials that were evaluated, best first, if that was the study as it is."""
+    evaluated = list(evaluation.finalists or ())
+    n, per_dim = evaluation.n_best, evaluation.finalists_per_dim
+    by_objective = finalist_ids(trials, study, study.mode, n, per_dim=per_dim)
+    known = by_objective if set(by_objective) == set(evaluated) else evaluated
+    return rank_finalists(known, finalist_seeds, study.mode)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.result_tables import PREDICTIONS
 from evaluation.scores.as_searched import score_as_searched
-from evaluation.scores.protocols import Round, rounds, score_round
+from evaluation.scores.protocols import ROUNDS, Round, score_round
 from evaluation.scores.settings import KnnGrid, Setting
 from evaluation.scores.structure import score_structure
 from vae.errors import one_line
@@ -94,7 +94,7 @@ def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Even
 def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
     """Return the rounds that are possible: without labels only that of the structure."""
     labelled = images.train_labels is not None and images.test_labels is not None
-    return [*(rounds(grid) if labelled else []), Round(STRUCTURE_ROUND)]
+    return [*(ROUNDS if labelled else ()), Round(STRUCTURE_ROUND)]
 
 
 def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:

@@ -25,7 +25,6 @@ from evaluation.figures import FIGURES, SEARCH_FIGURES, write_figures
 from evaluation.figures.write import caption
 from evaluation.formatting import (
     day,
-    duration,
     interval,
     mean_and_spread,
     number,
@@ -40,7 +39,7 @@ from evaluation.report.explorer import explorer
 from evaluation.report.search_view import search_view
 from evaluation.scores.settings import ALL_IMAGES_K10, FEW_SHOT_500
 from tune.algorithms.objective import METRIC_NAMES
-from tune.space.display import SHOWN_PARAMS, param_name
+from tune.space.display import SHOWN_PARAMS, duration_text, param_name
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import category_text
@@ -85,7 +84,7 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
     environment.filters |= {
         "percent": _unbroken(percent_or_missing),
         "number": number,
-        "duration": _unbroken(duration),
+        "duration": _unbroken(duration_text),
         "day": day,
         "points": points,
         "interval": _unbroken(interval),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-_QUANTILE = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +106,24 @@ class PairedDifference:
     p_value: float
 
 
-def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
+def paired_difference(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], *, n_comparisons: int = 1
+) -> PairedDifference:
     """Compare two embeddings by which images (n,) each classifies correctly, first minus second.
+
+    Of several comparisons each is stricter, so that all of their intervals hold at once with 95 %, and that
+    one of their p-values is below .05 by chance happens with at most that probability (Bonferroni).
 
     The interval is that of Bonett and Price (2012), which adds an image to either kind of discordant ones: it
     has a width where there are none, too.
     """
     n, only_first, only_second = len(first), int((first & ~second).sum()), int((second & ~first).sum())
     share, other = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
-    half = _QUANTILE * sqrt((share + other - (share - other) ** 2) / (n + 2))
+    quantile = float(stats.norm.ppf(1 - (1 - CONFIDENCE) / 2 / n_comparisons))
+    half = quantile * sqrt((share + other - (share - other) ** 2) / (n + 2))
     low, high = max(-1.0, share - other - half), min(1.0, share - other + half)
     discordant = only_first + only_second
     p_value = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    return PairedDifference((only_first - only_second) / n, low, high, float(p_value))
+    return PairedDifference(
+        (only_first - only_second) / n, low, high, min(1.0, n_comparisons * float(p_value))
+    )

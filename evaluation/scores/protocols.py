@@ -1,6 +1,6 @@
 """The two protocols of KNN accuracy: cross-validation on the training set, and the test set.
 
-Each is a list of rounds; a round searches its neighbours once and scores every cell of the grid from them.
+Each searches its neighbours once and scores every cell of the grid from them.
 """
 
 import time
@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 
 from evaluation.scores.confidence import share_interval
 from evaluation.scores.settings import KNN_ACCURACY, REPORTED_SETTINGS, KnnGrid, Setting
-from vae.errors import UsageError
 from vae.metrics.knn import vote
-from vae.metrics.neighbors import Array, Neighbors, choose_backend, find_neighbors
+from vae.metrics.neighbors import Array, Neighbors, choose_backend, cross_neighbors, nested_neighbors
+from vae.metrics.running_nearest import Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One neighbour search: for the whole test set, or for one fold (from 0) of the cross-validation.
+    """What is scored at once: a protocol, ``test`` or ``cv``, all folds of the cross-validation together.
 
     ``structure`` in place of a protocol stands for the scores of `evaluation.scores.structure`.
     """
 
     protocol: str
-    fold: int | None = None
 
     def __str__(self) -> str:
-        return self.protocol if self.fold is None else f"{self.protocol} fold {self.fold + 1}"
+        return self.protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,7 @@ class RoundScores:
     predicted: dict[Setting, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def rounds(grid: KnnGrid) -> list[Round]:
-    """Return every round of both protocols."""
-    return [Round("test"), *(Round("cv", fold) for fold in range(grid.n_folds))]
+ROUNDS = Round("test"), Round("cv")
 
 
 def rank_within_class(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -99,12 +96,12 @@ def score_round(
 ) -> RoundScores:
     """Return what one round gives, its rows without the embedding's own columns.
 
-    The subsets are nested, so the neighbours in one are those in the smaller one merged with those among
-    what it adds: all of them together cost no more than the largest. ``seconds`` is what the neighbours of
-    this row's subset have cost, so it counts the smaller subsets too.
+    The subsets are nested, so all of them together cost little more than the largest. ``seconds`` is what the
+    neighbours of this row's subset have cost, so it counts the smaller subsets too; of the cross-validation a
+    fold's share.
 
     Points are (n, dim) and (m, dim), labels (n,) and (m,); only the protocol ``test`` uses those of the test.
-    The cells that the training set is too small for are left out, see `missing_cells`.
+    The cells and folds that the training set is too small for are left out, see `missing_cells`.
 
     Raises
     ------
@@ -112,53 +109,50 @@ def score_round(
         The points hold NaN or infinity.
     """
     rank = rank_within_class(train_labels, grid.seed)
-    if which.protocol == "test":
-        reference_rows = np.arange(len(train_labels))
-        query, query_labels, query_rank = test, test_labels, np.zeros(len(test_labels), dtype=np.int64)
-    else:
-        fold = rank % grid.n_folds
-        reference_rows, query_rows = np.nonzero(fold != which.fold)[0], np.nonzero(fold == which.fold)[0]
-        query, query_labels, query_rank = train[query_rows], train_labels[query_rows], rank[query_rows]
-    if len(query_labels) == 0:
-        raise UsageError(f"{which} has no images: the training set has fewer than {grid.n_folds} per class")
-
     scores = RoundScores([])
     started = time.perf_counter()
     sizes = _subset_sizes(train_labels, grid)
-    blocks = _blocks(
-        reference_rows, rank[reference_rows], [rank.max() + 1 if s is None else s for s in sizes]
-    )
-    for size, (n_reference, found) in zip(
-        sizes, _nested_neighbors(train, query, blocks, max(grid.n_neighbors)), strict=True
-    ):
-        seconds = time.perf_counter() - started
-        asked = slice(None) if size is None else query_rank < size
-        neighbors = Neighbors(found.index[asked], found.distance[asked])
-        ks = [k for k in sorted(grid.n_neighbors) if k <= n_reference]
-        for weights in grid.weights:
-            for k, predicted in zip(ks, vote(neighbors, train_labels, ks, weights), strict=True):
-                share, n_query = float(np.mean(predicted == query_labels[asked])), len(predicted)
-                of_test = which.protocol == "test"
-                low, high = share_interval(share, n_query) if of_test else (None, None)
-                setting = Setting(size, k, weights)
-                if of_test and setting in REPORTED_SETTINGS:
-                    scores.predicted[setting] = predicted
-                scores.rows.append(
-                    {
-                        "protocol": which.protocol,
-                        "fold": which.fold,
-                        **asdict(setting),
-                        "metric": KNN_ACCURACY,
-                        "value": share,
-                        "low": low,
-                        "high": high,
-                        "n_train": n_reference,
-                        "n_query": n_query,
-                        "seconds": seconds,
-                        "seed": grid.seed,
-                        "backend": choose_backend(train),
-                    }
-                )
+    blocks = _blocks(rank, [rank.max() + 1 if size is None else size for size in sizes])
+    n_neighbors = max(grid.n_neighbors)
+    of_test = which.protocol == "test"
+    found: Iterator[list[tuple[Rows, Neighbors]]]
+    if of_test:
+        every = np.arange(len(test_labels))
+        found = ([(every, nearest)] for nearest in nested_neighbors(train, test, blocks, n_neighbors))
+    else:
+        found = cross_neighbors(train, rank % grid.n_folds, blocks, n_neighbors)
+    n_seen = 0
+    for size, block, parts in zip(sizes, blocks, found, strict=True):
+        n_seen += len(block)
+        seconds = (time.perf_counter() - started) / len(parts)
+        for rows, neighbors in parts:
+            labels = (test_labels if of_test else train_labels)[rows]
+            fold = None if of_test else int(rank[rows[0]] % grid.n_folds)
+            n_reference = n_seen - (0 if of_test else len(rows))
+            ks = [k for k in sorted(grid.n_neighbors) if k <= n_reference]
+            for weights in grid.weights:
+                for k, predicted in zip(ks, vote(neighbors, train_labels, ks, weights), strict=True):
+                    share = float(np.mean(predicted == labels))
+                    low, high = share_interval(share, len(labels)) if of_test else (None, None)
+                    setting = Setting(size, k, weights)
+                    if of_test and setting in REPORTED_SETTINGS:
+                        scores.predicted[setting] = predicted
+                    scores.rows.append(
+                        {
+                            "protocol": which.protocol,
+                            "fold": fold,
+                            **asdict(setting),
+                            "metric": KNN_ACCURACY,
+                            "value": share,
+                            "low": low,
+                            "high": high,
+                            "n_train": n_reference,
+                            "n_query": len(labels),
+                            "seconds": seconds,
+                            "seed": grid.seed,
+                            "backend": choose_backend(train),
+                        }
+                    )
     return scores
 
 
@@ -169,25 +163,6 @@ def _subset_sizes(labels: NDArray[np.int64], grid: KnnGrid) -> list[int | None]:
     return [*limited, *([None] if None in grid.samples_per_class else [])]
 
 
-def _blocks(
-    rows: NDArray[np.int64], rank: NDArray[np.int64], limits: Sequence[int]
-) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows that each subset adds to the one before it, in the dataset's order."""
-    for low, high in pairwise([0, *limits]):
-        yield rows[(low <= rank) & (rank < high)]
-
-
-def _nested_neighbors(
-    train: Array, query: Array, blocks: Iterator[NDArray[np.int64]], k: int
-) -> Iterator[tuple[int, Neighbors]]:
-    """Yield, block by block, how many references there are so far and the nearest of them."""
-    found = None
-    n_reference = 0
-    for block in blocks:
-        n_reference += len(block)
-        if len(block):
-            new = find_neighbors(train[block], query, min(k, len(block)))
-            new = Neighbors(block[new.index], new.distance)
-            found = new if found is None else found.merge(new, k)
-        assert found is not None, "the first subset has no references"
-        yield n_reference, found
+def _blocks(rank: NDArray[np.int64], limits: Sequence[int]) -> list[Rows]:
+    """Return the rows that each subset adds to the one before it, in the dataset's order."""
+    return [np.nonzero((low <= rank) & (rank < high))[0] for low, high in pairwise([0, *limits])]

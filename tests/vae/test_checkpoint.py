@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vae.checkpoint import CONFIG_FILE, MODEL_FILE, is_whole, load_model, save_model
+from vae.checkpoint import CONFIG_FILE, MODEL_FILE, find_checkpoint, is_whole, load_model, save_model
 from vae.config import ARCHITECTURES, Config
-from vae.errors import StorageError
+from vae.errors import StorageError, UsageError
 from vae.models import build_model
 
 
@@ -122,3 +122,10 @@ def test_a_config_with_a_wrong_value_names_it(saved):
 def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
     with pytest.raises(StorageError, match="is not a checkpoint: it has no config.json"):
         load_model(tmp_path)
+
+
+def test_what_is_neither_a_checkpoint_nor_a_search_is_a_users_mistake(tmp_path):
+    with pytest.raises(UsageError, match=r"is not a checkpoint: it has no config.json; a run of a search"):
+        find_checkpoint(tmp_path)
+    with pytest.raises(UsageError, match=r"tune.load\('s3://bucket/run'\).best_trial.checkpoint"):
+        find_checkpoint("s3://bucket/run")

@@ -195,8 +195,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, argumen
 def test_the_command_line_exits_with_2_and_one_line():
     command = [sys.executable, "-m", "vae", "evaluate", "nowhere", "--dataset", "digits"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: nowhere is not a checkpoint: it has no config.json\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: nowhere is not a checkpoint: it has no config.json; a run")
+    assert done.stderr.count("\n") == 1
     command = [sys.executable, "-m", "vae", "train", "--latent-dim", "many"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -1,5 +1,6 @@
-"""How the terminal, figures and the report write hyperparameters, their values and shares."""
+"""How the terminal, figures and the report write hyperparameters, their values, shares and times."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,3 +51,21 @@ def percent(share: float, decimals: int = 1) -> str:
     '87.5 %'
     """
     return f"{100 * share:.{decimals}f} %"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a time in the unit that suits it; None and what is not finite were not measured.
+
+    Examples
+    --------
+    >>> duration_text(99), duration_text(600), duration_text(9000), duration_text(500_000)
+    ('99 s', '10 min', '2.5 h', '6 days')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    minutes = seconds / 60
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -100,10 +100,11 @@ class Mirror:
             )
         return sorted(found, key=lambda info: info.path)
 
-    def fetch(self, path: Path, *, again: bool = False) -> None:
+    def fetch(self, path: Path, *, again: bool = False, names: Container[str] | None = None) -> None:
         """Copy a folder with all in it from the URI, of the run itself the files alone.
 
-        What is here already stays as it is; with ``again``, only what was changed here.
+        What is here already stays as it is; with ``again``, only what was changed here. With ``names`` no
+        other files are copied.
 
         Raises
         ------
@@ -113,6 +114,8 @@ class Mirror:
         for info in self.list(path, recursive=path != self.directory):
             target = self.directory / PurePosixPath(info.path).relative_to(self._root)
             if info.type != fs.FileType.File or _hidden(target, path):
+                continue
+            if names is not None and target.name not in names:
                 continue
             if target.exists() and not (again and self._known.get(target) == _stamp(target)):
                 continue

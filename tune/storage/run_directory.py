@@ -1,5 +1,6 @@
 """Where everything of a study lies: the only place that spells the names of a run directory."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,10 @@ class RunDirectory:
         object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
 
     @classmethod
-    def resolve(cls, location: str | Path) -> "RunDirectory":
+    def resolve(cls, location: str | Path, *, names: Container[str] | None = None) -> "RunDirectory":
         """Return the run directory at a path, or under a URI with its tables and records, if it is there.
+
+        With ``names`` no other files are fetched from the URI.
 
         Raises
         ------
@@ -48,7 +51,7 @@ class RunDirectory:
             return cls(Path(location))
         mirror = Mirror(str(location))
         run = cls(mirror.directory, mirror)
-        run.fetch(run.path)
+        mirror.fetch(run.path, names=names)
         return run
 
     @classmethod

@@ -86,8 +86,18 @@ class StudySession:
         return sum(row["epochs"] for row in self.trials)
 
 
+class _UnwrittenSession(StudySession):
+    """A session whose record is in memory alone."""
+
+    def save(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+
+
 @contextmanager
-def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None) -> Iterator[StudySession]:
+def create_study(
+    plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = None, *, written: bool = True
+) -> Iterator[StudySession]:
     """Check a plan against its data and make its run directory, removed again unless trials were started.
 
     Parameters
@@ -96,6 +106,8 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
         What is searched.
     arrays
         Images and their labels, which the run directory keeps; None: they are what the plan names.
+    written
+        False for a study that is there in memory alone, without a run directory.
 
     Raises
     ------
@@ -106,7 +118,7 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
     """
     searched = plan.space.searched
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
-    if is_uri(plan.storage):
+    if written and is_uri(plan.storage):
         check_writable(str(plan.storage))
     if arrays:
         dataset = dataset_from_arrays(*arrays, resize=plan.resize)
@@ -122,6 +134,10 @@ def create_study(plan: Plan, arrays: tuple[Images, ArrayLike | None] | None = No
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if not written:
+        record = _record(plan, name, objectives, dataset, data)
+        yield _UnwrittenSession(plan, RunDirectory(Path(name)), objectives, data, record)
+        return
     run, made = _new_directory(plan.storage, name)
     session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
     try:
@@ -264,6 +280,7 @@ def _record(
         space=plan.space.source,
         n_warm=plan.space.n_warm,
         knn_references=len(data.reference_index),
+        knn_queries=len(data.query_index),
         code=code_version(),
         versions=versions(),
         hardware=hardware(),

@@ -67,7 +67,7 @@ def _check_sizes(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
-                read_header = _HEADERS.get(np.lib.format.read_magic(file))
+                read_header = ARRAY_HEADERS.get(np.lib.format.read_magic(file))
                 if read_header is None:  # of a kind that no array of numbers or names has
                     continue
                 shape, _, dtype = read_header(file)
@@ -85,7 +85,8 @@ def _check_sizes(path: Path) -> None:
         )
 
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""What reads the header of an `.npy`, by its version."""
 
 
 def memory_bytes() -> int:
@@ -196,8 +197,13 @@ def with_classes(
     return ImageArrays(images, index.astype(np.int64), names, test_images, test_index)
 
 
-def to_uint8(images: np.ndarray, where: str, resize: int | None = None) -> np.ndarray:
-    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1], resized if asked for."""
+def to_uint8(
+    images: np.ndarray, where: str, resize: int | None = None, *, is_first: bool = True
+) -> np.ndarray:
+    """Images uint8 (n, H, W, C) from whole numbers in 0..255 or floats in [0, 1], resized if asked for.
+
+    Of images in chunks, those that follow the first may well have no value above 1.
+    """
     if images.ndim not in (3, 4) or len(images) == 0:
         raise UsageError(f"{where} have shape {images.shape}, must be (n, H, W) or (n, H, W, C) with n >= 1")
     images = images[..., None] if images.ndim == 3 else images
@@ -213,7 +219,7 @@ def to_uint8(images: np.ndarray, where: str, resize: int | None = None) -> np.nd
         raise UsageError(
             f"{where} have values from {images.min():g} to {images.max():g}, {kind}; rescale them"
         )
-    if highest == 255 and images.max() == 1:
+    if highest == 255 and is_first and images.max() == 1:
         raise UsageError(
             f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"

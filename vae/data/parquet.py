@@ -113,11 +113,7 @@ def _read_file(file: Path, part: str | None, resize: int | None) -> _Rows:
     try:
         with pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
-            image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-            if image is None:
-                raise UsageError(
-                    f"{file} has no column 'image', it has {schema.names}; name the images' column so"
-                )
+            image = image_column(file, schema)
             label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
             wanted = [image, label] + ([SPLIT_COLUMN] if part is None else [])
             table = parquet.read([name for name in wanted if name in schema.names])
@@ -139,6 +135,14 @@ def _read_file(file: Path, part: str | None, resize: int | None) -> _Rows:
         is_test = np.full(len(images), part == "test")
     names = () if labels is None or labels.dtype.kind == "U" else names
     return _Rows(file, images, labels, label, names, is_test)
+
+
+def image_column(file: Path, schema: pa.Schema) -> str:
+    """Return the name of the column with the images; a UsageError if there is none."""
+    for name in IMAGE_COLUMNS:
+        if name in schema.names:
+            return name
+    raise UsageError(f"{file} has no column 'image', it has {schema.names}; name the images' column so")
 
 
 def _say_where_labels_are(file: Path, columns: list[str], label: str | None) -> None:

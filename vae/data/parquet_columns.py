@@ -15,12 +15,14 @@ from vae.data.resize import WAY_OUT
 from vae.errors import UsageError
 
 
-def pixels(column: pa.ChunkedArray, where: str, resize: int | None = None) -> np.ndarray:
+def pixels(
+    column: pa.ChunkedArray, where: str, resize: int | None = None, *, is_first: bool = True
+) -> np.ndarray:
     """Images uint8 (n, H, W, C).
 
     They are encoded (PNG, JPEG, …), as binary or in the field `bytes` of a struct, as Hugging Face has them;
     or nested lists or tensors (H, W) or (H, W, C) of whole numbers in 0..255 or floats in [0, 1]. ``resize``
-    is that of `vae.data.load_dataset`.
+    is that of `vae.data.load_dataset`, ``is_first`` that of `to_uint8`.
 
     Raises
     ------
@@ -37,9 +39,10 @@ def pixels(column: pa.ChunkedArray, where: str, resize: int | None = None) -> np
         encoded = [io.BytesIO(value.as_py()) for value in column]
         return read_images(encoded, [f"row {row} of {where}" for row in range(len(encoded))], resize)
     if isinstance(column.type, pa.FixedShapeTensorType):
-        return to_uint8(np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]), where, resize)
+        tensors = np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks])
+        return to_uint8(tensors, where, resize, is_first=is_first)
     if _is_list(column.type):
-        return to_uint8(_nested(column, where), where, resize)
+        return to_uint8(_nested(column, where), where, resize, is_first=is_first)
     raise UsageError(
         f"{where} is {column.type}, must be encoded images or nested lists of numbers; write the images so"
     )

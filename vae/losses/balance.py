@@ -22,5 +22,6 @@ class Balance:
     def update(self, reconstruction: Tensor, kl: Tensor, latent_dim: int) -> Tensor:
         """Update the means with the losses of one batch and return the factor on the KL weight (scalars)."""
         values = torch.stack((reconstruction, kl)).detach()
-        self.means = torch.where(self.means.isnan(), values, DECAY * self.means + (1 - DECAY) * values)
+        # In place, so that a step that is captured and replayed remembers them.
+        self.means.copy_(torch.where(self.means.isnan(), values, DECAY * self.means + (1 - DECAY) * values))
         return self.means[0] / self.means[1].clamp_min(latent_dim)

@@ -30,7 +30,7 @@ def vae_loss(
     posterior: Posterior,
     config: LossConfig,
     *,
-    kl_factor: float = 1.0,
+    kl_weight: Tensor | None = None,
     balance: Balance | None = None,
     pixel_log_variance: Tensor | None = None,
 ) -> LossTerms:
@@ -40,8 +40,8 @@ def vae_loss(
     ----------
     logits, images
         (n, C, H, W); images in [0, 1].
-    kl_factor
-        Of the warm-up, on the KL weight, 0 to 1.
+    kl_weight
+        A float32 scalar, in place of the config's: the warm-up changes it from step to step.
     balance
         Updated with these losses; scales the KL term.
     pixel_log_variance
@@ -61,7 +61,7 @@ def vae_loss(
         per_dimension.clamp_min(config.free_bits).sum() if config.free_bits else per_dimension.sum()
     )
     kl = per_dimension.sum()
-    weight = kl_factor * config.kl_weight
+    weight = config.kl_weight if kl_weight is None else kl_weight
     scale = 1.0 if balance is None else balance.update(reconstruction, kl, len(per_dimension))
     return LossTerms(
         config.image_weight * reconstruction + weight * scale * kl_above_free_bits, reconstruction, kl

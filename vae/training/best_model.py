@@ -13,6 +13,11 @@ def is_lower(value: float, than: float | None) -> bool:
     return isfinite(value) and (than is None or value < than)
 
 
+def is_finite(value: float, than: float | None) -> bool:
+    """Whether ``value`` is finite, however good the one before: what keeps the last epoch."""
+    return isfinite(value)
+
+
 class BestModel:
     """Keeps the model of the best epoch in a directory, a checkpoint that `vae.load` reads.
 

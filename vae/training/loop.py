@@ -8,25 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vae.config import Config
 from vae.data import ImageSet
 from vae.errors import UsageError
-from vae.inference import to_unit
-from vae.losses.elbo import vae_loss
 from vae.losses.ssim import check_window
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores
-from vae.models import NO_LABEL, VAE, ImageShape, build_model, check_image_shape
-from vae.training.augmentation import add_noise, apply_geometric, noise_pool
+from vae.models import VAE, ImageShape, build_model, check_image_shape
+from vae.training.augmentation import noise_pool
 from vae.training.schedules import kl_warmup_factor, learning_rate_factor
 from vae.training.state import TrainingState, load_state
+from vae.training.step import batch_loss, draw_batch
 
 FINITE_CHECK_STEPS = 50
 """A diverged loss is noticed within this many steps; asking at each one would stall a GPU."""
-LABEL_KEEP_RATE = 0.5
-"""Share of the labels that a conditional VAE is given while it trains (label dropout)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class TrainResult:
 def train(
     config: Config,
     train: ImageSet,
-    validation: ImageSet,
+    validation: ImageSet | None,
     *,
     device: str | torch.device = "cpu",
     resume_from: Path | TrainingState | None = None,
@@ -66,6 +62,8 @@ def train(
 
     Parameters
     ----------
+    validation
+        The images that the neutral panel is measured on after each epoch; None measures nothing.
     resume_from
         A state, whose config counts, or the directory that its ``save`` wrote; training continues after its
         epoch.
@@ -87,7 +85,7 @@ def train(
         ``resume_from`` is not a checkpoint of this config.
     """
     check_fit(config, train.image_shape, len(train), train.n_classes)
-    train, validation = train.to(device), validation.to(device)
+    train, validation = train.to(device), None if validation is None else validation.to(device)
     if resume_from is None:
         model = build_model(
             config.model, train.image_shape, seed=config.training.seed, n_classes=train.n_classes
@@ -104,14 +102,15 @@ def train(
                 "(channels, height, width)"
             )
     history: list[dict[str, float]] = []
-    unlabelled = UnlabelledScores(validation.images)
+    unlabelled = None if validation is None else UnlabelledScores(validation.images)
     while state.epoch < config.training.max_epochs:
         metrics = _train_epoch(state, train)
         state.epoch += 1
         started = time.perf_counter()
         state.model.eval()
-        metrics |= evaluate_panel(state.model, validation.images, config.loss, unlabelled=unlabelled)
-        finite = math.isfinite(metrics["train_loss"]) and math.isfinite(metrics["val_loss"])
+        if validation is not None:
+            metrics |= evaluate_panel(state.model, validation.images, config.loss, unlabelled=unlabelled)
+        finite = all(math.isfinite(metrics[name]) for name in ("train_loss", "val_loss") if name in metrics)
         if knn is not None:
             metrics["val_knn_accuracy"] = knn(state.model) if finite else math.nan
         metrics["epoch_seconds"] += time.perf_counter() - started
@@ -144,7 +143,7 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
     generator = torch.Generator(device).manual_seed(_epoch_seed(training.seed, state.epoch))
     order = torch.randperm(n, generator=generator, device=device)
     pool = noise_pool(generator) if "noise" in training.augmentations else None
-    sums = torch.zeros(3, device=device)
+    sums, kl_weight = torch.zeros(3, device=device), torch.zeros((), device=device)
     learning_rate = 0.0
     model.train()
     started = time.perf_counter()
@@ -154,28 +153,14 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
             training.schedule, epochs_done, training.schedule_epochs, training.milestones
         )
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
-        batch = to_unit(images.index_select(0, index))  # 4x as fast as images[index]
-        batch = apply_geometric(batch, training.augmentations, generator)
-        seen = batch if pool is None else add_noise(batch, pool, generator)
-        labels = _drop_labels(data, index, generator) if model.n_classes else None
-        noise = torch.randn(len(batch), model.latent_dim, generator=generator, device=device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            posterior = model.encode(seen, labels)
-            logits = model.decode(posterior.sample(noise), labels)
-        loss = vae_loss(
-            logits,
-            batch,
-            posterior,
-            config.loss,
-            kl_factor=kl_warmup_factor(epochs_done, config.loss.kl_warmup_epochs),
-            balance=state.balance if config.loss.balance_losses else None,
-            pixel_log_variance=model.pixel_log_variance,
-        )
+            group["lr"].fill_(learning_rate)
+        kl_weight.fill_(config.loss.kl_weight * kl_warmup_factor(epochs_done, config.loss.kl_warmup_epochs))
+        batch = draw_batch(data, index, model, training, pool, generator)
+        loss = batch_loss(model, batch, config, kl_weight, state.balance)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        sums += len(batch) * torch.stack(
+        sums += len(index) * torch.stack(
             (loss.total.detach(), loss.reconstruction.detach(), loss.kl.detach())
         )
         if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1 and not sums[0].isfinite():
@@ -191,14 +176,6 @@ def _train_epoch(state: TrainingState, data: ImageSet) -> dict[str, float]:
         "epoch_seconds": seconds,
         "images_per_second": n / seconds,
     }
-
-
-def _drop_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the labels of a batch with some dropped (label dropout): embeddings are made without labels."""
-    assert data.labels is not None
-    labels = data.labels.index_select(0, index)
-    kept = torch.rand(len(labels), generator=generator, device=labels.device) < LABEL_KEEP_RATE
-    return labels.where(kept, NO_LABEL)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""Two studies side by side."""
+"""Studies against the first of them."""
 
 import json
 import shutil
@@ -8,7 +8,8 @@ from rich.console import Console
 
 from evaluation.__main__ import main
 from evaluation.analysis.results import Results
-from evaluation.report.compare_studies import compare_runs, pairs
+from evaluation.analysis.study_comparison import pairs
+from evaluation.report.compare_studies import compare_runs
 from evaluation.result_tables import PREDICTIONS
 from tests.evaluation.conftest import BEST
 from tests.tune.study.test_ranking import begin_extension
@@ -32,7 +33,7 @@ def other(evaluated, tmp_path):
 
 def test_what_is_the_same_in_both_has_no_difference_and_the_best_vaes_have_theirs(evaluated, other):
     first, second = Results.read(evaluated), Results.read(other)
-    found = {pair.name: pair.difference for pair in pairs(first, second)}
+    found = {pair.name: pair.difference for pair in pairs([first, second])}
     assert {"raw pixels 64-d", "PCA 2-d", "PCA 10-d", "best VAE"} <= found.keys()
     assert (found["PCA 2-d"].difference, found["PCA 2-d"].p_value) == (0, 1)
     assert found["best VAE"].difference == pytest.approx(
@@ -52,7 +53,7 @@ def test_a_study_that_is_not_evaluated_is_said_with_the_way_out(evaluated, tmp_p
     bare = RunDirectory(shutil.copytree(evaluated.path, tmp_path / "bare"))
     bare.evaluations_file.unlink()
     with pytest.raises(UsageError, match="has no scores yet; say `python -m evaluation .*bare`"):
-        compare_runs(evaluated, bare, Console())
+        compare_runs([evaluated, bare], Console())
 
 
 def test_a_study_that_has_changed_since_is_named_and_has_no_best_vae(evaluated, other, capsys):
@@ -73,4 +74,43 @@ def test_studies_of_different_images_are_not_compared(evaluated, other):
     record["dataset"]["fingerprint"] = "0000"
     other.evaluation_file.write_text(json.dumps(record))
     with pytest.raises(UsageError, match="are of different images"):
-        compare_runs(evaluated, other, Console())
+        compare_runs([evaluated, evaluated, other], Console())
+
+
+def test_each_study_is_compared_with_the_first_and_the_table_says_that_there_are_several(
+    evaluated, other, capsys
+):
+    assert main(["compare", *(str(run.path) for run in (evaluated, other, evaluated))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.strip().startswith("best VAE  ")]
+    assert [row[2] for row in rows] == ["B", "C"]
+    assert (rows[0][-1], rows[1][-1]) == ("0.004", "1.000")  # 2 * 2 * 0.5 ** 10, and nothing differs
+    assert "2 studies are compared with A" in " ".join(lines)
+
+
+def test_of_two_studies_nothing_is_said_about_several(evaluated, other, capsys):
+    main(["compare", str(evaluated.path), str(other.path)])
+    assert "Bonferroni" not in capsys.readouterr().out
+
+
+@pytest.mark.figures
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_figure_goes_where_it_is_asked_for(evaluated, other, tmp_path, suffix):
+    file = tmp_path / "new" / f"mine.{suffix}"
+    main(["compare", str(evaluated.path), str(other.path), "--output", str(file)])
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_bytes()[:4] in (b"\x89PNG", b"<?xm", b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("n", "output", "words"),
+    [
+        (1, "mine.png", "2 to 26 studies can be compared, got 1"),
+        (27, "mine.png", "2 to 26 studies can be compared, got 27"),
+        (2, "mine.jpeg", "the figure must end in .png, .svg or .pdf, got 'mine.jpeg'"),
+        (2, "mine", "the figure must end in .png, .svg or .pdf, got 'mine'"),
+    ],
+)
+def test_what_cannot_be_compared_or_drawn_is_refused(evaluated, n, output, words):
+    with pytest.raises(UsageError, match=words):
+        main(["compare", *[str(evaluated.path)] * n, "--output", output])

@@ -121,3 +121,21 @@ def test_the_interval_of_a_difference_on_the_same_images_covers_it(shares):
     kinds = [np.repeat([0, 1, 2], row) for row in counts]
     found = [paired_difference(kind == 0, kind == 1) for kind in kinds]
     assert np.mean([each.low <= shares[0] - shares[1] <= each.high for each in found]) > 0.92
+
+
+def test_of_several_comparisons_all_intervals_cover_at_once():
+    n, m, shares, generator = 359, 5, (0.06, 0.03), np.random.default_rng(0)
+    counts = generator.multinomial(n, [*shares, 1 - sum(shares)], size=(300, m))
+    covered = []
+    for family in counts:
+        kinds = [np.repeat([0, 1, 2], row) for row in family]
+        found = [paired_difference(kind == 0, kind == 1, n_comparisons=m) for kind in kinds]
+        covered.append(all(each.low <= shares[0] - shares[1] <= each.high for each in found))
+    assert np.mean(covered) > 0.92  # with intervals of one comparison each: 0.8
+
+
+def test_of_several_comparisons_each_p_value_is_multiplied_by_their_number():
+    first, second = np.arange(100) < 90, np.arange(100) < 80
+    alone, of_four = paired_difference(first, second), paired_difference(first, second, n_comparisons=4)
+    assert of_four.p_value == pytest.approx(4 * alone.p_value)
+    assert paired_difference(first, first, n_comparisons=4).p_value == 1

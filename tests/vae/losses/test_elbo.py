@@ -75,7 +75,7 @@ def test_kl_is_the_one_of_torch(batch):
 @pytest.mark.parametrize("name", ["bce", "mse", "ssim"])
 def test_the_total_is_the_weighted_sum_of_the_parts(batch, name):
     config = LossConfig(reconstruction_loss=name, image_weight=2.0, kl_weight=0.5, ssim_window=7)
-    terms = vae_loss(*batch, config, kl_factor=0.25)
+    terms = vae_loss(*batch, config, kl_weight=torch.tensor(0.125))
     torch.testing.assert_close(terms.total, 2.0 * terms.reconstruction + 0.125 * terms.kl)
 
 

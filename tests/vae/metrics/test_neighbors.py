@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vae.errors import UsageError
-from vae.metrics.neighbors import BACKENDS, choose_backend, find_neighbors
+from vae.metrics import neighbors
+from vae.metrics.neighbors import (
+    BACKENDS,
+    choose_backend,
+    cross_neighbors,
+    find_neighbors,
+    nested_neighbors,
+)
 
 
 def every_distance(reference, query):
@@ -49,15 +56,48 @@ def test_a_duplicate_far_from_the_origin_is_at_distance_zero(backend):
     assert (found.distance[:, 1] > 1).all()
 
 
-def test_merging_the_neighbours_of_two_halves_gives_those_of_the_whole():
-    generator = np.random.default_rng(0)
-    reference = generator.integers(0, 3, size=(60, 4)).astype(np.float32)  # with ties
-    query = generator.integers(0, 3, size=(20, 4)).astype(np.float32)
-    whole = find_neighbors(reference, query, 7)
-    low, high = find_neighbors(reference[:25], query, 7), find_neighbors(reference[25:], query, 7)
-    merged = low.merge(type(high)(high.index + 25, high.distance), 7)
-    np.testing.assert_array_equal(merged.index, whole.index)
-    np.testing.assert_array_equal(merged.distance, whole.distance)
+def points_with_ties(n, dim, seed=0):
+    """Half of them lie on few places, so that many distances are equal or zero."""
+    generator = np.random.default_rng(seed)
+    points = generator.normal(size=(n, dim))
+    points[::2] = generator.integers(0, 3, size=(len(points[::2]), dim))
+    return (points + 5).astype(np.float32)
+
+
+@pytest.fixture
+def _small_tiles(monkeypatch):
+    monkeypatch.setattr(neighbors, "TILE", 16)
+
+
+@pytest.mark.usefixtures("_small_tiles")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbours_in_nested_references_are_those_of_each_by_itself(backend):
+    reference, query = points_with_ties(300, 3), points_with_ties(50, 3, seed=1)
+    order = np.random.default_rng(2).permutation(300)
+    blocks = [np.sort(block) for block in np.split(order, [4, 60, 60])]  # one adds nothing
+    found = nested_neighbors(reference, query, blocks, 20, backend=backend)
+    for n_blocks, nearest in enumerate(found, start=1):
+        rows = np.sort(np.concatenate(blocks[:n_blocks]))
+        alone = find_neighbors(reference[rows], query, min(20, len(rows)), backend="torch")
+        np.testing.assert_array_equal(nearest.index, rows[alone.index])
+        np.testing.assert_array_equal(nearest.distance, alone.distance)
+
+
+@pytest.mark.usefixtures("_small_tiles")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neighbours_among_other_groups_are_those_of_each_group_by_itself(backend, monkeypatch):
+    monkeypatch.setattr(neighbors, "choose_backend", lambda _: backend)
+    points, group = points_with_ties(200, 3), np.random.default_rng(1).integers(0, 4, 200)
+    blocks = [np.arange(0, 200, 5), np.setdiff1d(np.arange(200), np.arange(0, 200, 5))]
+    subsets = list(cross_neighbors(points, group, blocks, 30))
+    assert len(subsets) == 2
+    for found, rows in zip(subsets, [blocks[0], np.arange(200)], strict=True):
+        assert sorted(np.concatenate([own for own, _ in found])) == rows.tolist()
+        for own, nearest in found:
+            others = rows[group[rows] != group[own[0]]]
+            alone = find_neighbors(points[others], points[own], min(30, len(others)), backend="torch")
+            np.testing.assert_array_equal(nearest.index, others[alone.index])
+            np.testing.assert_array_equal(nearest.distance, alone.distance)
 
 
 def test_tensors_give_the_same_as_arrays():
@@ -67,8 +107,8 @@ def test_tensors_give_the_same_as_arrays():
     np.testing.assert_array_equal(of_arrays.index, of_tensors.index)
 
 
-def test_data_in_main_memory_goes_to_scikit_learn():
-    assert choose_backend(np.zeros((1, 1))) == choose_backend(torch.zeros(1, 1)) == "scikit-learn"
+def test_data_in_main_memory_goes_to_numpy():
+    assert choose_backend(np.zeros((1, 1))) == choose_backend(torch.zeros(1, 1)) == "numpy"
 
 
 @pytest.mark.parametrize("k", [0, 6])
@@ -84,5 +124,5 @@ def test_points_that_are_not_finite_are_refused(bad):
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(UsageError, match="backend must be one of scikit-learn, torch, got 'faiss'"):
+    with pytest.raises(UsageError, match="backend must be one of numpy, torch, got 'faiss'"):
         find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), 1, backend="faiss")

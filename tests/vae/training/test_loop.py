@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits):
 
 def test_every_image_is_used_once_an_epoch(digits, monkeypatch):
     seen = []
-    monkeypatch.setattr("vae.training.loop.to_unit", lambda batch: seen.append(batch) or batch.float() / 255)
+    monkeypatch.setattr("vae.training.step.to_unit", lambda batch: seen.append(batch) or batch.float() / 255)
     config = Config.from_params(SMALL | {"max_epochs": 1})
     train(config, digits.train, digits.validation)
     used = torch.cat(seen).flatten(1)

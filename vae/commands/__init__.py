@@ -1,0 +1,1 @@
+"""What `python -m vae` does, one command a file."""

@@ -1,0 +1,201 @@
+"""Exact nearest neighbours from float32 tiles: only what may be near is kept and measured exactly."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXTRA = 6
+"""Candidates that are kept beyond the neighbours asked for, so that rounding seldom decides."""
+_FIRST_COLUMNS = 256  # of a query's first tile, from which its first limit comes
+_UNIT_ROUNDOFF = 2.0**-24  # of float32
+_PART_VALUES = 2**17  # of coordinates that are compared at once in exact distances: they stay in the cache
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+class Operands:
+    """Points as operands of a matrix product that gives all squared distances, in float32.
+
+    They are centred first, as the rounding of the product grows with their lengths.
+
+    Parameters
+    ----------
+    points
+        (n, dim).
+    centre
+        (dim,), the same for both operands.
+    """
+
+    def __init__(self, points: NDArray[np.floating], centre: NDArray[np.float64]) -> None:
+        n, self.dim = points.shape
+        self.left = np.empty((n, self.dim + 2), np.float32)
+        np.subtract(points, centre, out=self.left[:, 2:], casting="same_kind")
+        squared = np.einsum("ij,ij->i", self.left[:, 2:], self.left[:, 2:], dtype=np.float64)
+        self.left[:, 0] = squared
+        self.left[:, 1] = 1
+        self.length = np.sqrt(squared)
+
+    def right(self, rows: Rows | slice = slice(None)) -> Floats:
+        """Return the other operand, (rows, dim + 2): ``left @ right.T`` are squared distances."""
+        right = self.left[rows] * np.float32(-2)
+        right[:, 1] = self.left[rows, 0]
+        right[:, 0] = 1
+        return right
+
+    def error(self, longest: float) -> NDArray[np.float64]:
+        """Return by how much a squared distance to a point of at most that length can be wrong, (n,).
+
+        γ of the product and of the squared lengths, and the rounding of the centred coordinates; Higham,
+        "Accuracy and Stability of Numerical Algorithms" (2002), chapter 3.
+        """
+        return 1.01 * (self.dim + 8) * _UNIT_ROUNDOFF * (self.length + longest) ** 2
+
+
+class RunningNearest:
+    """The nearest references so far of some queries, as tiles of squared distances come in.
+
+    A candidate is one number, its squared distance above its row, so that the nearest are the smallest.
+
+    Parameters
+    ----------
+    n_queries
+        Of every tile.
+    n_neighbors
+        How many neighbours may be asked for.
+    """
+
+    def __init__(self, n_queries: int, n_neighbors: int) -> None:
+        self._keys = np.full((n_queries, n_neighbors + EXTRA), _NONE)
+        self.limit = np.full(n_queries, np.inf, np.float32)
+        """What was not kept has at least this squared distance, approximately."""
+        self._waiting: list[tuple[Rows, Keys]] = []
+        self._n_waiting = 0
+        self._known = np.empty(0, np.int64), np.empty(0, np.float32)
+        """Exact distances of an earlier call: query and row as one number, rising; distance."""
+
+    def add(self, tile: Floats, references: Rows) -> None:
+        """Take the references of the columns of a tile of squared distances, (queries, references)."""
+        n_first = self._add_first(tile, references)
+        tile, references = tile[:, n_first:], references[n_first:]
+        query, column = _where(tile < self.limit[:, None])
+        self._wait(query, _pack(tile[query, column], references[column]))
+
+    def add_transposed(self, tile: Floats, references: Rows) -> None:
+        """The same for a tile whose rows are the references, (references, queries)."""
+        n_first = self._add_first(tile.T, references)
+        tile, references = tile[n_first:], references[n_first:]
+        row, query = _where(tile < self.limit)
+        self._wait(query, _pack(tile[row, query], references[row]))
+
+    def _add_first(self, tile: Floats, references: Rows) -> int:
+        """Take all of the first references, while there is no limit, and return how many these are."""
+        n_first = 0
+        while n_first < len(references) and np.isinf(self.limit).any():
+            part = slice(n_first, n_first + _FIRST_COLUMNS)
+            self._merge(_pack(tile[:, part], references[part]))
+            n_first += len(references[part])
+        return n_first
+
+    def _wait(self, query: Rows, keys: Keys) -> None:
+        self._waiting.append((query, keys))
+        self._n_waiting += len(query)
+        if self._n_waiting > self._keys.size // 2:
+            self._merge_waiting()
+
+    def _merge_waiting(self) -> None:
+        query, keys = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._n_waiting = [], 0
+        order = np.argsort(query.astype(np.uint16), kind="stable")  # few queries: a radix sort
+        query, keys = query[order], keys[order]
+        counts = np.bincount(query, minlength=len(self.limit))
+        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+        side_by_side = np.full((len(self.limit), counts.max(initial=0)), _NONE)
+        side_by_side[query, place] = keys
+        self._merge(side_by_side)
+
+    def _merge(self, keys: Keys) -> None:
+        n_kept = self._keys.shape[1]
+        keys = np.partition(np.concatenate([self._keys, keys], axis=1), n_kept - 1, axis=1)
+        self._keys = keys[:, :n_kept].copy()
+        self.limit = _squared(self._keys[:, -1])  # the largest of them, in its place
+
+    def nearest(
+        self,
+        query: NDArray[np.floating],
+        reference: NDArray[np.floating],
+        error: NDArray[np.float64],
+        n_neighbors: int,
+    ) -> tuple[Rows, Floats, Rows]:
+        """Return index and exact distance of the nearest, (n, n_neighbors), and the rows that need a search.
+
+        Those are the queries where a reference that was not kept may be among the nearest: ties, mostly.
+
+        Parameters
+        ----------
+        query, reference
+            The points themselves, (n, dim) and (m, dim).
+        error
+            By how much the squared distances can be wrong, (n,).
+        """
+        if self._waiting:
+            self._merge_waiting()
+        index = _index(self._keys)
+        row, column = np.nonzero(self._keys != _NONE)
+        pairs = row * 2**32 + index[row, column]
+        known, distances = self._known
+        place = np.searchsorted(known, pairs)
+        found = (
+            np.zeros(len(pairs), bool)
+            if not len(known)
+            else known[np.minimum(place, len(known) - 1)] == pairs
+        )
+        exact = np.empty(len(pairs), np.float32)
+        exact[found] = distances[place[found]]
+        exact[~found] = exact_distances(query, row[~found], reference, index[row, column][~found])
+        order = np.argsort(pairs)
+        self._known = pairs[order], exact[order]
+        distance = np.full(index.shape, np.inf, np.float32)
+        distance[row, column] = exact
+        nearest = np.lexsort((index, distance), axis=-1)[:, :n_neighbors]
+        index, distance = np.take_along_axis(index, nearest, 1), np.take_along_axis(distance, nearest, 1)
+        beyond = np.sqrt(np.maximum(self.limit - error, 0)).astype(np.float32)
+        return index, distance, np.nonzero(distance[:, -1] >= beyond)[0]
+
+
+_NONE = np.uint64((0x7F800000 << 32) | 0xFFFFFFFF)  # at infinity
+
+
+def _pack(squared: Floats, references: Rows) -> Keys:
+    """Return candidates: squared distances, which sort as whole numbers if not negative, above rows."""
+    bits = np.maximum(squared, np.float32(0)).view(np.uint32)
+    return (bits.astype(np.uint64) << np.uint64(32)) | references.astype(np.uint64)
+
+
+def _squared(keys: Keys) -> Floats:
+    return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
+
+
+def _index(keys: Keys) -> Rows:
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _where(mask: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """Return rows and columns of the few that are true; faster than `numpy.nonzero` where they are few."""
+    place = np.flatnonzero(mask)
+    row = place // mask.shape[1] if mask.shape[1] else place
+    return row, place - row * mask.shape[1]
+
+
+def exact_distances(
+    query: NDArray[np.floating], rows: Rows, reference: NDArray[np.floating], index: Rows
+) -> Floats:
+    """Return the Euclidean distances of pairs of points, computed in float64, (n,)."""
+    distance = np.empty(len(rows), np.float32)
+    step = max(1, _PART_VALUES // query.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        difference = reference[index[part]].astype(np.float64)
+        difference -= query[rows[part]]
+        distance[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distance
