@@ -39,9 +39,13 @@ PREDICTIONS = make_schema(
         "index": pa.int64(),
         "label": pa.int64(),
         "predicted": pa.int64(),
+        "source": pa.string(),
     }
 )
-"""One row per embedding, reported setting and test image: what its neighbours vote for."""
+"""One row per embedding, reported setting and test image: what its neighbours vote for.
+
+``source`` says where the image is from, see `vae.data.splits.Sources`; null where that is not known.
+"""
 
 
 def embeddings_schema(dim: int) -> pa.Schema:
@@ -52,6 +56,7 @@ def embeddings_schema(dim: int) -> pa.Schema:
             "split": pa.string(),
             "index": pa.int64(),
             "label": pa.int64(),
+            "source": pa.string(),
             "embedding": pa.list_(pa.float32(), dim),
         }
     )

@@ -13,7 +13,7 @@ PACKAGES = ("vae", "tune", "evaluation")
 ALLOWED = {
     # One VAE. What lies directly in a package, errors and configs first, is the room "vae".
     "vae": "vae.commands vae.data vae.metrics vae.models vae.training",
-    "vae.commands": "vae vae.data vae.models vae.training",
+    "vae.commands": "vae vae.data vae.metrics vae.models vae.training",
     "vae.data": "vae",
     "vae.models": "vae",
     "vae.losses": "vae vae.models",
@@ -34,7 +34,7 @@ ALLOWED = {
     "evaluation": "evaluation.analysis evaluation.embedders evaluation.export evaluation.pipeline "
     "evaluation.report evaluation.scores tune.space tune.storage tune.study vae vae.data",
     "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
-    "evaluation.scores": "vae.metrics",
+    "evaluation.scores": "vae.data vae.metrics",
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.storage "
     "tune.study vae vae.data vae.metrics",
     "evaluation.analysis": "evaluation evaluation.embedders evaluation.scores tune.algorithms tune.space "

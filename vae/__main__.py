@@ -14,7 +14,7 @@ from vae.commands.embed import embed_command
 from vae.commands.train import PANEL, train_command
 from vae.commands.train import add_arguments as add_train_arguments
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import UsageError
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from vae.checkpoint import find_checkpoint, load_model
 from vae.config import Config
 from vae.data import Dataset, Images, ImageSet, as_image_set, load_dataset
-from vae.data.dataset import split_validation
 from vae.data.images import as_train_and_validation
+from vae.data.splits import split_validation
 from vae.errors import UsageError
 from vae.metrics.validation_knn import ValidationKnn, sample_rows
 from vae.progress import EpochProgress

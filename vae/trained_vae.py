@@ -42,7 +42,7 @@ class TrainedVAE:
     metrics: dict[str, float]
     """Measured after that epoch."""
     split_seed: int | None
-    """Seed of `vae.data.dataset.split_validation`, which separates the validation images from the training
+    """Seed of `vae.data.splits.split_validation`, which separates the validation images from the training
     images; None if they were given."""
     dataset: str | None = None
     """Fingerprint of the data set that it was trained on; None if that is not known."""

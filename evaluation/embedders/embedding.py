@@ -69,13 +69,22 @@ class Images:
     test: NDArray[np.uint8]
     test_labels: NDArray[np.int64] | None
     searched: SearchedRows | None = None
+    train_groups: NDArray[np.int64] | None = None
+    """What each training image belongs to (n,): images of one group stay together in cross-validation."""
 
     @classmethod
     def from_dataset(cls, dataset: "Dataset") -> "Images":
         labels = [
             None if part.labels is None else part.labels.numpy() for part in (dataset.train, dataset.test)
         ]
-        return cls(dataset.train.images.numpy(), labels[0], dataset.test.images.numpy(), labels[1])
+        groups = dataset.train.groups
+        return cls(
+            dataset.train.images.numpy(),
+            labels[0],
+            dataset.test.images.numpy(),
+            labels[1],
+            train_groups=None if groups is None else groups.numpy(),
+        )
 
     def pixels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return both splits as (n, C·H·W) in [0, 1]."""

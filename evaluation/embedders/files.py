@@ -28,8 +28,9 @@ def write_embedding(
     embedding: Embedding,
     train_labels: NDArray[np.int64] | None,
     test_labels: NDArray[np.int64] | None,
+    sources: tuple[pa.Array, pa.Array] | None = None,
 ) -> None:
-    """Write one embedding; labels are null where there are none.
+    """Write one embedding; labels and sources of both splits are null where there are none.
 
     Raises
     ------
@@ -39,8 +40,12 @@ def write_embedding(
     key = embedding.key
     schema = embeddings_schema(key.dim)
     parts = []
-    for split, points, labels in zip(
-        SPLITS, (embedding.train, embedding.test), (train_labels, test_labels), strict=True
+    for split, points, labels, names in zip(
+        SPLITS,
+        (embedding.train, embedding.test),
+        (train_labels, test_labels),
+        sources or (None, None),
+        strict=True,
     ):
         n = len(points)
         columns = {
@@ -50,6 +55,7 @@ def write_embedding(
             "split": pa.repeat(split, n),
             "index": pa.array(np.arange(n)),
             "label": pa.nulls(n, pa.int64()) if labels is None else pa.array(labels),
+            "source": pa.nulls(n, pa.string()) if names is None else names,
             "embedding": pa.FixedSizeListArray.from_arrays(
                 pa.array(points.ravel()), type=schema.field("embedding").type
             ),

@@ -14,8 +14,8 @@ from pyarrow import types
 
 from evaluation.embedders import METHODS, Embedding, EmbeddingKey, Images
 from tune.storage.tables import read_table
-from vae.data.dataset import HOLDOUT_FRACTION, HOLDOUT_SEED, stratified_rows
 from vae.data.parquet_columns import class_labels, is_test_row
+from vae.data.splits import HOLDOUT_FRACTION, HOLDOUT_SEED, stratified_rows
 from vae.errors import UsageError
 
 logger = logging.getLogger(__name__)

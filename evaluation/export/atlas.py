@@ -23,8 +23,9 @@ N_NEIGHBORS = 15
 def write_atlas(run: RunDirectory, shown: ImageSample, file: Path) -> list[str]:
     """Write a file of images of a run and return the options of `embedding-atlas` that show it.
 
-    Columns: ``index``, ``class``, ``predicted``, ``image`` (PNG), ``<method>_x`` and ``<method>_y`` for each
-    that is seen in two dimensions, ``neighbors``, the nearest of these images in the best VAE's latent space.
+    Columns: ``index``, ``source``, ``class``, ``predicted``, ``image`` (PNG), ``<method>_x`` and
+    ``<method>_y`` for each that is seen in two dimensions, ``neighbors``, the nearest of these images in the
+    best VAE's latent space.
 
     Raises
     ------

@@ -30,12 +30,15 @@ class ImageSample:
     index: NDArray[np.int64]
     classes: list[str] | None
     images: NDArray[np.uint8] | None
+    sources: list[str] | None = None
+    """Where each image is from; None if the evaluation does not say it."""
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return the class of each image, and the one that KNN predicts in the best VAE's latent space."""
+        """Return source and class of each image, and what KNN predicts in the best VAE's latent space."""
+        columns = {} if self.sources is None else {"source": self.sources}
         if self.classes is None:
-            return {}
-        columns = {"class": self.classes}
+            return columns
+        columns["class"] = self.classes
         assert self.results.evaluation is not None
         names = self.results.evaluation.dataset.class_names
         winner = self.results.comparison.winner
@@ -67,13 +70,18 @@ def sample_images(
     if results.evaluation is None or not keys:
         raise UsageError(f"{run.location} has no embeddings yet; say `python -m evaluation {run.location}`")
     table = read_table(embedding_file(run.embeddings_dir, keys[0]))
-    labels = table.filter(pc.equal(table["split"], "test"))["label"]
+    table = table.filter(pc.equal(table["split"], "test"))
+    labels = table["label"]
     index = np.sort(np.random.default_rng(0).permutation(len(labels))[:at_most])
     classes = None
     if labels.null_count == 0:
         names = results.evaluation.dataset.class_names
         classes = [names[label] for label in labels.to_numpy()[index]]
-    return ImageSample(results, keys, index, classes, _images(run, results, dataset, data_dir, index))
+    sources = None
+    if "source" in table.column_names and table["source"].null_count == 0:  # an older version has none
+        sources = table["source"].take(index).to_pylist()
+    images = _images(run, results, dataset, data_dir, index)
+    return ImageSample(results, keys, index, classes, images, sources)
 
 
 def _images(

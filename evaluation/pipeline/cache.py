@@ -35,7 +35,7 @@ from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Version of the entries; raised whenever the same embedder and grid give something else."""
 KEPT_DAYS = 30.0
 """Entries that no evaluation has used for so long are deleted."""
@@ -76,8 +76,10 @@ class CacheEntry:
                 shutil.rmtree(self._path, ignore_errors=True)
                 self.done = False
 
-    def add(self, event: Event, images: Images) -> None:
+    def add(self, event: Event, images: Images, sources: tuple[pa.Array, pa.Array] | None = None) -> None:
         """Keep an embedding or a score; with the last one the entry is complete and stays.
+
+        ``sources`` are those of `write_embedding`.
 
         Raises
         ------
@@ -85,7 +87,7 @@ class CacheEntry:
             It cannot be written.
         """
         if isinstance(event, Embedded):
-            write_embedding(self._work(), event.embedding, images.train_labels, images.test_labels)
+            write_embedding(self._work(), event.embedding, images.train_labels, images.test_labels, sources)
             self.embedded.add(event.key)
         elif isinstance(event, Scored):
             self.rows += event.rows

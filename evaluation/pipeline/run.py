@@ -1,5 +1,6 @@
 """One evaluation of a run, alone on it: embed and score what is missing, write tables and record."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -33,6 +34,9 @@ from vae.atomic import replaced_directory
 from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
+
+Sources = tuple[pa.Array, pa.Array]
+"""Of the training and of the test images."""
 
 
 def run_evaluation(
@@ -70,6 +74,10 @@ def run_evaluation(
         fingerprint = subject.record.dataset.fingerprint
         if images.searched is not None:  # the scores depend on the search's split too
             fingerprint += f", split by {images.searched.seed}"
+        sources = _sources(subject)
+        if sources is not None:  # the files name them, and files may be renamed
+            digest = hashlib.sha256("\n".join(text for part in sources for text in part.to_pylist()).encode())
+            fingerprint += f", from {digest.hexdigest()[:16]}"
         entries = find_cache_entries(run, subject.embedders, fingerprint, options.grid, n_rounds)
         todo = [
             embedder for embedder, entry in zip(subject.embedders, entries, strict=True) if not entry.done
@@ -82,14 +90,14 @@ def run_evaluation(
             at_end.callback(entry.discard_partial)
         for event in _events(compute, images, todo, options, console) if todo else ():
             if event.key in entry_of:
-                _add_to_cache(run, entry_of[event.key], event, images)
+                _add_to_cache(run, entry_of[event.key], event, images, sources)
             if isinstance(event, MissingScore):
                 logger.warning("missing: %s", event)
                 gaps.append(str(event))
         if not any(entry.embedded for entry in entries):
             raise StorageError(f"no embedding could be made: {gaps[-1]}")
         used_before = _test_uses(run)
-        _write_tables(run, subject.record, entries)
+        _write_tables(run, subject.record, entries, sources)
         record = replace(
             subject.record,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -109,9 +117,19 @@ def run_evaluation(
                 run.mirror.with_retries(SHORT_RETRIES).delete(run.cache_dir)
 
 
-def _add_to_cache(run: RunDirectory, entry: CacheEntry, event: Event, images: Images) -> None:
+def _sources(subject: Subject) -> Sources | None:
+    """Return where the training and the test images are from, texts (n,) and (m,); None if not known."""
+    if subject.dataset is None or subject.dataset.sources is None:
+        return None
+    train, test = (pa.array(part.to_list(), pa.string()) for part in subject.dataset.sources)
+    return train, test
+
+
+def _add_to_cache(
+    run: RunDirectory, entry: CacheEntry, event: Event, images: Images, sources: Sources | None
+) -> None:
     """Keep what has been computed, also under a URI if that is where the run lies."""
-    entry.add(event, images)
+    entry.add(event, images, sources)
     if run.mirror and entry.done:
         with _storage_errors_logged():
             entry.send(run.mirror.with_retries(SHORT_RETRIES))
@@ -155,7 +173,7 @@ def _on_ray(options: Options) -> Compute:
 def _known_gaps(images: Images, grid: KnnGrid) -> list[str]:
     if images.train_labels is None or images.test_labels is None:
         return ["KNN accuracy: the dataset has no labels"]
-    return missing_cells(images.train_labels, grid)
+    return missing_cells(images.train_labels, grid, images.train_groups)
 
 
 def _test_uses(run: RunDirectory) -> int:
@@ -169,7 +187,9 @@ def _test_uses(run: RunDirectory) -> int:
         return 1
 
 
-def _write_tables(run: RunDirectory, record: EvaluationRecord, entries: Sequence[CacheEntry]) -> None:
+def _write_tables(
+    run: RunDirectory, record: EvaluationRecord, entries: Sequence[CacheEntry], sources: Sources | None
+) -> None:
     study, state = record.study, None if record.state is None else record.state.stamp
     with replaced_directory(run.embeddings_dir) as staging:
         for entry in entries:
@@ -188,6 +208,10 @@ def _write_tables(run: RunDirectory, record: EvaluationRecord, entries: Sequence
     predictions = predictions.set_column(0, PREDICTIONS.field("study"), names).sort_by(
         [(column, "ascending") for column in order]
     )
+    if sources is not None:  # the rounds that predict know rows alone
+        place = predictions.schema.get_field_index("source")
+        names = sources[1].take(predictions["index"].combine_chunks())
+        predictions = predictions.set_column(place, PREDICTIONS.field("source"), names)
     write_table(predictions, PREDICTIONS, run.predictions_file, state=state)
 
 

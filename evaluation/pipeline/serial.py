@@ -114,7 +114,9 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
     assert images.train_labels is not None
     assert images.test_labels is not None
     train, test = (_to_device(points, device) for points in (embedding.train, embedding.test))
-    scores = score_round(which, train, images.train_labels, test, images.test_labels, grid)
+    scores = score_round(
+        which, train, images.train_labels, test, images.test_labels, grid, images.train_groups
+    )
     if which.protocol == "test" and images.searched is not None:
         found = images.searched
         scores.rows.extend(

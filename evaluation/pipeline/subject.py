@@ -69,7 +69,7 @@ def study_subject(run: RunDirectory, options: Options, finalists: int, data_dir:
 def searched_rows(dataset: "Dataset", seed: int) -> SearchedRows:
     """Return the rows of the training set that a study with this seed measures KNN accuracy on."""
     # Not at the top of the file: torch takes seconds.
-    from vae.data.dataset import split_validation
+    from vae.data.splits import split_validation
     from vae.metrics.validation_knn import sample_rows
 
     split = split_validation(dataset.train, seed=seed)

@@ -22,6 +22,11 @@
   const legend = make("div", "explorer-legend", root);
   const status = make("p", "explorer-status muted", root);
   status.setAttribute("role", "status");
+  const copier = make("button", "explorer-copy", root);
+  copier.type = "button";
+  const copied = make("textarea", "explorer-copied", root);
+  copied.readOnly = true;
+  copied.setAttribute("aria-label", "Sources of the selected images");
   const strip = make("div", "explorer-strip", root);
   const tip = make("div", "explorer-tip", root);
   const thumbnail = make("canvas", "", tip);
@@ -99,7 +104,7 @@
   };
 
   const describe = (i) => {
-    const lines = [`test image ${data.index[i]}`];
+    const lines = [data.sources ? data.sources[i] : `test image ${data.index[i]}`];
     if (data.labels) lines.unshift(data.classes[data.labels[i]]);
     if (data.predicted && data.predicted[i] !== data.labels[i]) lines.push(`predicted: ${data.classes[data.predicted[i]]}`);
     return lines;
@@ -118,8 +123,25 @@
     drawAll();
   };
 
+  // A page from a file may not be allowed to write to the clipboard: then the lines are shown, ready to be copied.
+  const copySources = async () => {
+    copied.value = [...selected].filter(visible).map((i) => data.sources[i]).join("\n");
+    try {
+      await navigator.clipboard.writeText(copied.value);
+      copier.textContent = "Copied";
+    } catch {
+      copied.style.display = "block";
+      copied.focus();
+      copied.select();
+      copier.textContent = "Copy the lines below";
+    }
+  };
+  copier.addEventListener("click", copySources);
+
   const say = () => {
     strip.replaceChildren();
+    copied.style.display = "none";
+    copier.style.display = selected && data.sources ? "" : "none";
     if (!selected) {
       status.textContent = `${n.toLocaleString()} test images. Point at one to find it in every panel; drag to select a group; click a class to hide it.`;
       return;
@@ -129,6 +151,7 @@
     if (data.labels) rows.forEach((i) => counts.set(data.labels[i], (counts.get(data.labels[i]) || 0) + 1));
     const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${data.classes[label]}`);
     status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place to clear the selection.`;
+    copier.textContent = `Copy ${rows.length === 1 ? "the source" : `the ${rows.length} sources`}`;
     rows.slice(0, 48).forEach((i) => {
       const canvas = make("canvas", "", strip);
       canvas.title = describe(i).join(", ");

@@ -52,6 +52,7 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
             for places in [_places(panel.points, shown)]
         ],
         "index": shown.tolist(),
+        "sources": dataset.sources[1].subset(shown).to_list() if dataset.sources is not None else None,
         "labels": test.labels[torch.tensor(shown)].tolist() if test.labels is not None else None,
         "predicted": predicted,
         "classes": list(dataset.class_names) if labelled else [],

@@ -60,9 +60,23 @@ def rank_within_class(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]
     return rank
 
 
-def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
+def assign_folds(
+    labels: NDArray[np.int64], grid: KnnGrid, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return the fold (n,) of each row: stratified in each subset, or keeping groups (n,) whole."""
+    if groups is None:
+        return rank_within_class(labels, grid.seed) % grid.n_folds
+    # Not at the top of the file: torch takes seconds.
+    from vae.data.splits import group_folds
+
+    return group_folds(labels, groups, grid.n_folds, grid.seed)
+
+
+def missing_cells(
+    train_labels: NDArray[np.int64], grid: KnnGrid, groups: NDArray[np.int64] | None = None
+) -> list[str]:
     """Return a sentence for each part of the grid that the training set is too small for."""
-    classes, counts = np.unique(train_labels, return_counts=True)
+    counts = np.unique(train_labels, return_counts=True)[1]
     gaps = []
     if counts.min() < grid.n_folds:
         gaps.append(
@@ -72,12 +86,12 @@ def missing_cells(train_labels: NDArray[np.int64], grid: KnnGrid) -> list[str]:
     if too_large := [size for size in grid.samples_per_class if size is not None and size > counts.min()]:
         sizes = ", ".join(map(str, too_large))
         gaps.append(f"{sizes} samples per class: the smallest class has {counts.min()}")
+    rank, fold = rank_within_class(train_labels, grid.seed), assign_folds(train_labels, grid, groups)
     for size in grid.samples_per_class:
         if size in too_large:
             continue
-        # The largest fold is the first one: it has the classes' ranks 0, 5, 10, …
-        per_class = counts if size is None else np.full(len(classes), size)
-        n_reference = int((per_class - -(-per_class // grid.n_folds)).sum())
+        inside = fold if size is None else fold[rank < size]
+        n_reference = len(inside) - int(np.bincount(inside).max())
         too_many = [k for k in grid.n_neighbors if k > n_reference]
         if too_many:
             subset = "all images" if size is None else f"{size} samples per class"
@@ -93,6 +107,7 @@ def score_round(
     test: Array,
     test_labels: NDArray[np.int64],
     grid: KnnGrid,
+    train_groups: NDArray[np.int64] | None = None,
 ) -> RoundScores:
     """Return what one round gives, its rows without the embedding's own columns.
 
@@ -101,6 +116,7 @@ def score_round(
     fold's share.
 
     Points are (n, dim) and (m, dim), labels (n,) and (m,); only the protocol ``test`` uses those of the test.
+    Training images of one group are in one fold.
     The cells and folds that the training set is too small for are left out, see `missing_cells`.
 
     Raises
@@ -109,6 +125,7 @@ def score_round(
         The points hold NaN or infinity.
     """
     rank = rank_within_class(train_labels, grid.seed)
+    folds = assign_folds(train_labels, grid, train_groups)
     scores = RoundScores([])
     started = time.perf_counter()
     sizes = _subset_sizes(train_labels, grid)
@@ -120,14 +137,14 @@ def score_round(
         every = np.arange(len(test_labels))
         found = ([(every, nearest)] for nearest in nested_neighbors(train, test, blocks, n_neighbors))
     else:
-        found = cross_neighbors(train, rank % grid.n_folds, blocks, n_neighbors)
+        found = cross_neighbors(train, folds, blocks, n_neighbors)
     n_seen = 0
     for size, block, parts in zip(sizes, blocks, found, strict=True):
         n_seen += len(block)
         seconds = (time.perf_counter() - started) / len(parts)
         for rows, neighbors in parts:
             labels = (test_labels if of_test else train_labels)[rows]
-            fold = None if of_test else int(rank[rows[0]] % grid.n_folds)
+            fold = None if of_test else int(folds[rows[0]])
             n_reference = n_seen - (0 if of_test else len(rows))
             ks = [k for k in sorted(grid.n_neighbors) if k <= n_reference]
             for weights in grid.weights:

@@ -24,7 +24,7 @@ import torch
 
 from vae.config import Config
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.inference import embed
 from vae.metrics.knn import knn_accuracy
 from vae.training.loop import EpochEnd, train

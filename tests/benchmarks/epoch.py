@@ -20,7 +20,7 @@ from torchvision.transforms import CenterCrop, Compose, ToTensor
 
 from vae.config import AUGMENTATIONS, Config
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.losses.elbo import kl_per_dimension
 from vae.models import build_model
 from vae.training.loop import train

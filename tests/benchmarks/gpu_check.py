@@ -25,7 +25,7 @@ import torch
 from tests.benchmarks.bare_machine import MISSING
 from tests.benchmarks.gpu_checks import CHECKS, Bench, Skipped
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import Error
 
 LIMIT_S = 440.0

@@ -184,8 +184,13 @@ def test_the_images_of_a_checkpoint_are_resized_as_it_was_trained(tmp_path):
     output = RunDirectory(tmp_path / "output")
     evaluate(paths[0], output=output.path, **options)
     assert EvaluationRecord.read(output.evaluation_file).dataset.resize == 8
+    predictions = read_table(output.predictions_file).to_pylist()
+    names = load_dataset(tmp_path / "large.npz", resize=8).sources[1].to_list()
+    assert predictions
+    assert all(row["source"] == names[row["index"]] for row in predictions)
     shown = sample_images(output, 5, dataset=str(tmp_path / "large.npz"))
     assert shown.images.shape == (5, 1, 8, 8)
+    assert shown.columns()["source"] == [names[row] for row in shown.index]
     with pytest.raises(UsageError, match="to-8 and .*to-10 were trained on images resized to 8 and 10"):
         evaluate(paths, output=tmp_path / "both", **options)
 

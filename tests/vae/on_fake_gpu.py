@@ -11,7 +11,7 @@ from tests.fake_gpu import DEVICE, DeviceMismatch, FakeGpu
 from vae.checkpoint import read_tensors
 from vae.config import ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, PRECISIONS, RECONSTRUCTION_LOSSES, Config
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.inference import decode, embed
 from vae.metrics.neighbors import find_neighbors
 from vae.metrics.panel import evaluate_panel

@@ -10,7 +10,7 @@ import torch
 
 import vae
 from vae.config import Config
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.inference import embed, reconstruct
 from vae.progress import Console, EpochProgress
 from vae.training.loop import EpochEnd

@@ -17,6 +17,7 @@ from vae.errors import StorageError, UsageError
 
 DEFAULT_SPACE = Path(__file__).parents[1] / "space.yaml"
 START = "start"
+SMALLEST_BATCH = 4
 SET_BY_THE_STUDY = {"max_epochs": "--max-epochs", "schedule_epochs": "--max-epochs", "seed": "--seed"}
 
 
@@ -51,6 +52,27 @@ def without_start(space: Space) -> Space:
     """Return the space without its starting points."""
     source = {name: entry for name, entry in space.source.items() if name != START}
     return replace(space, start=(), source=source, n_warm=0)
+
+
+def default_space(n_train: int) -> Space:
+    """Return the default space; for few training images all batch sizes are halved until the largest fits.
+
+    Examples
+    --------
+    >>> default_space(60_000).source["batch_size"]
+    {'choice': [128, 256, 512]}
+    >>> default_space(200).source["batch_size"]
+    {'choice': [32, 64, 128]}
+    """
+    source = load_space().source
+    sizes = source["batch_size"]["choice"]
+    divisor = 1
+    while max(sizes) // divisor > n_train:
+        divisor *= 2
+    smaller = {size: max(SMALLEST_BATCH, size // divisor) for size in sizes}
+    batches = {"choice": sorted(set(smaller.values()))}
+    start = [point | {"batch_size": smaller[point["batch_size"]]} for point in source[START]]
+    return parse_space(source | {"batch_size": batches, START: start})
 
 
 def parse_space(source: Any) -> Space:

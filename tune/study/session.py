@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tune.algorithms.ending import Ending
 from tune.algorithms.objective import Objective, check_target, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
-from tune.space.file import without_start
+from tune.space.file import default_space, load_space, without_start
 from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
@@ -128,6 +128,8 @@ def create_study(
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
     check_target(plan.target, objectives[0])
     data = TrialData.from_dataset(dataset, seed=plan.seed)
+    if plan.space.source == load_space().source:
+        plan = replace(plan, space=default_space(len(data.train_images)))
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
     if not plan.start:
         plan = replace(plan, space=without_start(plan.space))

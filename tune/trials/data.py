@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from vae.data import Dataset, ImageSet
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.metrics.validation_knn import ValidationKnn, sample_rows
 
 

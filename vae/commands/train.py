@@ -9,8 +9,9 @@ from vae.checkpoint import MODEL_FILE, find_checkpoint, load_model, read_config,
 from vae.commands.arguments import add_dataset_arguments
 from vae.config import PARAMS, Config
 from vae.data import Dataset, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import UsageError
+from vae.metrics.validation_knn import sample_rows
 from vae.model_card import ModelCard, Score, escape, write_card
 from vae.models import count_parameters
 from vae.training.loop import EpochEnd, check_fit, train
@@ -170,7 +171,8 @@ def train_command(arguments: argparse.Namespace) -> int:
     if not result.history:
         epochs = config.training.max_epochs
         print(f"{output} has trained its {epochs} epochs already; raise --max-epochs to continue")
-    _write_card(output, dataset, config, like)
+    n_queries = None if validation is None else len(sample_rows(validation, seed))
+    _write_card(output, dataset, config, like, n_queries)
     print(f"Model, config and state are in {output}")
     return 0
 
@@ -198,18 +200,22 @@ def _check_default(like: Path, dataset: Dataset) -> None:
         )
 
 
-def _write_card(output: Path, dataset: Dataset, config: Config, like: Path | None) -> None:
+def _write_card(
+    output: Path, dataset: Dataset, config: Config, like: Path | None, n_queries: int | None
+) -> None:
+    """Write the card; ``n_queries`` is of how many validation images the KNN accuracy is the share."""
     model = load_model(output)
-    epochs = config.training.max_epochs
+    n = config.training.max_epochs
+    epochs = f"{n} epoch{'s' * (n != 1)}"
     if model.split_seed is None:
         chosen = (
-            f"Trained by `python -m vae train --all-images` for {epochs} epochs on all "
+            f"Trained by `python -m vae train --all-images` for {epochs} on all "
             f"{len(dataset.train):,} images but those of the test part. No image judged it: the weights are "
             "those of the last epoch."
         )
     else:
         chosen = (
-            f"Trained by `python -m vae train` for {epochs} epochs. The weights are those of epoch "
+            f"Trained by `python -m vae train` for {epochs}. The weights are those of epoch "
             f"{model.epoch}, which had the lowest loss on the validation images, a sixth of the training "
             f"images, chosen by seed {model.split_seed}."
         )
@@ -226,7 +232,12 @@ def _write_card(output: Path, dataset: Dataset, config: Config, like: Path | Non
             fingerprint=model.dataset,
             chosen=[chosen + origin],
             scores=[
-                Score(metric=name.removeprefix("val_"), images="validation", value=model.metrics[name])
+                Score(
+                    metric=name.removeprefix("val_"),
+                    images="validation",
+                    value=model.metrics[name],
+                    n_images=n_queries if name == "val_knn_accuracy" else None,
+                )
                 for name in (*PANEL, "val_knn_accuracy")
                 if name in model.metrics
             ],

@@ -1,16 +1,13 @@
-"""Images as arrays, as a caller or an `.npz` has them: sizes, values and labels are checked here."""
+"""Images as arrays, as a caller or a file has them: sizes, values and labels are checked here."""
 
-import math
-import os
-import zipfile
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vae.data.resize import MAX_SIDE, MIN_SIDE, WAY_OUT, resize_images
-from vae.errors import StorageError, UsageError
+from vae.data.splits import Sources
+from vae.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,75 +20,11 @@ class ImageArrays:
     test_images: np.ndarray | None
     """None when the source has no test part."""
     test_labels: np.ndarray | None
-
-
-def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
-    """Array `images` (n, H, W) or (n, H, W, C); `labels`, `test_images`, `test_labels` if there are any.
-
-    ``resize`` is that of `vae.data.load_dataset`.
-    """
-    try:
-        _check_sizes(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except MemoryError as error:
-        raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
-    if "images" not in arrays:
-        raise UsageError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
-    known = {"images", "labels", "test_images", "test_labels"}
-    if unknown := sorted(set(arrays) - known):
-        raise UsageError(
-            f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(known))}"
-        )
-    return check_arrays(
-        arrays["images"],
-        arrays.get("labels"),
-        arrays.get("test_images"),
-        arrays.get("test_labels"),
-        source=path,
-        resize=resize,
-    )
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse arrays that are larger than the file or the memory before room for them is asked for.
-
-    Raises
-    ------
-    StorageError
-        One of them is.
-    """
-    needed = 0
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                read_header = ARRAY_HEADERS.get(np.lib.format.read_magic(file))
-                if read_header is None:  # of a kind that no array of numbers or names has
-                    continue
-                shape, _, dtype = read_header(file)
-                size, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
-            if size > there and not dtype.hasobject:
-                raise StorageError(
-                    f"cannot read {path} as .npz: {member.filename} says that it has {shape} values of"
-                    f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
-                )
-            needed += size
-    if needed > (memory := memory_bytes()):
-        raise StorageError(
-            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
-            "memory; take fewer or smaller images"
-        )
-
-
-ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-"""What reads the header of an `.npy`, by its version."""
-
-
-def memory_bytes() -> int:
-    """Return the memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    groups: np.ndarray | None = None
+    """int64 (n,): images of one group stay together; None if there are none."""
+    test_groups: np.ndarray | None = None
+    sources: Sources | None = None
+    test_sources: Sources | None = None
 
 
 def check_arrays(
@@ -103,6 +36,9 @@ def check_arrays(
     source: Path | None = None,
     part: str = "test",
     resize: int | None = None,
+    groups: np.ndarray | None = None,
+    test_groups: np.ndarray | None = None,
+    names: tuple[str, str] = ("images", "test_images"),
 ) -> ImageArrays:
     """Return images of any accepted form as uint8, and their classes numbered.
 
@@ -118,6 +54,10 @@ def check_arrays(
         What the messages call the second part.
     resize
         Pixels a side to which images are resized, see `vae.data.resize`.
+    groups, test_groups
+        What each image belongs to (n,), numbers or names, see `vae.data.splits.ImageSet`.
+    names
+        What the two arrays of images are called, as their sources name them.
 
     Raises
     ------
@@ -138,7 +78,41 @@ def check_arrays(
         test_images = to_uint8(test_images, f"{part}_images{within}", resize)
         if test_labels is not None:
             test_labels = check_labels(test_labels, len(test_images), f"{part}_labels{within}")
-    return with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
+    arrays = with_classes(source, images, labels, test_images=test_images, test_labels=test_labels, part=part)
+    n_test = 0 if test_images is None else len(test_images)
+    found = number_groups(groups, test_groups, len(images), n_test, f"groups{within}")
+    return replace(
+        arrays,
+        groups=found[0],
+        test_groups=found[1],
+        sources=Sources.of_rows(names[0], len(images)),
+        test_sources=Sources.of_rows(names[1], n_test),
+    )
+
+
+def number_groups(
+    groups: np.ndarray | None, test_groups: np.ndarray | None, n: int, n_test: int, where: str
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the groups of both parts as whole numbers (n,) and (n_test,); a name means the same in both.
+
+    Raises
+    ------
+    UsageError
+        There is not one for each image, or they are neither whole numbers nor names.
+    """
+    given = [
+        np.empty(0) if part is None else check_labels(part, size, where, "group")
+        for part, size in ((groups, n), (test_groups, n_test))
+    ]
+    kinds = {part.dtype.kind == "U" for part in given if len(part)}
+    if len(kinds) > 1:
+        raise UsageError(f"{where} are text and numbers; make all text or all numbers")
+    present = [part for part in given if len(part)]
+    if not present:
+        return None, None
+    numbers = np.unique(np.concatenate(present), return_inverse=True)[1].astype(np.int64)
+    train, test = (None, numbers) if groups is None else (numbers[:n], numbers[n:])
+    return train, None if test_groups is None else test
 
 
 def with_classes(
@@ -240,13 +214,18 @@ def check_size(shape: tuple[int, ...], where: str, resize: int | None = None) ->
         raise UsageError(f"{size} has no pixels; leave such images out")
 
 
-def check_labels(labels: np.ndarray, n_images: int, where: str) -> np.ndarray:
-    """Labels (n,) as whole numbers, truth values or text, from anything that means the same."""
+def check_labels(labels: np.ndarray, n_images: int, where: str, what: str = "label") -> np.ndarray:
+    """Labels (n,) as whole numbers, truth values or text, from anything that means the same.
+
+    ``what`` they are for each image, in messages: a group is written as a label is.
+    """
+    if labels.shape == (n_images, 1):  # as Keras and MedMNIST have them
+        labels = labels[:, 0]
     if labels.shape != (n_images,):
-        raise UsageError(f"{where} have shape {labels.shape}, must be one label per image: ({n_images},)")
+        raise UsageError(f"{where} have shape {labels.shape}, must be one {what} per image: ({n_images},)")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
-            raise UsageError(f"{where} contain NaN or infinity; leave labels out if there are none")
+            raise UsageError(f"{where} contain NaN or infinity; leave {what}s out if there are none")
         if (odd := labels[labels != np.floor(labels)]).size:
             raise UsageError(f"{where} must be classes, whole numbers or names, got {odd[0]:g}")
         return labels.astype(np.int64)

@@ -9,56 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
-from torch import Tensor
 
 from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from vae.data.arrays import ImageArrays, read_npz
+from vae.data.arrays import ImageArrays
 from vae.data.download import locate, read_verified
+from vae.data.npz import read_npz
 from vae.data.resize import check_resize, resize_images
+from vae.data.splits import ImageSet, Sources, Split, hold_out_test
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
 DATASETS = (*ARCHIVES, "digits")
 OWN_SUFFIXES = (".npz", ".parquet")
-HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
-HOLDOUT_FRACTION = 0.2
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images uint8 (n, C, H, W) with labels int64 (n,), or None."""
-
-    images: Tensor
-    labels: Tensor | None
-
-    def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8, self.images.dtype
-        assert self.images.ndim == 4, self.images.shape
-        assert self.labels is None or self.labels.shape == (len(self.images),), self.labels.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
-
-    @property
-    def n_classes(self) -> int:
-        """One more than the highest label; 0 without labels."""
-        return 0 if self.labels is None else int(self.labels.max()) + 1
-
-    def subset(self, index: Tensor) -> "ImageSet":
-        """The rows of `index` (integers or a mask), in its order."""
-        return ImageSet(self.images[index], None if self.labels is None else self.labels[index])
-
-    def to(self, device: str | torch.device) -> "ImageSet":
-        return ImageSet(self.images.to(device), None if self.labels is None else self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +38,8 @@ class Dataset:
     """Changes with any image or label."""
     resize: int | None = None
     """Pixels a side to which its images were resized; None if they were not."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Train and validation parts, and their rows (sorted) in the set that was split."""
-
-    train: ImageSet
-    validation: ImageSet
-    train_index: Tensor
-    validation_index: Tensor
+    sources: tuple[Sources, Sources] | None = None
+    """Where the training and the test images are from; None if that is not known."""
 
 
 def load_dataset(
@@ -100,7 +56,8 @@ def load_dataset(
     name_or_path
         A name of `DATASETS`; a folder of images or of class sub-folders (or of `train/` and `test/` that hold
         these); an `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels`
-        if known; a `.parquet` file or a folder of such, see `vae.data.parquet.read_parquet`.
+        if known, or with Keras' or MedMNIST's names, see `vae.data.npz`; a `.parquet` file or a folder of
+        such, see `vae.data.parquet.read_parquet`.
         Without a test part, a stratified 20 % is held out as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
@@ -145,46 +102,6 @@ def load_dataset(
     )
 
 
-def split_validation(images: ImageSet, *, seed: int, fraction: float = 1 / 6) -> Split:
-    """Split off a random validation part, stratified by class when there are labels; same seed, same split.
-
-    Raises
-    ------
-    UsageError
-        `fraction` outside (0, 1), or too few images for each class to be in both parts.
-    """
-    if not 0 < fraction < 1:
-        raise UsageError(f"validation fraction must be between 0 and 1, got {fraction:g}")
-    labels = None if images.labels is None else images.labels.cpu().numpy()
-    train_rows, validation_rows = stratified_rows(len(images), labels, fraction, seed)
-    train_index = torch.from_numpy(train_rows).to(images.images.device)
-    validation_index = torch.from_numpy(validation_rows).to(images.images.device)
-    return Split(images.subset(train_index), images.subset(validation_index), train_index, validation_index)
-
-
-def stratified_rows(
-    n: int, labels: np.ndarray | None, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted rows of the larger and the smaller part, ``fraction`` of the ``n``, alike in classes."""
-    n_split = round(n * fraction)
-    n_classes = 1
-    if labels is not None:
-        classes, counts = np.unique(labels, return_counts=True)
-        n_classes = len(classes)
-        if counts.min() < 2:
-            raise UsageError(
-                f"cannot split: class {classes[counts.argmin()]} has 1 image, must be >= 2; "
-                "add images or drop the class"
-            )
-    if min(n_split, n - n_split) < n_classes:
-        raise UsageError(
-            f"cannot split {n} images of {n_classes} classes into {n - n_split} and {n_split}: "
-            "each part needs one image of each class; add images or change the fraction"
-        )
-    larger, smaller = train_test_split(np.arange(n), test_size=n_split, random_state=seed, stratify=labels)
-    return np.sort(larger), np.sort(smaller)
-
-
 def _load_archive(name: str, directory: Path, resize: int | None) -> Dataset:
     arrays = {
         file: _parse_idx(read_verified(directory / file, checksums))
@@ -196,6 +113,10 @@ def _load_archive(name: str, directory: Path, resize: int | None) -> Dataset:
         image_set(resize_images(arrays[TEST_IMAGES][..., None], resize), arrays[TEST_LABELS]),
         ARCHIVES[name].class_names,
         resize,
+        (
+            Sources.of_rows("train", len(arrays[TRAIN_IMAGES])),
+            Sources.of_rows("test", len(arrays[TEST_IMAGES])),
+        ),
     )
 
 
@@ -212,8 +133,13 @@ def _load_digits(resize: int | None) -> Dataset:
 
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = _hold_out_test(image_set(resize_images(images[..., None], resize), digits.target))
-    return _dataset("digits", train, test, tuple("0123456789"), resize)
+    split = hold_out_test(image_set(resize_images(images[..., None], resize), digits.target))
+    sources = Sources.of_rows("train", len(split.train)), Sources.of_rows("test", len(split.validation))
+    return _dataset("digits", split.train, split.validation, tuple("0123456789"), resize, sources)
+
+
+def _divided(sources: Sources, split: Split) -> tuple[Sources, Sources]:
+    return sources.subset(split.train_index.numpy()), sources.subset(split.validation_index.numpy())
 
 
 def _load_own(path: Path, resize: int | None) -> Dataset:
@@ -237,14 +163,33 @@ def build_dataset(arrays: ImageArrays, name: str, source: str, resize: int | Non
     UsageError
         There are too few images; the message calls them ``source``.
     """
-    train = image_set(arrays.images, arrays.labels)
+    train = image_set(arrays.images, arrays.labels, arrays.groups)
     _check_enough(source, train, arrays.class_names)
     if arrays.test_images is None:
-        train, test = _hold_out_test(train)
+        split = hold_out_test(train)
+        train, test = split.train, split.validation
+        sources = None if arrays.sources is None else _divided(arrays.sources, split)
         logger.info("%s has no test part: %d of its images are set apart as one", source, len(test))
     else:
-        test = image_set(arrays.test_images, arrays.test_labels)
-    return _dataset(name, train, test, arrays.class_names, resize)
+        test = image_set(arrays.test_images, arrays.test_labels, arrays.test_groups)
+        sources = None
+        if arrays.sources is not None and arrays.test_sources is not None:
+            sources = arrays.sources, arrays.test_sources
+        _warn_of_groups_in_both(source, train, test)
+    return _dataset(name, train, test, arrays.class_names, resize, sources)
+
+
+def _warn_of_groups_in_both(source: str, train: ImageSet, test: ImageSet) -> None:
+    if train.groups is None or test.groups is None:
+        return
+    shared = np.intersect1d(train.groups.numpy(), test.groups.numpy())
+    if len(shared):
+        logger.warning(
+            "%s: %d groups have images in both of the training and the test part, so that the accuracy on "
+            "test images may be too high",
+            source,
+            len(shared),
+        )
 
 
 def _read_own(path: Path, resize: int | None) -> ImageArrays:
@@ -252,10 +197,12 @@ def _read_own(path: Path, resize: int | None) -> ImageArrays:
         return read_npz(path, resize)
     # What the other formats need is imported only if they are used.
     if path.is_dir():
-        from vae.data.folders import holds_images, read_folder
+        from vae.data.folders import holds_images, parquet_folder, read_folder
 
-        if holds_images(path) or not any(path.glob("*.parquet")):
+        inside = parquet_folder(path)
+        if inside is None or holds_images(inside):
             return read_folder(path, resize)
+        path = inside
     from vae.data.parquet import read_parquet
 
     return read_parquet(path, resize)
@@ -282,25 +229,29 @@ def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) ->
         )
 
 
-def _hold_out_test(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    split = split_validation(images, seed=HOLDOUT_SEED, fraction=HOLDOUT_FRACTION)
-    return split.train, split.validation
-
-
-def image_set(images: np.ndarray, labels: np.ndarray | None) -> ImageSet:
-    """Return images uint8 (n, H, W, C) and labels (n,) as tensors."""
+def image_set(images: np.ndarray, labels: np.ndarray | None, groups: np.ndarray | None = None) -> ImageSet:
+    """Return images uint8 (n, H, W, C), labels (n,) and groups (n,) as tensors."""
     return ImageSet(
         torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C")),
         None if labels is None else torch.from_numpy(labels.astype(np.int64)),
+        None if groups is None else torch.from_numpy(groups.astype(np.int64)),
     )
 
 
 def _dataset(
-    name: str, train: ImageSet, test: ImageSet, class_names: tuple[str, ...], resize: int | None
+    name: str,
+    train: ImageSet,
+    test: ImageSet,
+    class_names: tuple[str, ...],
+    resize: int | None,
+    sources: tuple[Sources, Sources] | None,
 ) -> Dataset:
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(repr(tuple(part.images.shape)).encode())
         digest.update(part.images.numpy().data)
         digest.update(b"unlabelled" if part.labels is None else part.labels.numpy().data)
-    return Dataset(name, train, test, class_names, fingerprint=digest.hexdigest()[:16], resize=resize)
+        if part.groups is not None:  # they decide which images are for validation
+            digest.update(b"groups")
+            digest.update(part.groups.numpy().data)
+    return Dataset(name, train, test, class_names, digest.hexdigest()[:16], resize, sources)

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae.data.arrays import ImageArrays, check_size, size_text
 from vae.data.resize import WAY_OUT, resize_image
+from vae.data.splits import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -37,22 +38,43 @@ def read_folder(folder: Path, resize: int | None = None) -> ImageArrays:
     train = folder / "train" if "train" in parts else folder
     test = folder / "test" if "test" in parts else None
     class_names = _class_names(train)
-    images, labels = _read_part(train, class_names, resize)
+    images, labels, files = _read_part(train, class_names, resize)
     if test is None:
-        return ImageArrays(images, labels, class_names, None, None)
+        return ImageArrays(images, labels, class_names, None, None, sources=_sources(files, folder))
     if _class_names(test) != class_names:
         odd = sorted(set(class_names) ^ set(_class_names(test)))[0]
         raise UsageError(
             f"class {odd!r} is in only one of {train} and {test}; both need the same class sub-folders"
         )
-    test_images, test_labels = _read_part(test, class_names, resize)
+    test_images, test_labels, test_files = _read_part(test, class_names, resize)
     images, test_images = alike_in_colour([images, test_images])
     if test_images.shape[1:] != images.shape[1:]:
         raise UsageError(
             f"images in {test} are {size_text(test_images)}, those in {train} are {size_text(images)}; "
             f"make all the same: {WAY_OUT}"
         )
-    return ImageArrays(images, labels, class_names, test_images, test_labels)
+    return ImageArrays(
+        images,
+        labels,
+        class_names,
+        test_images,
+        test_labels,
+        sources=_sources(files, folder),
+        test_sources=_sources(test_files, folder),
+    )
+
+
+def _sources(files: Sequence[Path], folder: Path) -> Sources:
+    return Sources.of_files([file.relative_to(folder).as_posix() for file in files])
+
+
+def parquet_folder(folder: Path) -> Path | None:
+    """Return where Parquet files lie: here or, as Hugging Face has them, in the only sub-folder; or None."""
+    if any(folder.glob("*.parquet")):
+        return folder
+    inside = [folder / name for name in _class_names(folder)]
+    found = len(inside) == 1 and any(inside[0].glob("*.parquet")) and not holds_images(inside[0])
+    return inside[0] if found else None
 
 
 def holds_images(folder: Path) -> bool:
@@ -73,8 +95,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 def _read_part(
     folder: Path, class_names: tuple[str, ...], resize: int | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images (n, H, W, C) and labels (n,), or None without classes."""
+) -> tuple[np.ndarray, np.ndarray | None, list[Path]]:
+    """Images (n, H, W, C), labels (n,) or None without classes, and their files."""
     beside = [file for file in sorted(folder.iterdir()) if _is_image(file)]
     if not class_names:
         if not beside:
@@ -82,7 +104,7 @@ def _read_part(
                 f"{folder} has neither class sub-folders nor images; put each class's images into a folder "
                 "of its own, or unlabelled images into this one"
             )
-        return _read_images(beside, resize), None
+        return _read_images(beside, resize), None, beside
     if beside:
         logger.warning("%s: %d images beside the class folders were left out", folder, len(beside))
     files, labels, n_ignored = [], [], 0
@@ -98,7 +120,7 @@ def _read_part(
         labels += [label] * len(found)
     if n_ignored:
         logger.warning("%s: %d files that are not images were left out", folder, n_ignored)
-    return _read_images(files, resize), np.array(labels, dtype=np.int64)
+    return _read_images(files, resize), np.array(labels, dtype=np.int64), files
 
 
 def _read_images(files: Sequence[Path], resize: int | None) -> np.ndarray:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vae.atomic import replaced_file
 from vae.data.arrays import ImageArrays, check_arrays
-from vae.data.dataset import Dataset, ImageSet, build_dataset, image_set, load_dataset
+from vae.data.dataset import Dataset, build_dataset, image_set, load_dataset
 from vae.data.resize import check_resize, resize_images
+from vae.data.splits import ImageSet
 from vae.errors import UsageError
 
 Images = np.ndarray | Tensor | ImageSet | Dataset | str | Path
@@ -103,7 +104,7 @@ def dataset_from_arrays(
     images, test_images
         See `as_images`. Without a test part, a stratified 20 % is held out as one, always the same.
     labels, test_labels
-        Class of each image (n,), whole numbers or names.
+        Class of each image (n,), whole numbers or names; by default those of a data set that is given.
     name
         What the data set is called.
     resize
@@ -124,7 +125,8 @@ def dataset_from_arrays(
     """
     if resize is None and isinstance(images, Dataset):
         resize = images.resize
-    arrays = _checked(images, labels, test_images, test_labels, resize=resize)
+    labels, groups = _known_labels_and_groups(images, labels)
+    arrays = _checked(images, labels, test_images, test_labels, resize=resize, groups=groups)
     return build_dataset(arrays, name, f"the data set {name!r}", resize)
 
 
@@ -156,9 +158,10 @@ def save_arrays(
     >>> dataset_from_arrays(images, labels).fingerprint == load_dataset("pets.npz").fingerprint
     True
     """
-    arrays = _checked(images, labels, test_images, test_labels, resize=resize)
+    labels, groups = _known_labels_and_groups(images, labels)
+    arrays = _checked(images, labels, test_images, test_labels, resize=resize, groups=groups)
     content: dict[str, Any] = {"images": arrays.images, "test_images": arrays.test_images}
-    content |= {"labels": _labels(labels), "test_labels": _labels(test_labels)}
+    content |= {"labels": _labels(labels), "test_labels": _labels(test_labels), "groups": arrays.groups}
     with replaced_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **{name: array for name, array in content.items() if array is not None})
 
@@ -171,6 +174,7 @@ def _checked(
     *,
     part: str = "test",
     resize: int | None,
+    groups: NDArray[np.int64] | None = None,
 ) -> ImageArrays:
     check_resize(resize)
     return check_arrays(
@@ -180,7 +184,23 @@ def _checked(
         _labels(test_labels),
         part=part,
         resize=resize,
+        groups=groups,
     )
+
+
+def _known_labels_and_groups(
+    images: Images, labels: ArrayLike | None
+) -> tuple[ArrayLike | None, NDArray[np.int64] | None]:
+    """Return the labels, by default those of a data set, and its groups."""
+    names: tuple[str, ...] = ()
+    if isinstance(images, Dataset):
+        names, images = images.class_names, images.train
+    if not isinstance(images, ImageSet):
+        return labels, None
+    if labels is None and images.labels is not None:
+        known = images.labels.cpu().numpy()
+        labels = np.array(names)[known] if names else known
+    return labels, None if images.groups is None else images.groups.cpu().numpy()
 
 
 def _known_set(images: Images, resize: int | None) -> ImageSet | None:
@@ -194,8 +214,8 @@ def _known_set(images: Images, resize: int | None) -> ImageSet | None:
     if resize is None or images.image_shape[1:] == (resize, resize):
         return images
     channels_last = images.images.permute(0, 2, 3, 1).cpu().numpy()
-    labels = None if images.labels is None else images.labels.cpu().numpy()
-    return image_set(resize_images(channels_last, resize), labels)
+    labels, groups = (None if v is None else v.cpu().numpy() for v in (images.labels, images.groups))
+    return image_set(resize_images(channels_last, resize), labels, groups)
 
 
 def _array(images: Images, resize: int | None) -> NDArray[Any]:

@@ -2,25 +2,28 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae.data.arrays import ImageArrays, size_text, with_classes
+from vae.data.arrays import ImageArrays, number_groups, size_text, with_classes
 from vae.data.folders import alike_in_colour
-from vae.data.parquet_columns import class_labels, is_test_row, pixels
+from vae.data.parquet_columns import class_labels, image_sources, is_test_row, pixels
 from vae.data.resize import WAY_OUT
+from vae.data.splits import Sources
 from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "fine_label")
-"""The first that is there holds the classes; CIFAR-100 has ``coarse_label`` beside the second."""
-SPLIT_COLUMN = "split"
+LABEL_COLUMNS = ("label", "labels", "fine_label", "coarse_label")
+"""The first that is there holds the classes; CIFAR-100 has the last two."""
+PARTS = ("train", "validation", "test")
+"""Files begin with these. Validation images join those of train: a search chooses its own."""
+SPLIT_COLUMN, GROUP_COLUMN = "split", "group"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +36,16 @@ class _Rows:
     label_column: str | None
     label_names: tuple[str, ...]
     is_test: np.ndarray
+    groups: np.ndarray | None
+    sources: list[str]
 
 
 def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
     """Images of one file, or of all files of a folder, where `train*` and `test*` are the parts.
 
-    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or `fine_label`) if
-    known, whole numbers or names; and `split` if known, `train` or `test`. ``resize`` is that of
-    `vae.data.load_dataset`.
+    The columns are `image` (or `img`), see `vae.data.parquet_columns.pixels`; `label` (or another of
+    `LABEL_COLUMNS`) if known, whole numbers or names; `split` if known, one of `PARTS`; and `group` if
+    known, what an image belongs to. ``resize`` is that of `vae.data.load_dataset`.
     """
     files = _files(path) if path.is_dir() else [path]
     parts = {file: _part(file) for file in files} if path.is_dir() else {}
@@ -50,10 +55,12 @@ def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
         odd = next((file.name for file in files if parts[file] is None), files[0].name)
         raise UsageError(
             f"{path} has the file {odd}, but its parts must be train*.parquet and test*.parquet, or train "
-            "alone; rename it or move it away"
+            "alone, or also validation*.parquet; rename it or move it away"
         )
-    in_order = sorted(parts, key=lambda file: (parts[file] == "test", file))
-    rows = [_read_file(file, parts[file], resize) for file in in_order]
+    if "validation" in parts.values():
+        logger.info("%s: its validation images join the training images", path)
+    in_order = sorted(parts, key=lambda file: (PARTS.index(parts[file] or "train"), file))
+    rows = [_read_file(file, parts[file], resize, _name(file, path)) for file in in_order]
     first = rows[0]
     for other in rows[1:]:
         _check_alike(first, other)
@@ -66,15 +73,28 @@ def read_parquet(path: Path, resize: int | None = None) -> ImageArrays:
     )
     if is_test.all():
         raise UsageError(f"{path} has rows of the split test only; add those of train")
+    sources = Sources.of_files([source for part in rows for source in part.sources])
+    groups = [part.groups for part in rows if part.groups is not None]
+    if 0 < len(groups) < len(rows):
+        raise UsageError(f"{path}: only some of its files have a column '{GROUP_COLUMN}'; write it into all")
+    numbers = number_groups(np.concatenate(groups), None, len(images), 0, str(path))[0] if groups else None
     if not is_test.any():
-        return with_classes(path, images, labels, label_names=first.label_names)
-    return with_classes(
+        arrays = with_classes(path, images, labels, label_names=first.label_names)
+        return replace(arrays, groups=numbers, sources=sources)
+    arrays = with_classes(
         path,
         images[~is_test],
         None if labels is None else labels[~is_test],
         test_images=images[is_test],
         test_labels=None if labels is None else labels[is_test],
         label_names=first.label_names,
+    )
+    return replace(
+        arrays,
+        groups=None if numbers is None else numbers[~is_test],
+        test_groups=None if numbers is None else numbers[is_test],
+        sources=sources.subset(~is_test),
+        test_sources=sources.subset(is_test),
     )
 
 
@@ -85,7 +105,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _part(file: Path) -> str | None:
-    return next((part for part in ("train", "test") if file.name.startswith(part)), None)
+    return next((part for part in PARTS if file.name.startswith(part)), None)
 
 
 def _check_alike(first: _Rows, other: _Rows) -> None:
@@ -109,14 +129,18 @@ def _check_alike(first: _Rows, other: _Rows) -> None:
         )
 
 
-def _read_file(file: Path, part: str | None, resize: int | None) -> _Rows:
+def _name(file: Path, path: Path) -> str:
+    return file.relative_to(path).as_posix() if path.is_dir() else file.name
+
+
+def _read_file(file: Path, part: str | None, resize: int | None, name: str) -> _Rows:
     try:
         with pq.ParquetFile(file) as parquet:
             schema = parquet.schema_arrow
             image = image_column(file, schema)
             label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
-            wanted = [image, label] + ([SPLIT_COLUMN] if part is None else [])
-            table = parquet.read([name for name in wanted if name in schema.names])
+            wanted = [image, label, GROUP_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
+            table = parquet.read([column for column in wanted if column in schema.names])
     except UsageError:
         raise
     except (OSError, pa.ArrowException) as error:
@@ -134,7 +158,12 @@ def _read_file(file: Path, part: str | None, resize: int | None) -> _Rows:
     else:
         is_test = np.full(len(images), part == "test")
     names = () if labels is None or labels.dtype.kind == "U" else names
-    return _Rows(file, images, labels, label, names, is_test)
+    groups = None
+    if GROUP_COLUMN in table.column_names:
+        groups = class_labels(table.column(GROUP_COLUMN), f"column '{GROUP_COLUMN}' of {file}", ())
+    return _Rows(
+        file, images, labels, label, names, is_test, groups, image_sources(table.column(image), name)
+    )
 
 
 def image_column(file: Path, schema: pa.Schema) -> str:
@@ -153,7 +182,8 @@ def _say_where_labels_are(file: Path, columns: list[str], label: str | None) -> 
     hint = f"; to use {' or '.join(others)}, rename it to {LABEL_COLUMNS[0]}" if others else ""
     if label is None:
         level = logging.WARNING if others else logging.INFO
-        logger.log(level, "%s has no column '%s': its images are unlabelled%s", file, LABEL_COLUMNS[0], hint)
+        text = "%s has no column '%s', it has %s: its images are unlabelled%s"
+        logger.log(level, text, file, LABEL_COLUMNS[0], ", ".join(columns), hint)
     else:
         logger.info("%s: the labels are those of the column '%s'%s", file, label, hint)
 

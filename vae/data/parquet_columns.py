@@ -48,6 +48,18 @@ def pixels(
     )
 
 
+def image_sources(column: pa.ChunkedArray, file: str, start: int = 0) -> list[str]:
+    """Name each image: by the field `path` of its struct where it has one, else by its row.
+
+    ``start`` is the row of the first.
+    """
+    paths: list[str | None] = [None] * len(column)
+    field = column.type.get_field_index("path") if types.is_struct(column.type) else -1
+    if field >= 0 and _is_text(column.type.field(field).type):
+        paths = pc.struct_field(column, "path").to_pylist()
+    return [path or f"{file}/{row}" for row, path in enumerate(paths, start)]
+
+
 def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) -> np.ndarray:
     """Labels (n,), numbers or text; ``names`` are those of the classes 0, 1, ... if they are known.
 
@@ -72,13 +84,16 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
 
 
 def is_test_row(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Whether each row (n,) is for the test; raises a UsageError for values other than `train` and `test`."""
+    """Whether each row (n,) is for the test; a UsageError if a value is no part.
+
+    Those of `validation` are not: a search chooses its validation images by itself.
+    """
     values = _plain(column).to_pylist()
     for row, value in enumerate(values):
-        if value not in ("train", "test"):
+        if value not in ("train", "validation", "test"):
             raise UsageError(
-                f"row {row} of {where} is {value!r}, must be 'train' or 'test' (validation images are "
-                "chosen among those of train); change it or drop the column"
+                f"row {row} of {where} is {value!r}, must be 'train', 'validation' or 'test'; change it or "
+                "drop the column"
             )
     return np.array([value == "test" for value in values])
 

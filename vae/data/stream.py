@@ -12,21 +12,21 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from vae.data.arrays import ARRAY_HEADERS, check_size, size_text, to_uint8
+from vae.data.arrays import check_size, size_text, to_uint8
 from vae.data.dataset import DATASETS, image_set, load_dataset
 from vae.data.folders import IMAGE_SUFFIXES, read_images
+from vae.data.npz import ARRAY_HEADERS, LAYOUTS
 from vae.data.parquet import image_column
-from vae.data.parquet_columns import pixels
+from vae.data.parquet_columns import image_sources, pixels
 from vae.errors import StorageError, UsageError
 
 CHUNK = 2048
 """Images at once: of the largest that a model takes, 64×64 in colour, 25 MB."""
-IMAGE_ARRAYS = ("images", "test_images")
-"""Arrays of an `.npz` that hold images."""
+IMAGE_ARRAYS = dict.fromkeys(name for layout in LAYOUTS.values() for name in layout.image_names)
+"""Arrays of an `.npz` that hold images, in order."""
 BUFFER_BYTES = 2**20
 
 
@@ -134,16 +134,16 @@ def _open(source: str | Path, data_dir: Path | None, resize: int | None) -> tupl
 
 def _read_dataset(name: str, data_dir: Path | None, resize: int | None) -> tuple[int, _Arrays]:
     dataset = load_dataset(name, data_dir, resize=resize)
-    parts = {"train": dataset.train.images, "test": dataset.test.images}
+    parts = (dataset.train, dataset.test)
 
     def arrays() -> _Arrays:
-        for part, images in parts.items():
-            rows = images.permute(0, 2, 3, 1).numpy()
+        assert dataset.sources is not None
+        for part, sources in zip(parts, dataset.sources, strict=True):
+            rows, names = part.images.permute(0, 2, 3, 1).numpy(), sources.to_list()
             for start in range(0, len(rows), CHUNK):
-                block = rows[start : start + CHUNK]
-                yield block, [f"{part}/{start + row}" for row in range(len(block))]
+                yield rows[start : start + CHUNK], names[start : start + CHUNK]
 
-    return sum(map(len, parts.values())), arrays()
+    return sum(map(len, parts)), arrays()
 
 
 def _read_folder(folder: Path, resize: int | None) -> tuple[int, _Arrays]:
@@ -280,19 +280,10 @@ def _read_rows(file: Path, name: str, resize: int | None) -> _Arrays:
             for batch in parquet.iter_batches(CHUNK, columns=[column]):
                 images = pa.chunked_array([batch.column(0)])
                 where = f"column '{column}' of {file}" + (f" from row {start} on" if start else "")
-                yield pixels(images, where, resize, is_first=not start), _row_names(images, name, start)
+                yield pixels(images, where, resize, is_first=not start), image_sources(images, name, start)
                 start += len(images)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {file} as Parquet: {error}; write it again") from None
-
-
-def _row_names(images: pa.ChunkedArray, file: str, start: int) -> list[str]:
-    """Return the path that each row gives for its image, or else the file and the number of the row."""
-    n = len(images)
-    paths: list[str | None] = [None] * n
-    if pa.types.is_struct(images.type) and images.type.get_field_index("path") >= 0:
-        paths = pc.struct_field(images, "path").to_pylist()
-    return [path or f"{file}/{start + row}" for row, path in enumerate(paths)]
 
 
 def _count_rows(file: Path) -> int:

@@ -15,7 +15,7 @@ from tune.storage.tables import read_table, write_table
 from tune.trials.data import TrialData
 from vae.checkpoint import load_model
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.metrics.knn import knn_accuracy
 
 

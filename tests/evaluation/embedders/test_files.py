@@ -108,3 +108,11 @@ def test_the_seed_of_the_training_is_in_the_name_and_in_a_column(root):
     assert path == root / "dim=4" / "name=vae-b-seed8" / "part-0.parquet"
     assert set(read_table(path)["training_seed"].to_pylist()) == {8}
     assert set(read_table(embedding_file(root, KEYS[0]))["training_seed"].to_pylist()) == {None}
+
+
+def test_each_row_says_which_image_it_is(tmp_path):
+    embedding = Embedding(EmbeddingKey("pca", 2), *(np.zeros((n, 2), np.float32) for n in (3, 1)))
+    sources = pa.array(["a/1.png", "a/2.png", "b/1.png"]), pa.array(["b/2.png"])
+    write_embedding(tmp_path, embedding, None, None, sources)
+    table = read_table(embedding_file(tmp_path, embedding.key))
+    assert table["source"].to_pylist() == ["a/1.png", "a/2.png", "b/1.png", "b/2.png"]

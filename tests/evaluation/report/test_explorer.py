@@ -16,6 +16,7 @@ from tests.browser import needs_browser, open_page
 from vae.data import Dataset, ImageSet, load_dataset
 
 TIP = "getComputedStyle(document.querySelector('.explorer-tip')).display"
+COPIER = "document.querySelector('.explorer-copy').{}"
 STATUS = "document.querySelector('.explorer-status').textContent"
 
 
@@ -89,13 +90,18 @@ async def _touch(run, width):
             await page.mouse("mouseMoved", x + w * share, y + h * 0.5)
             if await page.evaluate(TIP) == "flex":
                 break
-        assert "test image" in await page.evaluate("document.querySelector('.explorer-tip').innerText")
+        assert "test/" in await page.evaluate("document.querySelector('.explorer-tip').innerText")
+        assert await page.evaluate(COPIER.format("style.display")) == "none"
         held = {"button": "left", "buttons": 1, "clickCount": 1}
         await page.mouse("mousePressed", x + 2, y + 2, **held)
         await page.mouse("mouseMoved", x + w / 2, y + h / 2, **held)
         await page.mouse("mouseReleased", x + w - 2, y + h - 2, button="left", clickCount=1)
         assert (await page.evaluate(STATUS)).startswith(f"{len(labels)} selected: ")
         assert await page.evaluate("document.querySelectorAll('.explorer-strip canvas').length") == 48
+        assert await page.evaluate(COPIER.format("textContent")) == f"Copy the {len(labels)} sources"
+        await page.evaluate(COPIER.format("click()"))
+        copied = await page.evaluate("document.querySelector('.explorer-copied').value")
+        assert copied.split() == [f"test/{row}" for row in range(len(labels))]
         await page.evaluate("document.querySelector('.explorer-legend button').click()")
         assert int((await page.evaluate(STATUS)).split()[0]) == (labels != 0).sum()
         assert page.complaints == []

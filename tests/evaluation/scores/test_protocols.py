@@ -3,7 +3,14 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from evaluation.scores.confidence import share_interval
-from evaluation.scores.protocols import ROUNDS, Round, missing_cells, rank_within_class, score_round
+from evaluation.scores.protocols import (
+    ROUNDS,
+    Round,
+    assign_folds,
+    missing_cells,
+    rank_within_class,
+    score_round,
+)
 from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 
 GRID = KnnGrid(samples_per_class=(5, 20, None), n_neighbors=(1, 5, 10, 25), n_folds=4, seed=3)
@@ -119,3 +126,25 @@ def test_scores_of_the_test_set_have_an_interval_over_its_images(points):
     for row in score_round(Round("test"), *points, GRID).rows:
         assert (row["low"], row["high"]) == share_interval(row["value"], 150)
     assert {row["low"] for row in score_round(Round("cv"), *points, GRID).rows} == {None}
+
+
+def test_images_of_one_group_are_never_both_asked_and_answering():
+    # each group is one place: with its own images as references every vote would be right
+    labels, groups = np.repeat(np.arange(20) % 2, 4), np.repeat(np.arange(20), 4)
+    points = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)[groups]
+    grid = KnnGrid(samples_per_class=(None,), n_neighbors=(1,), weights=("uniform",))
+    leaky, honest = (
+        score_round(Round("cv"), points, labels, points[:4], labels[:4], grid, given).rows
+        for given in (None, groups)
+    )
+    assert np.mean([row["value"] for row in leaky]) == 1
+    assert np.mean([row["value"] for row in honest]) < 0.9
+    assert sum(row["n_query"] for row in honest) == len(labels)
+    folds = assign_folds(labels, grid, groups)
+    assert all(len(set(folds[groups == group])) == 1 for group in range(20))
+
+
+def test_what_groups_leave_too_small_is_named():
+    labels, groups = np.repeat([0, 1] * 3, 10), np.repeat(np.arange(6), 10)
+    gaps = missing_cells(labels, KnnGrid(samples_per_class=(None,), n_neighbors=(1, 45)), groups)
+    assert gaps == ["k = 45 with all images: cross-validation has only 40 references"]

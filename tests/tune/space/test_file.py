@@ -4,7 +4,7 @@ import optuna
 import pytest
 import yaml
 
-from tune.space.file import DEFAULT_SPACE, load_space, parse_space, without_start
+from tune.space.file import DEFAULT_SPACE, default_space, load_space, parse_space, without_start
 from vae.command_line import exit_code
 from vae.config import Config
 from vae.errors import StorageError, UsageError
@@ -127,3 +127,10 @@ def test_the_space_that_is_kept_on_record_is_the_one_that_was_read(tmp_path):
     copy = tmp_path / "space.yaml"
     copy.write_text(yaml.safe_dump(space.source))
     assert load_space(copy) == space
+
+
+@pytest.mark.parametrize("n_train", [7, 40, 200, 511, 512])
+def test_the_default_space_fits_any_number_of_images(n_train):
+    default_space(n_train).check_fit((3, 32, 32), n_train)
+    if n_train >= 512:
+        assert default_space(n_train).source == load_space().source

@@ -67,6 +67,7 @@ def test_a_resumed_run_on_all_images_equals_an_uninterrupted_one(model, tmp_path
 def test_a_run_has_a_card_with_the_scores_of_its_best_epoch(model, tmp_path):
     trained = train("--like", model, output=tmp_path / "new")
     text = (tmp_path / "new" / CARD_FILE).read_text()
+    assert "(240 images)" in next(line for line in text.splitlines() if line.startswith("| knn"))
     assert f"| ssim | validation | {trained.metrics['val_ssim']:.4g} |" in text
 
 

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 
 from vae.data import ImageSet, load_dataset
 from vae.data.archives import ARCHIVES
-from vae.data.dataset import MIN_IMAGES, split_validation
+from vae.data.dataset import MIN_IMAGES
+from vae.data.splits import split_validation
 from vae.errors import StorageError, UsageError
 
 
@@ -316,7 +317,7 @@ def test_an_npz_that_is_larger_than_the_memory_is_one_line_with_the_number(tmp_p
     images, labels = random_images(N), np.arange(N) % 2
     np.savez_compressed(tmp_path / "mine.npz", images=images, labels=labels)
     n_bytes = images.nbytes + labels.nbytes
-    monkeypatch.setattr("vae.data.arrays.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("vae.data.npz.memory_bytes", lambda: 1000)
     message = (
         f"its arrays are {n_bytes:,} bytes, this machine has 1,000 bytes of memory; take fewer or smaller"
     )

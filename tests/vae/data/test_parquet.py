@@ -35,7 +35,7 @@ def encoded(images: np.ndarray) -> list[dict]:
 
 
 def write(path, columns: dict, class_names=None, **options):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns)
     if class_names:
         features = {"image": {"_type": "Image"}, "label": {"names": class_names, "_type": "ClassLabel"}}
@@ -148,9 +148,27 @@ def test_cifar_100_has_its_fine_labels(tmp_path, caplog):
 def test_a_column_that_may_hold_labels_is_named_if_none_is_found(tmp_path, caplog):
     columns = {"image": encoded(random_images()), "target": LABELS}
     assert load(write(tmp_path / "mine.parquet", columns)).train.labels is None
-    assert (
-        "has no column 'label': its images are unlabelled; to use target, rename it to label" in caplog.text
-    )
+    assert "has no column 'label', it has image, target: its images are unlabelled" in caplog.text
+    assert "to use target, rename it to label" in caplog.text
+
+
+@pytest.mark.parametrize("inside", ["data", "plain_text"])
+def test_a_folder_is_read_as_hugging_face_leaves_it(tmp_path, inside, caplog):
+    caplog.set_level("INFO")
+    images = random_images(N + 6)
+    for part, rows in {
+        "train": slice(0, N),
+        "validation": slice(N, N + 2),
+        "test": slice(N + 2, None),
+    }.items():
+        columns = {"img": encoded(images[rows]), "coarse_label": np.arange(N + 6)[rows] % 2}
+        write(tmp_path / "pets" / inside / f"{part}-00000-of-00001.parquet", columns)
+    (tmp_path / "pets" / "README.md").write_text("a card")
+    dataset = load(tmp_path / "pets")
+    assert dataset.name == "pets"
+    assert np.array_equal(dataset.train.images.permute(0, 2, 3, 1), images[: N + 2])
+    assert np.array_equal(dataset.test.images.permute(0, 2, 3, 1), images[N + 2 :])
+    assert "its validation images join the training images" in caplog.text
 
 
 def test_class_names_that_hugging_face_has_noted_are_used(tmp_path):
@@ -284,7 +302,7 @@ def test_files_that_do_not_go_together_are_refused(tmp_path, test, message):
 
 
 @pytest.mark.parametrize(
-    ("files", "odd"), [(["train", "validation"], "validation.parquet"), (["test"], "test.parquet")]
+    ("files", "odd"), [(["train", "other"], "other.parquet"), (["test"], "test.parquet")]
 )
 def test_files_of_other_parts_are_refused(tmp_path, files, odd):
     for file in files:

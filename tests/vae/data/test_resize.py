@@ -130,8 +130,9 @@ def test_images_of_other_sizes_are_refused_with_the_way_out(tmp_path):
     folder = write_folder(tmp_path / "large", photographs())
     with pytest.raises(UsageError, match="must be 8 to 64 pixels a side; --resize 32 .*resize=32"):
         load_dataset(folder)
-    sizes = [image.resize((20 + i, 30)) for i, image in enumerate(photographs())]
-    mixed = write_folder(tmp_path / "mixed", sizes)
+    mixed = write_folder(
+        tmp_path / "mixed", [image.resize((20 + i, 30)) for i, image in enumerate(photographs())]
+    )
     with pytest.raises(UsageError, match=r"001\.png is 30x21x3, but .* is 30x20x3; .*--resize 32"):
         load_dataset(mixed)
     np.savez(tmp_path / "large.npz", images=np.zeros((MIN_IMAGES, 100, 100)))

@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from vae.config import ModelConfig
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.inference import embed
 from vae.metrics.validation_knn import ValidationKnn, sample_rows
 from vae.models import build_model

@@ -5,7 +5,7 @@ import torch
 
 from vae.config import Config, ModelConfig
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.training.gpu_usage import measure_gpu_usage, training_floats
 
 IMAGE_SHAPE = (1, 28, 28)

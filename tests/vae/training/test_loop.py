@@ -6,7 +6,7 @@ import torch
 
 from vae.config import ARCHITECTURES, OPTIMIZERS, Config
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import StorageError, UsageError
 from vae.training.loop import train
 

@@ -5,7 +5,7 @@ import torch
 
 from vae.config import ARCHITECTURES, RECONSTRUCTION_LOSSES, Config
 from vae.data import load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.losses.balance import Balance
 from vae.models import build_model
 from vae.training.augmentation import noise_pool

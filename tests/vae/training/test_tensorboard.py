@@ -12,7 +12,7 @@ from vae.__main__ import main
 from vae.checkpoint import load_model
 from vae.config import Config
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.errors import StorageError
 from vae.inference import embed
 from vae.models import build_model

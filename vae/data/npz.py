@@ -1,0 +1,145 @@
+"""Reads `.npz` files, under this project's names for the arrays, Keras' and MedMNIST's."""
+
+import logging
+import math
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vae.data.arrays import ImageArrays, check_arrays
+from vae.data.splits import Sources
+from vae.errors import StorageError, UsageError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of the arrays of images and of their labels, as one publisher writes them."""
+
+    train: tuple[str, str]
+    test: tuple[str, str]
+    groups: tuple[str, str] = ("groups", "test_groups")
+    """What each image belongs to: this project's own names, which may stand in any file."""
+    validation: tuple[str, str] | None = None
+    """They join the training images: a search chooses its validation images by itself."""
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        return (self.train[0], *(self.validation or ())[:1], self.test[0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.train, *(self.validation or ()), *self.test, *self.groups)
+
+
+LAYOUTS = {
+    "this project": Layout(("images", "labels"), ("test_images", "test_labels")),
+    "Keras": Layout(("x_train", "y_train"), ("x_test", "y_test")),
+    "MedMNIST": Layout(
+        ("train_images", "train_labels"),
+        ("test_images", "test_labels"),
+        validation=("val_images", "val_labels"),
+    ),
+}
+
+
+def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
+    """Read the arrays of one of `LAYOUTS`; labels, groups and the test part may be missing.
+
+    Images are (n, H, W) or (n, H, W, C), labels (n,) or (n, 1); ``resize`` is that of
+    `vae.data.load_dataset`.
+    """
+    try:
+        _check_sizes(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except MemoryError as error:
+        raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
+    layout = next((layout for layout in LAYOUTS.values() if layout.train[0] in arrays), None)
+    if layout is None:
+        raise UsageError(f"{path} has no array 'images', it has {sorted(arrays)}; name the array 'images'")
+    if unknown := sorted(set(arrays) - set(layout.names)):
+        raise UsageError(
+            f"{path} has an unknown array {unknown[0]!r}; the names are {', '.join(sorted(layout.names))}"
+        )
+    images, labels = arrays[layout.train[0]], arrays.get(layout.train[1])
+    if layout.validation and (beside := arrays.get(layout.validation[0])) is not None:
+        images, labels = _joined(path, layout, images, labels, beside, arrays.get(layout.validation[1]))
+    if labels is None:
+        logger.info("%s has no array '%s': its images are unlabelled", path, layout.train[1])
+    checked = check_arrays(
+        images,
+        labels,
+        *(arrays.get(name) for name in layout.test),
+        source=path,
+        resize=resize,
+        groups=arrays.get(layout.groups[0]),
+        test_groups=arrays.get(layout.groups[1]),
+        names=(layout.train[0], layout.test[0]),
+    )
+    if layout.validation is None or layout.validation[0] not in arrays:
+        return checked
+    parts = [Sources.of_rows(name, len(arrays[name])) for name in (layout.train[0], layout.validation[0])]
+    return replace(checked, sources=Sources.of_files([text for part in parts for text in part.to_list()]))
+
+
+def _joined(path: Path, layout: Layout, *parts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the training images and labels with those of validation behind them."""
+    images, labels, beside, beside_labels = parts
+    assert images is not None
+    assert beside is not None
+    assert layout.validation is not None
+    if images.shape[1:] != beside.shape[1:] or (labels is None) != (beside_labels is None):
+        raise UsageError(
+            f"{path}: {layout.train[0]} and {layout.validation[0]} have other sizes, or only one has labels; "
+            "make both alike"
+        )
+    logger.info("%s: its %d validation images join the training images", path, len(beside))
+    joined = None if labels is None or beside_labels is None else np.concatenate([labels, beside_labels])
+    return np.concatenate([images, beside]), joined
+
+
+def _check_sizes(path: Path) -> None:
+    """Refuse arrays that are larger than the file or the memory before room for them is asked for.
+
+    Raises
+    ------
+    StorageError
+        One of them is.
+    """
+    needed = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                read_header = ARRAY_HEADERS.get(np.lib.format.read_magic(file))
+                if read_header is None:  # of a kind that no array of numbers or names has
+                    continue
+                shape, _, dtype = read_header(file)
+                size, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+            if size > there and not dtype.hasobject:
+                raise StorageError(
+                    f"cannot read {path} as .npz: {member.filename} says that it has {shape} values of"
+                    f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
+                )
+            needed += size
+    if needed > (memory := memory_bytes()):
+        raise StorageError(
+            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
+            "memory; take fewer or smaller images"
+        )
+
+
+ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""What reads the header of an `.npy`, by its version."""
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
