@@ -76,9 +76,9 @@ def search(
     name
         Name of the run directory in it; ``<dataset>-<time>`` by default.
     objectives
-        Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_ssim`` by default; two or
-        more search for the Pareto front, where the first one stops weak trials. ``latent_dim`` and
-        ``n_parameters``, where smaller is better, can be any but the first.
+        Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_neighbour_recall`` by
+        default; two or more search for the Pareto front, where the first one stops weak trials.
+        ``latent_dim`` and ``n_parameters``, where smaller is better, can be any but the first.
     patience
         End when so many trials in a row have ended without a better best among the fully trained ones (the
         study's status is ``plateau``); by default never. Trials that failed with an error or ran out of

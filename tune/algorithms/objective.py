@@ -21,7 +21,7 @@ MODES: dict[str, Mode] = {
     "n_parameters": "min",
 }
 
-LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_ssim"
+LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_neighbour_recall"
 """What a search maximises if it is not told, of images with labels and of such without."""
 
 SIZES = {"latent_dim": "config_latent_dim", "n_parameters": "n_parameters"}
