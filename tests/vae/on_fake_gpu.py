@@ -97,7 +97,7 @@ def as_in(result):
     return [pytest.approx(metrics, rel=rel, nan_ok=True) for metrics in measured(result)]
 
 
-NEIGHBORS = Counter(find_neighbors=2, _search_torch=2, _numpy=2)
+NEIGHBORS = Counter(_check_finite=2, _nested_torch=1, _search_torch=2, _numpy=2)
 UNLABELLED = Counter(__call__=1, rankme=2) + NEIGHBORS
 AN_EPOCH = Counter(_train_epoch=1, evaluate_panel=1) + UNLABELLED
 """Waits, by function: all of them at its end."""
