@@ -25,6 +25,8 @@ def search(
     storage: str | Path = "runs",
     name: str | None = None,
     objectives: str | Sequence[str] | None = None,
+    patience: int | None = None,
+    target: float | None = None,
     sampler: str = "tpe",
     scheduler: str = "asha",
     grace_period: int | None = None,
@@ -63,7 +65,7 @@ def search(
         (n, H, W, C), uint8 or of floats in [0, 1], a tensor (n, C, H, W), or a pair of these and their labels
         (n,). The run directory keeps arrays.
     trials
-        Configurations to try.
+        Configurations to try, none of them twice: a search also ends when it has tried all of its space.
     max_epochs
         Full budget of a trial.
     space
@@ -76,8 +78,15 @@ def search(
         Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_neighbour_recall`` by
         default; two or more search for the Pareto front, where the first one stops weak trials.
         ``latent_dim`` and ``n_parameters``, where smaller is better, can be any but the first.
+    patience
+        End when so many trials in a row have ended without a better best among the fully trained ones (the
+        study's status is ``plateau``); by default never. Trials that failed with an error or ran out of
+        memory do not count.
+    target
+        End when a fully trained trial reaches this value of the (first) objective.
     sampler
-        ``tpe``, ``random``, ``gp``, ``cmaes`` or ``nsga2``.
+        ``tpe``, ``random``, ``gp``, ``cmaes``, ``nsga2``, or ``grid``, which tries every configuration of a
+        space without continuous ranges.
     scheduler
         What stops weak trials: ``asha``, ``hyperband``, ``median`` or ``none``.
     grace_period
@@ -158,6 +167,8 @@ def search(
         grace_period=grace_period,  # type: ignore[arg-type]
         reduction_factor=reduction_factor,
         time_budget_s=time_budget,  # type: ignore[arg-type]
+        patience=patience,
+        target=target,
         sampler=sampler,
         scheduler=scheduler,
         min_active_units=min_active_units,
@@ -250,6 +261,8 @@ def extend(
     finalists: int | None = None,
     finalists_per_dim: bool | None = None,
     finalist_seeds: int | None = None,
+    patience: int | None = None,
+    target: float | None = None,
     time_budget: float | str | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
@@ -273,6 +286,9 @@ def extend(
         rate starts its schedule anew where that had ended with the old budget.
     finalists, finalists_per_dim, finalist_seeds
         As in `search`; by default what the study has.
+    patience, target
+        As in `search`; by default what the study has, but not a target that is reached. Trials that ended
+        before the extension do not count against the patience.
     time_budget
         The budget of this session; by default none.
     data_dir
@@ -297,6 +313,8 @@ def extend(
         finalists=finalists,
         finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
+        patience=patience,
+        target=target,
         time_budget=time_budget,
         data_dir=data_dir,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -76,15 +77,23 @@ def run_search(
     rule = plan_rule(plan, optuna_study)
     scheduler = EarlyStopping(rule, objectives[0], max_epochs=plan.max_epochs, failures=failures)
     unfinished = restore_trials(optuna_study, plan, scheduler, tables)
+    extended_at = session.record.extended_at
     searcher = OptunaSearcher(
-        optuna_study, plan, objectives, unfinished=unfinished, cutoff_of=scheduler.cutoff_of
+        optuna_study,
+        plan,
+        objectives,
+        unfinished=unfinished,
+        cutoff_of=scheduler.cutoff_of,
+        extended_at=None if extended_at is None else datetime.fromisoformat(extended_at),
     )
     recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
     utilization = Utilization(resources)
     progress = Progress(tables, n_trials=plan.trials, console=console)
     dashboard = DashboardCallback(tables, session.record)
     n_proposed = len(journal.proposed_trials(optuna_study))
-    n_samples = len(unfinished) + plan.trials - n_proposed
+    ending = searcher.ending()
+    # With trials to be continued it may be off again.
+    n_samples = 0 if ending and not unfinished else len(unfinished) + plan.trials - n_proposed
     if n_samples and budget and budget.left_for_trials(tables.trials.values(), utilization.slots) <= 0:
         shutdown.reason, n_samples = StopReason.TIME_BUDGET, 0
     tuner = _tuner(
@@ -104,7 +113,7 @@ def run_search(
     if n_proposed:
         console.print(
             f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} continue, "
-            f"{plan.trials - n_proposed} are to come"
+            f"{0 if ending else plan.trials - n_proposed} are to come"
         )
     if shutdown.reason == StopReason.TIME_BUDGET:
         console.print("the time budget leaves no time for trials")
@@ -118,12 +127,14 @@ def run_search(
     def save() -> None:
         utilization.update()
         session.trials = list(tables.trials.values())
+        over = shutdown.reason is None and len(session.trials) < plan.trials
+        session.ending = searcher.ending() if over else None
         train_seconds = sum(row["train_seconds"] for row in session.trials)
         timings = session.record.timings
         timings["search_s"] = timings.get("search_s", 0.0) + utilization.seconds
         timings["train_s"] = train_seconds
         timings["occupancy"] = utilization.share(train_seconds - trained_before)
-        session.save(resources=asdict(resources))
+        session.save(resources=asdict(resources), end_reason=session.ending and session.ending.reason)
 
     session.started = True
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
@@ -144,7 +155,7 @@ def run_search(
 def _open_journal(session: StudySession) -> optuna.Study:
     plan, file, name = session.plan, session.run.journal_file, session.record.name
     if not file.exists():
-        start = plan.space.start_points()[: plan.trials]
+        start = [plan.space.to_optuna(point) for point in plan.space.start[: plan.trials]]
         return journal.create_study(file, name, session.objectives, max_epochs=plan.max_epochs, start=start)
     optuna_study = journal.open_study(file)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
@@ -158,7 +169,7 @@ def _open_journal(session: StudySession) -> optuna.Study:
         lambda trial: (
             trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
             and rule is not None
-            and rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
+            and rule.promising(trial.user_attrs[journal.TRIAL_ID], journal.number_of(trial))
         ),
     )
 

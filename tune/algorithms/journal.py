@@ -28,7 +28,7 @@ DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 TRIAL_ID, CUTOFF, _CURVE = "trial_id", "cutoff", "curve"
 _MAX_EPOCHS, _SCHEDULE_EPOCHS = "max_epochs", "schedule_epochs"
-_START = "fixed_params"
+START = "fixed_params"
 """Optuna's name for what a starting point prescribes."""
 
 Curve = dict[int, tuple[float, ...]]
@@ -43,7 +43,10 @@ def create_study(
     max_epochs: int,
     start: Iterable[Mapping[str, Any]] = (),
 ) -> optuna.Study:
-    """Create the study of a search; ``start`` are proposed first. It opens in optuna-dashboard."""
+    """Create the study of a search; ``start`` are proposed first. It opens in optuna-dashboard.
+
+    They have Optuna's names and values: `tune.space.domains.Space.to_optuna`.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with replaced_file(journal) as temporary:
         study = optuna.create_study(
@@ -87,6 +90,20 @@ def open_study(journal: Path, name: str | None = None) -> optuna.Study:
 def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that were proposed, by number; without starting points not yet reached."""
     return [trial for trial in study.get_trials(deepcopy=False) if TRIAL_ID in trial.user_attrs]
+
+
+def number_of(trial: FrozenTrial) -> int:
+    """Return the place of a trial in the order of the proposals.
+
+    Optuna's own number also counts what was proposed in vain, since it had been tried before.
+    """
+    head = str(trial.user_attrs[TRIAL_ID]).partition("-")[0]
+    return int(head) if head.isdecimal() else trial.number
+
+
+def is_prescribed(study: optuna.Study, trial_id: int) -> bool:
+    """Whether a trial, given by Optuna's own id, is a starting point: the sampler has not drawn it."""
+    return START in study._storage.get_trial(trial_id).system_attrs
 
 
 def curve(trial: FrozenTrial) -> Curve:
@@ -215,9 +232,9 @@ def _up_to_date(journal: Path, study: optuna.Study) -> optuna.Study:
     for trial in study.get_trials():
         if trial.state == TrialState.RUNNING and TRIAL_ID not in trial.user_attrs:
             changed = True
-            if _START not in trial.system_attrs:
+            if START not in trial.system_attrs:
                 continue
-            start = {_START: trial.system_attrs[_START]}
+            start = {START: trial.system_attrs[START]}
             trial = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=start)
         elif trial.state == TrialState.FAIL and (outcome := intended_state(trial)) is not None:
             changed |= outcome.optuna_state != trial.state

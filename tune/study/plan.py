@@ -11,6 +11,7 @@ from typing import Any, Self
 from tune.algorithms.objective import LABELLED_DEFAULT, MODES, UNLABELLED_DEFAULT
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
+from tune.space.configurations import continuous
 from tune.space.domains import Space
 from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
@@ -27,7 +28,7 @@ class Rule:
     """Which numbers an argument allows."""
 
     whole: bool
-    minimum: float
+    minimum: float = -math.inf
     above: bool = False
     """Whether the minimum itself is too small."""
     maximum: float = math.inf
@@ -39,10 +40,12 @@ class Rule:
         in_range = number and self.minimum <= value <= self.maximum
         if not in_range or (self.above and value == self.minimum):
             what = "a whole number" if self.whole else "a number"
-            allowed = f"{'>' if self.above else '>='} {self.minimum:g}"
+            allowed = f" {'>' if self.above else '>='} {self.minimum:g}"
             if self.maximum < math.inf:
-                allowed = f"from {self.minimum:g} to {self.maximum:g}"
-            raise UsageError(f"{name} must be {what} {allowed}, got {value!r}")
+                allowed = f" from {self.minimum:g} to {self.maximum:g}"
+            elif self.minimum == -math.inf:
+                allowed = ""
+            raise UsageError(f"{name} must be {what}{allowed}, got {value!r}")
         return int(value) if self.whole else float(value)
 
 
@@ -102,6 +105,18 @@ class Plan:
         rule=POSITIVE,
         flag="time-budget",
     )
+    patience: int | None = _param(
+        None,
+        HOW_LONG,
+        "end when so many trials in a row brought no better best (no such end)",
+        rule=whole(1),
+    )
+    target: float | None = _param(
+        None,
+        HOW_LONG,
+        "end when a fully trained trial reaches this value of the (first) objective (no such end)",
+        rule=Rule(whole=False),
+    )
     sampler: str = _param("tpe", HOW_LONG, f"one of {', '.join(SAMPLERS)} (%(default)s)")
     scheduler: str = _param(
         "asha", HOW_LONG, f"what stops weak trials: {', '.join(SCHEDULERS)} (%(default)s)"
@@ -157,7 +172,7 @@ class Plan:
             names = (given.objectives,) if isinstance(given.objectives, str) else tuple(given.objectives)
             self._set("objectives", names or None)
         self._set("space", _space(given.space))
-        check_sampler(self.sampler, len(self.objectives or ("",)))
+        check_sampler(self.sampler, len(self.objectives or ("",)), continuous(self.space))
         self.make_rule()
 
     def _set(self, name: str, value: Any) -> None:
@@ -192,8 +207,7 @@ class Plan:
         What older versions do not know is left out unless it was asked for.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
-        if self.resize is None:
-            del values["resize"]
+        values = {name: v for name, v in values.items() if not (v is None and name in _LATER)}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
@@ -210,6 +224,10 @@ class Plan:
             return cls(**values)
         except TypeError as error:
             raise StorageError(f"study.json was written by another version: {error}") from error
+
+
+_LATER = ("resize", "patience", "target")
+"""What older versions do not know."""
 
 
 def _space(space: Any) -> Space:
