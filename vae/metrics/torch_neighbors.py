@@ -52,7 +52,7 @@ def _find(reference: torch.Tensor, query: torch.Tensor, n_neighbors: int) -> Nei
     k = min(n_neighbors + _TIE_CANDIDATES, len(reference))
     index, distance = _search(reference, query, k)
     # Copied once, not for each query with equal distances: a copy from the device waits for it.
-    references, queries = reference.detach().cpu().numpy(), query.detach().cpu().numpy()
+    references, queries = (points.detach().cpu().numpy() for points in (reference, query))
     _recompute_short_distances(references, queries, index, distance)
     found = nearest(index, distance.astype(np.float32), k)
     if k < len(references):
