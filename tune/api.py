@@ -33,6 +33,7 @@ def search(
     reduction_factor: float = 3.0,
     min_active_units: int = 1,
     time_budget: float | str | None = None,
+    start: bool = True,
     warm_start: str | Path | Study | None = None,
     finalists: int = 3,
     finalists_per_dim: bool = False,
@@ -97,6 +98,8 @@ def search(
         A trial with fewer active latent dimensions after the grace period has collapsed and is stopped.
     time_budget
         Seconds, or text such as ``"1h30m"``, within which all of it ends.
+    start
+        Try the starting points of the space first; False leaves them out.
     warm_start
         Another study, its run directory or its URI: its best configurations are tried first.
     finalists
@@ -160,6 +163,7 @@ def search(
         resize=resize,
         space=space,  # type: ignore[arg-type]
         objectives=objectives,  # type: ignore[arg-type]
+        start=start,
         warm_start=warm_start.location if isinstance(warm_start, Study) else warm_start,
         seed=seed,
         trials=trials,

@@ -41,8 +41,8 @@ class Evaluation(Protocol):
     def run(self, session: StudySession, console: Console) -> None:
         """Evaluate the finalists."""
 
-    def report(self, session: StudySession) -> None:
-        """Write the report of a search that is not evaluated."""
+    def report(self, session: StudySession, console: Console) -> None:
+        """Write the report of a search that is not evaluated, and say what it added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +197,7 @@ class Driver:
             if self.evaluation is not None and is_over and plan.evaluate:
                 _evaluate(self.evaluation, session, console)
             elif self.evaluation is not None:
-                self.evaluation.report(session)
+                self.evaluation.report(session, console)
             session.end(status)
             _print_end(session, console)
             if is_over and self.evaluation is not None and not plan.evaluate:

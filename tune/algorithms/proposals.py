@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tune.algorithms import journal
-from tune.algorithms.samplers import make_sampler, proposal_seed
+from tune.algorithms.samplers import NEVER_RANDOM, make_sampler, proposal_seed
 from tune.space.configurations import identity, untried
 from tune.space.domains import Space
+from tune.storage.trial_status import ProposedBy
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Proposal:
     trial_id: str
     optuna_id: int
     params: dict[str, Any]
+    proposed_by: str
 
 
 class Proposals:
@@ -70,11 +72,11 @@ class Proposals:
             if identity(space, params) not in tried:
                 return self._accept(trial, params)
             self.study.tell(trial, state=TrialState.FAIL)
-            redraws += not journal.is_prescribed(self.study, trial._trial_id)
+            redraws += not is_prescribed(self.study, trial._trial_id)
         other = untried(space, tried, self._seed())
         if other is None:
             return None
-        self.study.enqueue_trial(space.to_optuna(other))
+        journal.enqueue(self.study, space.to_optuna(other), ProposedBy.RANDOM)
         trial = self._ask()
         return self._accept(trial, space.sample(trial))
 
@@ -87,11 +89,38 @@ class Proposals:
         return proposal_seed(self.plan.seed, n_proposed)
 
     def _accept(self, trial: optuna.Trial, params: dict[str, Any]) -> Proposal:
-        numbers = map(journal.number_of, journal.proposed_trials(self.study))
+        numbers = map(number_of, journal.proposed_trials(self.study))
         number = max(numbers, default=-1) + 1
-        name = trial_name(number, params)
-        trial.set_user_attr(journal.TRIAL_ID, name)
-        return Proposal(number, name, trial._trial_id, params)
+        name, proposed_by = trial_name(number, params), self._proposed_by(trial)
+        trial.set_user_attr(journal.PROPOSAL, proposed_by)
+        trial.set_user_attr(journal.TRIAL_ID, name)  # last: a trial without it is withdrawn after a kill
+        return Proposal(number, name, trial._trial_id, params, proposed_by)
+
+    def _proposed_by(self, trial: optuna.Trial) -> str:
+        if is_prescribed(self.study, trial._trial_id):
+            return str(trial.user_attrs.get(journal.PROPOSAL, ProposedBy.START))
+        # What depends on earlier trials is "relative" in Optuna; without, a sampler has drawn at random.
+        adaptive = self.plan.sampler in NEVER_RANDOM or bool(trial.relative_params)
+        return str(ProposedBy.SAMPLER if adaptive else ProposedBy.RANDOM)
+
+
+def number_of(trial: FrozenTrial) -> int:
+    """Return the place of a trial in the order of the proposals.
+
+    Optuna's own number also counts what was proposed in vain, since it had been tried before.
+    """
+    head = str(trial.user_attrs[journal.TRIAL_ID]).partition("-")[0]
+    return int(head) if head.isdecimal() else trial.number
+
+
+def proposal_of(trial: FrozenTrial) -> str | None:
+    """Return where the configuration of a trial came from, None in a journal of an older version."""
+    return trial.user_attrs.get(journal.PROPOSAL)
+
+
+def is_prescribed(study: optuna.Study, trial_id: int) -> bool:
+    """Whether a trial, given by Optuna's own id, is a starting point: the sampler has not drawn it."""
+    return journal.START in study._storage.get_trial(trial_id).system_attrs
 
 
 def trial_name(number: int, params: Mapping[str, Any]) -> str:

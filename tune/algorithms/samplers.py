@@ -17,9 +17,11 @@ from vae.errors import UsageError
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2", "grid")
 SINGLE_OBJECTIVE_ONLY = ("cmaes",)
 FINITE_SPACES_ONLY = ("grid",)
+NEVER_RANDOM = ("grid",)
+"""Those that draw nothing as the random sampler would."""
 
 # TPE needs a handful of points before its density means anything, and the default search has 20 trials in
-# all, of which the start list takes six: Optuna's own 10 would leave TPE half of the budget.
+# all, of which three are starting points: Optuna's own 10 would leave TPE half of the budget.
 STARTUP_TRIALS = 8
 POPULATION = 10  # of NSGA-II, whose own 50 would make a search of ordinary length random
 

@@ -47,13 +47,15 @@ class Unfinished:
     params: dict[str, Any]
     checkpoint: str | None
     """Where it is, see `tune.trials.checkpoints.TrialCheckpoint`; None: it starts over."""
+    proposal: str | None = None
+    """Where its configuration came from, if that is known."""
 
 
 class OptunaSearcher(Searcher):
     """Propose trials from a space, and report each epoch and each end back to an Optuna study.
 
-    A trial's Ray config is ``{"trial_id", "number", "params", "resume_from"}``; ``params`` are those of
-    `vae.config.Config`.
+    A trial's Ray config is ``{"trial_id", "number", "proposal", "params", "resume_from"}``; ``params`` are
+    those of `vae.config.Config`.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ class OptunaSearcher(Searcher):
         if self._unfinished:
             trial = self._unfinished.pop(0)
             self._start(trial_id, trial.optuna_id)
-            return _ray_config(trial.number, trial.trial_id, trial.params, trial.checkpoint)
+            return _ray_config(trial.number, trial.trial_id, trial.params, trial.proposal, trial.checkpoint)
         if self.ending() is not None:
             # What still runs may be better than all before, and then the search continues.
             return None if self._running else _FINISHED
@@ -107,7 +109,7 @@ class OptunaSearcher(Searcher):
             return _FINISHED
         self._start(trial_id, proposal.optuna_id)
         params = trial_params(proposal.params, proposal.number, self.plan)
-        return _ray_config(proposal.number, proposal.trial_id, params, None)
+        return _ray_config(proposal.number, proposal.trial_id, params, proposal.proposed_by)
 
     def ending(self) -> Ending | None:
         """Return why nothing more is proposed; None as long as the search continues."""
@@ -167,10 +169,13 @@ def objective_values(result: Mapping[str, Any], objectives: Sequence[Objective])
     return tuple(finite) if len(finite) == len(values) else None
 
 
-def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
+def _ray_config(
+    number: int, trial_id: str, params: dict[str, Any], proposal: str | None, checkpoint: str | None = None
+) -> dict[str, Any]:
     return {
         "trial_id": trial_id,
         "number": number,
+        "proposal": proposal,
         "params": params,
         "resume_from": checkpoint,
     }

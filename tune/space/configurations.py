@@ -77,6 +77,11 @@ def configurations(space: Space) -> Iterator[dict[str, Any]]:
     return complete({}, 0)
 
 
+def at_most(space: Space, n: int) -> int:
+    """Return how many configurations a search for ``n`` can try: all of a space that has fewer."""
+    return n if continuous(space) else sum(1 for _ in islice(configurations(space), n))
+
+
 def all_tried(space: Space, tried: Set[Hashable]) -> int | None:
     """Return how many configurations a space has if each `identity` is among those ``tried``, else None."""
     if continuous(space):

@@ -127,6 +127,8 @@ class Space:
     start: tuple[dict[str, Any], ...]
     source: dict[str, Any]
     """The YAML as it was read, for the record."""
+    n_warm: int = 0
+    """How many points of ``start``, the first ones, are from another study."""
 
     def sample(self, trial: Suggests) -> dict[str, Any]:
         """Draw params: every hyperparameter that applies, constants included."""

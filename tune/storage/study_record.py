@@ -63,6 +63,8 @@ class StudyRecord(JsonRecord):
     modes: list[str] = field(default_factory=lambda: ["max"])
     """The better direction of each objective: min or max."""
     space: dict[str, Any] = field(default_factory=dict)
+    n_warm: int = 0
+    """How many starting points of the space, the first ones, are from another study."""
     knn_references: int | None = None
     knn_queries: int | None = None
     """Validation images of which the KNN accuracy is the share."""
@@ -138,7 +140,10 @@ class StudyRecord(JsonRecord):
 
 _ARGUMENTS = ("seed", "max_epochs", "finalists")
 """Arguments that the file has a second time beside the others."""
-_OPTIONAL = ("sessions", "resources", "profile", "knn_queries", "end_reason", "extended_at")
+_OPTIONAL = (
+    *("sessions", "resources", "profile", "knn_queries"),
+    *("end_reason", "extended_at", "n_warm"),
+)
 """What the file lacks until there is something to say."""
 
 

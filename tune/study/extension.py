@@ -7,7 +7,7 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
 from tune.storage.tables import read_table
 from tune.storage.trial_status import TrialStatus
-from tune.study.plan import whole
+from tune.study.rules import whole
 from vae.errors import UsageError
 
 

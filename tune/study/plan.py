@@ -1,10 +1,7 @@
 """What a search is asked for: each argument with its default, its rule and its help, spelled once."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +13,7 @@ from tune.space.domains import Space
 from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
 from tune.storage.study_record import StudyRecord
+from tune.study.rules import POSITIVE, Rule, duration, whole
 from vae.data.resize import MAX_SIDE, MIN_SIDE
 from vae.errors import StorageError, UsageError
 
@@ -23,42 +21,9 @@ WHAT, HOW_LONG, WHERE = "what to search", "how long", "where"
 """The groups of the command's help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which numbers an argument allows."""
-
-    whole: bool
-    minimum: float = -math.inf
-    above: bool = False
-    """Whether the minimum itself is too small."""
-    maximum: float = math.inf
-
-    def check(self, name: str, value: Any) -> int | float:
-        """Return the number; a UsageError if it is none or out of range."""
-        kind: Any = Integral if self.whole else Real
-        number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        in_range = number and self.minimum <= value <= self.maximum
-        if not in_range or (self.above and value == self.minimum):
-            what = "a whole number" if self.whole else "a number"
-            allowed = f" {'>' if self.above else '>='} {self.minimum:g}"
-            if self.maximum < math.inf:
-                allowed = f" from {self.minimum:g} to {self.maximum:g}"
-            elif self.minimum == -math.inf:
-                allowed = ""
-            raise UsageError(f"{name} must be {what}{allowed}, got {value!r}")
-        return int(value) if self.whole else float(value)
-
-
 def _param(default: Any, group: str, help: str, *, rule: Rule | None = None, flag: str = "") -> Any:
     """A field whose description also serves the command line; None as default allows None."""
     return field(default=default, metadata={"group": group, "help": help, "rule": rule, "flag": flag})
-
-
-def whole(minimum: int) -> Rule:
-    return Rule(whole=True, minimum=minimum)
-
-
-POSITIVE = Rule(whole=False, minimum=0, above=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +47,7 @@ class Plan:
         "for a Pareto front, weak trials are stopped by the first, which must be a measured one",
         flag="objective",
     )
+    start: bool = _param(True, WHAT, "leave the starting points of the space out", flag="no-start")
     warm_start: str | Path | None = _param(
         None, WHAT, "try the best configurations of another study first; its directory or URI"
     )
@@ -207,7 +173,8 @@ class Plan:
         What older versions do not know is left out unless it was asked for.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
-        values = {name: v for name, v in values.items() if not (v is None and name in _LATER)}
+        usual = {f.name for f in fields(self) if f.name in _LATER and values[f.name] == f.default}
+        values = {name: value for name, value in values.items() if name not in usual}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
@@ -226,7 +193,7 @@ class Plan:
             raise StorageError(f"study.json was written by another version: {error}") from error
 
 
-_LATER = ("resize", "patience", "target")
+_LATER = ("resize", "start", "patience", "target")
 """What older versions do not know."""
 
 
@@ -238,25 +205,3 @@ def _space(space: Any) -> Space:
     if space is not None and not isinstance(space, str | Path):
         raise UsageError(f"space must be a path or a dict, got {space!r}")
     return load_space(Path(space or DEFAULT_SPACE))
-
-
-def duration(text: str) -> float:
-    """Return the seconds of a time such as 90s, 30m or 1h30m.
-
-    Raises
-    ------
-    UsageError
-        It is not a time.
-
-    Examples
-    --------
-    >>> duration("1h30m")
-    5400.0
-    """
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    seconds = (
-        sum(int(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
-    if seconds <= 0:
-        raise UsageError(f"time_budget must be a time such as 90s, 30m or 1h30m, got '{text}'")
-    return float(seconds)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tune.algorithms.ending import Ending
 from tune.algorithms.objective import Objective, check_target, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
-from tune.space.file import default_space, load_space
+from tune.space.file import default_space, load_space, without_start
 from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
@@ -131,6 +131,8 @@ def create_study(
     if plan.space.source == load_space().source:
         plan = replace(plan, space=default_space(len(data.train_images)))
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    if not plan.start:
+        plan = replace(plan, space=without_start(plan.space))
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -278,6 +280,7 @@ def _record(
         objectives=[objective.name for objective in objectives],
         modes=[objective.mode for objective in objectives],
         space=plan.space.source,
+        n_warm=plan.space.n_warm,
         knn_references=len(data.reference_index),
         knn_queries=len(data.query_index),
         code=code_version(),

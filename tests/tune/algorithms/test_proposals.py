@@ -1,12 +1,14 @@
 """No configuration twice: small spaces, starting points, resumed searches, with the real Optuna."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
 from tests.tune.conftest import KNN, SmallPlan
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
-from tune.algorithms.proposals import Proposals, trial_name
+from tune.algorithms.proposals import Proposals, number_of, proposal_of, trial_name
 from tune.algorithms.samplers import SAMPLERS
 from tune.space.file import parse_space
 
@@ -23,7 +25,7 @@ def propose_all(run, plan, *, n, reopened_after=()):
     run.mkdir(parents=True)
     file = run / "optuna.journal"
     start = map(plan.space.to_optuna, plan.space.start)
-    study = journal.create_study(file, run.name, [KNN], max_epochs=4, start=start)
+    study = journal.create_study(file, run.name, [KNN], max_epochs=4, start=start, n_warm=plan.space.n_warm)
     proposals, found = Proposals(study, plan), []
     for i in range(n):
         if i in reopened_after:
@@ -44,7 +46,7 @@ def test_a_small_space_is_tried_to_the_last_configuration_and_none_twice(tmp_pat
     assert len({tuple(sorted(p.params.items())) for p in found}) == len(found) == 9
     assert [p.number for p in found] == list(range(9))
     assert [p.trial_id[:4] for p in found] == [f"{number:04d}" for number in range(9)]
-    assert [journal.number_of(trial) for trial in journal.proposed_trials(study)] == list(range(9))
+    assert [number_of(trial) for trial in journal.proposed_trials(study)] == list(range(9))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
@@ -85,3 +87,23 @@ def test_a_sampler_that_insists_is_overruled_at_random(tmp_path, monkeypatch):
 def test_a_name_tells_what_is_known():
     assert trial_name(7, {"architecture": "conv", "latent_dim": 32}) == "0007-conv-32d"
     assert trial_name(12345, {}) == "12345"
+
+
+def test_who_proposed_a_configuration_is_known(tmp_path):
+    space = parse_space(
+        {
+            "latent_dim": {"int": [2, 64]},
+            "kl_weight": {"float": [0.1, 1.0]},
+            "start": [{"latent_dim": 3}, {"latent_dim": 5}],
+        }
+    )
+    plan = SmallPlan(replace(space, n_warm=1), "tpe")
+    found, study = propose_all(tmp_path / "run", plan, n=12, reopened_after=(1,))
+    assert [p.proposed_by for p in found] == ["warm_start", "start"] + ["random"] * 6 + ["sampler"] * 4
+    assert [proposal_of(trial) for trial in journal.proposed_trials(study)] == [p.proposed_by for p in found]
+
+
+@pytest.mark.parametrize(("sampler", "proposed_by"), [("random", "random"), ("grid", "sampler")])
+def test_a_grid_is_no_draw(tmp_path, sampler, proposed_by):
+    found, _ = propose_all(tmp_path / "run", SmallPlan(parse_space(SMALL), sampler), n=3)
+    assert {p.proposed_by for p in found} == {proposed_by}

@@ -175,7 +175,7 @@ def test_numbers_names_and_seeds_belong_together(searcher, tmp_path):
         params, trial = config["params"], stored_trial(tmp_path, number)
         assert config["number"] == trial.number == number
         assert config["trial_id"] == f"000{number}-{params['architecture']}-{params['latent_dim']}d"
-        assert trial.user_attrs == {"trial_id": config["trial_id"]}
+        assert trial.user_attrs == {"trial_id": config["trial_id"], "proposal": "random"}
         assert config["resume_from"] is None
         assert trial.params.items() <= params.items()
         assert (params["max_epochs"], params["schedule_epochs"]) == (MAX_EPOCHS, [MAX_EPOCHS])
@@ -236,7 +236,7 @@ def test_trials_that_an_earlier_driver_left_come_first_and_keep_their_numbers(se
     searcher.close()
     (waiting,) = journal.proposed_trials(open_journal(tmp_path))
     unfinished = Unfinished(
-        0, config["trial_id"], waiting._trial_id, config["params"], str(tmp_path / "checkpoint")
+        0, config["trial_id"], waiting._trial_id, config["params"], str(tmp_path / "checkpoint"), "random"
     )
     again = make_searcher(tmp_path, unfinished=[unfinished])
     journal.set_running(again.study, waiting)

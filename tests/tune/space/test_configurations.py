@@ -2,7 +2,7 @@
 
 import pytest
 
-from tune.space.configurations import all_tried, configurations, continuous, identity, untried
+from tune.space.configurations import all_tried, at_most, configurations, continuous, identity, untried
 from tune.space.file import parse_space
 
 # 2 without a window, 1 x 2 with one; each with 3 dimensions and 2 learning rates: 24.
@@ -37,6 +37,11 @@ def test_every_configuration_comes_once_with_the_values_that_apply():
 def test_ranges_with_steps_are_counted(entry, n):
     name = "latent_dim" if "int" in str(entry) else "kl_weight"
     assert len(list(configurations(parse_space({name: entry})))) == n
+
+
+def test_a_search_can_try_no_more_than_there_is():
+    assert [at_most(parse_space(CONDITIONAL), n) for n in (10, 24, 100)] == [10, 24, 24]
+    assert at_most(parse_space({"kl_weight": {"float": [0.1, 1.0]}}), 100) == 100
 
 
 def test_a_space_without_end_names_what_makes_it_one():
