@@ -18,8 +18,9 @@ from vae.data import Dataset, ImageSet, load_dataset
 TIP = "getComputedStyle(document.querySelector('.explorer-tip')).display"
 COPIER = "document.querySelector('.explorer-copy').{}"
 POINTED_PLACE = (
-    "(({panels: [{x, y}]}, row) => [x[row], y[row]])(JSON.parse(document.getElementById('explorer-data').textContent),"
-    " Number(document.querySelector('.explorer-tip').innerText.match(/test\\/([0-9]+)/)[1]))"
+    "(({panels: [{x, y}]}, row) => [x[row], y[row]])("
+    "JSON.parse(document.getElementById('explorer-data').textContent), "
+    "Number(document.querySelector('.explorer-tip').innerText.match(/test\\/([0-9]+)/)[1]))"
 )
 STATUS = "document.querySelector('.explorer-status').textContent"
 
