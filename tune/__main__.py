@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.command == "resume":
         changes["finalists_per_dim"] = arguments.finalists_per_dim
         return _exit_code(driver.resume(run, time_budget=arguments.time_budget_s, **changes))
-    for name in ("trials", "max_epochs", "finalists", "finalists_per_dim", "finalist_seeds"):
+    added = ("trials", "max_epochs", "finalists", "finalists_per_dim", "finalist_seeds", "patience", "target")
+    for name in added:
         changes[name] = getattr(arguments, name)
     return _exit_code(driver.extend(run, time_budget=arguments.time_budget_s, **changes))
 
@@ -122,8 +123,10 @@ class _Evaluation:
         )
         print_summary(session.run, console)
 
-    def report(self, session: StudySession) -> None:
+    def report(self, session: StudySession, console: Console) -> None:
         """Write the report of a search that is not evaluated; what an earlier evaluation drew is kept."""
+        from evaluation.analysis.gain import gain_sentence
+        from evaluation.analysis.results import Results
         from evaluation.report.page import write_report
         from tune.study.images import load_images
 
@@ -132,6 +135,8 @@ class _Evaluation:
             with contextlib.suppress(Error):
                 dataset = load_images(run, session.record.dataset)
         write_report(run, dataset, search_only=True)
+        if sentence := gain_sentence(Results.read(run)):
+            console.print(sentence, highlight=False)
 
 
 def _exit_code(session: StudySession | None) -> int:

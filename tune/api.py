@@ -25,12 +25,15 @@ def search(
     storage: str | Path = "runs",
     name: str | None = None,
     objectives: str | Sequence[str] | None = None,
+    patience: int | None = None,
+    target: float | None = None,
     sampler: str = "tpe",
     scheduler: str = "asha",
     grace_period: int | None = None,
     reduction_factor: float = 3.0,
     min_active_units: int = 1,
     time_budget: float | str | None = None,
+    start: bool = True,
     warm_start: str | Path | Study | None = None,
     finalists: int = 3,
     finalists_per_dim: bool = False,
@@ -63,7 +66,7 @@ def search(
         (n, H, W, C), uint8 or of floats in [0, 1], a tensor (n, C, H, W), or a pair of these and their labels
         (n,). The run directory keeps arrays.
     trials
-        Configurations to try.
+        Configurations to try, none of them twice: a search also ends when it has tried all of its space.
     max_epochs
         Full budget of a trial.
     space
@@ -73,11 +76,18 @@ def search(
     name
         Name of the run directory in it; ``<dataset>-<time>`` by default.
     objectives
-        Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_ssim`` by default; two or
-        more search for the Pareto front, where the first one stops weak trials. ``latent_dim`` and
-        ``n_parameters``, where smaller is better, can be any but the first.
+        Metric that ranks the trials, ``val_knn_accuracy`` or without labels ``val_neighbour_recall`` by
+        default; two or more search for the Pareto front, where the first one stops weak trials.
+        ``latent_dim`` and ``n_parameters``, where smaller is better, can be any but the first.
+    patience
+        End when so many trials in a row have ended without a better best among the fully trained ones (the
+        study's status is ``plateau``); by default never. Trials that failed with an error or ran out of
+        memory do not count.
+    target
+        End when a fully trained trial reaches this value of the (first) objective.
     sampler
-        ``tpe``, ``random``, ``gp``, ``cmaes`` or ``nsga2``.
+        ``tpe``, ``random``, ``gp``, ``cmaes``, ``nsga2``, or ``grid``, which tries every configuration of a
+        space without continuous ranges.
     scheduler
         What stops weak trials: ``asha``, ``hyperband``, ``median`` or ``none``.
     grace_period
@@ -88,6 +98,8 @@ def search(
         A trial with fewer active latent dimensions after the grace period has collapsed and is stopped.
     time_budget
         Seconds, or text such as ``"1h30m"``, within which all of it ends.
+    start
+        Try the starting points of the space first; False leaves them out.
     warm_start
         Another study, its run directory or its URI: its best configurations are tried first.
     finalists
@@ -151,6 +163,7 @@ def search(
         resize=resize,
         space=space,  # type: ignore[arg-type]
         objectives=objectives,  # type: ignore[arg-type]
+        start=start,
         warm_start=warm_start.location if isinstance(warm_start, Study) else warm_start,
         seed=seed,
         trials=trials,
@@ -158,6 +171,8 @@ def search(
         grace_period=grace_period,  # type: ignore[arg-type]
         reduction_factor=reduction_factor,
         time_budget_s=time_budget,  # type: ignore[arg-type]
+        patience=patience,
+        target=target,
         sampler=sampler,
         scheduler=scheduler,
         min_active_units=min_active_units,
@@ -250,6 +265,8 @@ def extend(
     finalists: int | None = None,
     finalists_per_dim: bool | None = None,
     finalist_seeds: int | None = None,
+    patience: int | None = None,
+    target: float | None = None,
     time_budget: float | str | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
@@ -273,6 +290,9 @@ def extend(
         rate starts its schedule anew where that had ended with the old budget.
     finalists, finalists_per_dim, finalist_seeds
         As in `search`; by default what the study has.
+    patience, target
+        As in `search`; by default what the study has, but not a target that is reached. Trials that ended
+        before the extension do not count against the patience.
     time_budget
         The budget of this session; by default none.
     data_dir
@@ -297,6 +317,8 @@ def extend(
         finalists=finalists,
         finalists_per_dim=finalists_per_dim,
         finalist_seeds=finalist_seeds,
+        patience=patience,
+        target=target,
         time_budget=time_budget,
         data_dir=data_dir,
     )

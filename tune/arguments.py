@@ -58,6 +58,8 @@ def make_parser() -> Parser:
     )
     _add(extend, "finalists", help="best trials that are evaluated")
     _add(extend, "finalist_seeds", help="fresh seeds for each finalist")
+    _add(extend, "patience")
+    _add(extend, "target", help="end when a fully trained trial reaches it (the study's own, if not reached)")
     for command in (resume, extend):
         command.add_argument("run", help="directory or URI of the run")
         _add(command, "time_budget_s", help="end within for example 30m, evaluation included")

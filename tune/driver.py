@@ -12,6 +12,7 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.text import Text
 
+from tune.algorithms.ending import EndKind
 from tune.callbacks.failures import MAX_FAILURES, FailureTracker
 from tune.callbacks.shutdown import Interruption
 from tune.cluster.session import ray_session
@@ -22,12 +23,13 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
+from tune.study.extension import n_trials, plan_extension
 from tune.study.model_cards import write_model_cards
-from tune.study.plan import Plan, whole
+from tune.study.plan import Plan
 from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
 from vae.data import Images
-from vae.errors import ClusterError, UsageError
+from vae.errors import ClusterError
 
 
 class Evaluation(Protocol):
@@ -39,8 +41,8 @@ class Evaluation(Protocol):
     def run(self, session: StudySession, console: Console) -> None:
         """Evaluate the finalists."""
 
-    def report(self, session: StudySession) -> None:
-        """Write the report of a search that is not evaluated."""
+    def report(self, session: StudySession, console: Console) -> None:
+        """Write the report of a search that is not evaluated, and say what it added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,10 @@ class Driver:
             Ray does not start, or loses trials again and again.
         """
         record = run.read_study()
-        if record.status is StudyStatus.COMPLETED:
+        if record.status.is_final:
+            why = f" ({record.end_reason})" if record.end_reason else ""
             self.console.print(
-                f"{record.name} is finished: {record.arguments['trials']} trials, nothing to resume; "
+                f"{record.name} is finished: {n_trials(run, record)} trials{why}, nothing to resume; "
                 f"`python -m tune extend {run.location} --trials N` adds more"
             )
             return None
@@ -121,6 +124,7 @@ class Driver:
         *,
         trials: int = 0,
         max_epochs: int | None = None,
+        target: float | None = None,
         time_budget: float | str | None = None,
         **changes: Any,
     ) -> StudySession:
@@ -132,6 +136,8 @@ class Driver:
             How many more.
         max_epochs
             The new full budget.
+        target
+            The new target; by default the study's, unless that is reached.
         time_budget
             Of the extension.
         changes
@@ -147,23 +153,16 @@ class Driver:
             Ray does not start, or loses trials again and again.
         """
         record = run.read_study()
-        if record.status is not StudyStatus.COMPLETED:
-            raise UsageError(
-                f"{run.location} is not finished; continue it with `python -m tune resume {run.location}`"
-            )
-        whole(0).check("trials", trials)
-        if max_epochs is not None:
-            whole(1).check("max_epochs", max_epochs)
-        if not trials and max_epochs is None:
-            raise UsageError("there is nothing to extend; give --trials, --max-epochs or both")
-        if max_epochs is not None and max_epochs < record.max_epochs:
-            raise UsageError(f"max_epochs can only grow: it is {record.max_epochs}, got {max_epochs}")
-        changes = {name: value for name, value in changes.items() if value is not None} | {
-            "trials": record.arguments["trials"] + trials,
-            "max_epochs": max_epochs or record.max_epochs,
-            "time_budget_s": time_budget,
-        }
-        with open_study(run, **changes) as session:
+        changes = plan_extension(
+            run,
+            record,
+            trials=trials,
+            max_epochs=max_epochs,
+            target=target,
+            **changes,
+        )
+        changes["time_budget_s"] = time_budget
+        with open_study(run, extension=True, **changes) as session:
             self._run_study(session)
         return session
 
@@ -190,7 +189,7 @@ class Driver:
             status = self._search(session, budget)
             _print_best(session, console)
             is_over = status is not StudyStatus.INTERRUPTED and session.best is not None
-            if is_over and _train_fresh_seeds(session, console, budget) and status is StudyStatus.COMPLETED:
+            if is_over and _train_fresh_seeds(session, console, budget) and status.is_final:
                 status = StudyStatus.TIME_BUDGET  # to be resumed
             if is_over:  # an evaluation completes them
                 shape = session.data.train_images.shape[1:]
@@ -198,7 +197,7 @@ class Driver:
             if self.evaluation is not None and is_over and plan.evaluate:
                 _evaluate(self.evaluation, session, console)
             elif self.evaluation is not None:
-                self.evaluation.report(session)
+                self.evaluation.report(session, console)
             session.end(status)
             _print_end(session, console)
             if is_over and self.evaluation is not None and not plan.evaluate:
@@ -221,7 +220,8 @@ class Driver:
             if shutdown.reason is not None:
                 return StudyStatus(shutdown.reason)
             if not session.n_lost:
-                return StudyStatus.COMPLETED
+                plateau = session.ending is not None and session.ending.kind is EndKind.PLATEAU
+                return StudyStatus.PLATEAU if plateau else StudyStatus.COMPLETED
             n_stalled = n_stalled + 1 if (session.n_lost, session.n_epochs) == before else 0
             if n_stalled == MAX_FAILURES:
                 run = session.run
@@ -299,6 +299,9 @@ def _evaluate(evaluation: Evaluation, session: StudySession, console: Console) -
 
 def _print_best(session: StudySession, console: Console) -> None:
     timings, best = session.record.timings, session.best
+    if session.ending is not None:
+        n = len(session.trials)
+        console.print(f"ended after {n} of {session.plan.trials} trials: {session.ending.reason}")
     console.print(
         f"searched {timings['search_s']:.0f} s, "
         f"{percent(timings['occupancy'], 0)} of the workers' time was training and validation"

@@ -9,7 +9,7 @@ import ray
 import torch
 from rich.console import Console
 
-from tune.algorithms.searcher import trial_name
+from tune.algorithms.proposals import trial_name
 from tune.cluster.nodes import Nodes, cluster_nodes
 from tune.cluster.resources import GPUS_PER_TRIAL
 from tune.space.display import percent

@@ -26,6 +26,7 @@ KILLED = "killed"
 STYLES = {
     StudyStatus.RUNNING: "cyan",
     StudyStatus.COMPLETED: "green",
+    StudyStatus.PLATEAU: "green",
     StudyStatus.FAILED: "red",
     KILLED: "red",
 }

@@ -13,8 +13,8 @@ import optuna
 import ray
 from rich.console import Console
 
+from tune.algorithms.proposals import trial_name
 from tune.algorithms.samplers import make_sampler, proposal_seed
-from tune.algorithms.searcher import trial_name
 from tune.algorithms.simulated_search import SimulatedSearch, TrialTime, simulate_search
 from tune.cluster.resources import TrialResources
 from tune.cluster.session import ray_session
@@ -39,8 +39,10 @@ BETWEEN_S = 0.3
 """Between two trials in one worker."""
 REPORT_S = 0.15
 """From the end of an epoch to the next one: the driver decides, and Tune copies the checkpoint."""
-TUNE_S = 4.0
-"""Until Tune's first trial has begun and after the last one has ended."""
+WORKER_STARTS = 2.0
+"""What Tune's own workers take until their first trial, in starts of a task's, as they import Tune too."""
+END_SHARE = 0.5
+"""What the report and the end of Ray take, as a share of the start."""
 TABLES_EVERY_S = 5.0
 """How often the tables of a study under a URI are sent, about."""
 
@@ -126,8 +128,8 @@ def propose(plan: Plan) -> list[Params]:
     """Return the params of a search's trials, as random search proposes them; the first are those of any."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, proposals = optuna.create_study(), []
-    for point in plan.space.start_points():
-        study.enqueue_trial(point)
+    for point in plan.space.start:
+        study.enqueue_trial(plan.space.to_optuna(point))
     for number in range(plan.trials):
         study.sampler = make_sampler("random", proposal_seed(plan.seed, number))
         proposals.append(plan.space.sample(study.ask()))
@@ -187,7 +189,7 @@ def _simulate(
     def times() -> Iterator[TrialTime]:
         for number in count():
             cost = found.cost_of(number, generator)
-            before = found.worker_s if number < slots else BETWEEN_S
+            before = WORKER_STARTS * found.worker_s if number < slots else BETWEEN_S
             yield TrialTime(
                 start_s=speed * (before + cost.start_s), epoch_s=speed * (cost.epoch_s + REPORT_S)
             )
@@ -218,7 +220,7 @@ def _print(
     if plan.finalist_seeds:
         runs = min(plan.finalists, plan.trials) * plan.finalist_seeds
         seeds_s = -(-runs // resources.slots) * plan.max_epochs * (epoch_s + REPORT_S)
-    fixed_s = found.ready_s + TUNE_S + seeds_s
+    fixed_s = (1 + END_SHARE) * found.ready_s + seeds_s
     search = Quantity.of([each.seconds for each in searches]).plus(fixed_s)
     epochs = Quantity.of([sum(each.epochs) for each in searches])
     total = Quantity(search.middle + evaluation_s, search.low, search.high + evaluation_s)

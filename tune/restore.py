@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from tune.algorithms import journal
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
+from tune.algorithms.proposals import number_of, proposal_of
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_params
 from tune.algorithms.stopping_rules import PerBudget, StoppingRule
@@ -48,7 +49,8 @@ def plan_rule(plan: Plan, study: optuna.Study) -> StoppingRule | None:
     """Return the rule that stops weak trials, one for each budget with which trials were proposed."""
     rule = plan.make_rule()
     budgets = {
-        trial.number: journal.schedule_epochs_of(study, trial)[0] for trial in journal.proposed_trials(study)
+        number_of(trial): journal.schedule_epochs_of(study, trial)[0]
+        for trial in journal.proposed_trials(study)
     }
     earlier = {number: budget for number, budget in budgets.items() if budget != plan.max_epochs}
     return PerBudget(rule, earlier) if rule and earlier else rule
@@ -59,7 +61,7 @@ def restore_rule(rule: StoppingRule | None, trials: Sequence[FrozenTrial], objec
     for trial in trials:
         if rule is not None:
             values = {e: objective.sign * v[0] for e, v in sorted(journal.curve(trial).items())}
-            rule.restore(trial.user_attrs[journal.TRIAL_ID], trial.number, values)
+            rule.restore(trial.user_attrs[journal.TRIAL_ID], number_of(trial), values)
 
 
 def _restore_finished(trial: FrozenTrial, study: optuna.Study, plan: SearchPlan, tables: StudyTables) -> None:
@@ -90,7 +92,8 @@ def _restore_unfinished(
     if outcome is None:
         tables.reopen(trial_id, params)
         location = checkpoint.location if checkpoint else None
-        return Unfinished(trial.number, trial_id, trial._trial_id, params, location)
+        proposal = proposal_of(trial)
+        return Unfinished(number_of(trial), trial_id, trial._trial_id, params, location, proposal)
     journal.write_intended_state(study, trial._trial_id, outcome, scheduler.cutoff_of(trial_id))
     journal.tell(study, trial._trial_id, outcome, tables.objectives)
     _finish_row(tables, trial_id, outcome, study._storage.get_trial(trial._trial_id))
@@ -103,8 +106,8 @@ def _open_row(
     """Make sure that a trial has its row; return its id and params."""
     trial_id: str = trial.user_attrs[journal.TRIAL_ID]
     schedule_epochs = journal.schedule_epochs_of(study, trial)
-    params = trial_params(plan.space.sample(trial), trial.number, plan, schedule_epochs)
-    tables.open(trial_id, trial.number, params)
+    params = trial_params(plan.space.sample(trial), number_of(trial), plan, schedule_epochs)
+    tables.open(trial_id, number_of(trial), params, proposal_of(trial))
     return trial_id, params
 
 
@@ -138,7 +141,7 @@ def _catch_up(
             restore_rule(scheduler.rule, [study._storage.get_trial(trial._trial_id)], tables.objective)
             continue
         judged = outcome is None and epoch < tables.max_epochs
-        if judged and scheduler.judge(trial_id, trial.number, epoch, values[0]):
+        if judged and scheduler.judge(trial_id, number_of(trial), epoch, values[0]):
             outcome = Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
     if outcome is None and history and history[-1]["epoch"] >= tables.max_epochs:
         outcome = Outcome(TrialStatus.COMPLETED)

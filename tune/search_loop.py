@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
 from tune.algorithms import journal
+from tune.algorithms.proposals import number_of
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.callbacks.dashboard import DashboardCallback
@@ -25,6 +27,7 @@ from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
 from tune.restore import plan_rule, restore_rule, restore_trials
+from tune.space.configurations import at_most
 from tune.storage.trial_status import STOP_REASON, StopReason
 from tune.study.session import StudySession
 from tune.study.study_tables import StudyTables
@@ -76,15 +79,24 @@ def run_search(
     rule = plan_rule(plan, optuna_study)
     scheduler = EarlyStopping(rule, objectives[0], max_epochs=plan.max_epochs, failures=failures)
     unfinished = restore_trials(optuna_study, plan, scheduler, tables)
+    extended_at = session.record.extended_at
     searcher = OptunaSearcher(
-        optuna_study, plan, objectives, unfinished=unfinished, cutoff_of=scheduler.cutoff_of
+        optuna_study,
+        plan,
+        objectives,
+        unfinished=unfinished,
+        cutoff_of=scheduler.cutoff_of,
+        extended_at=None if extended_at is None else datetime.fromisoformat(extended_at),
     )
     recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
     utilization = Utilization(resources)
-    progress = Progress(tables, n_trials=plan.trials, console=console)
-    dashboard = DashboardCallback(tables, session.record)
     n_proposed = len(journal.proposed_trials(optuna_study))
-    n_samples = len(unfinished) + plan.trials - n_proposed
+    n_trials = max(at_most(plan.space, plan.trials), n_proposed)  # what is not on a step may be there as well
+    progress = Progress(tables, n_trials=n_trials, console=console, slots=lambda: utilization.slots)
+    dashboard = DashboardCallback(tables, session.record)
+    ending = searcher.ending()
+    # With trials to be continued it may be off again.
+    n_samples = 0 if ending and not unfinished else len(unfinished) + plan.trials - n_proposed
     if n_samples and budget and budget.left_for_trials(tables.trials.values(), utilization.slots) <= 0:
         shutdown.reason, n_samples = StopReason.TIME_BUDGET, 0
     tuner = _tuner(
@@ -104,7 +116,7 @@ def run_search(
     if n_proposed:
         console.print(
             f"{n_proposed - len(unfinished)} trials had ended, {len(unfinished)} continue, "
-            f"{plan.trials - n_proposed} are to come"
+            f"{0 if ending else n_trials - n_proposed} are to come"
         )
     if shutdown.reason == StopReason.TIME_BUDGET:
         console.print("the time budget leaves no time for trials")
@@ -118,12 +130,14 @@ def run_search(
     def save() -> None:
         utilization.update()
         session.trials = list(tables.trials.values())
+        over = shutdown.reason is None and len(session.trials) < plan.trials
+        session.ending = searcher.ending() if over else None
         train_seconds = sum(row["train_seconds"] for row in session.trials)
         timings = session.record.timings
         timings["search_s"] = timings.get("search_s", 0.0) + utilization.seconds
         timings["train_s"] = train_seconds
         timings["occupancy"] = utilization.share(train_seconds - trained_before)
-        session.save(resources=asdict(resources))
+        session.save(resources=asdict(resources), end_reason=session.ending and session.ending.reason)
 
     session.started = True
     with ExitStack() as at_end:  # runs each of these, last first, whatever another one raises
@@ -144,8 +158,15 @@ def run_search(
 def _open_journal(session: StudySession) -> optuna.Study:
     plan, file, name = session.plan, session.run.journal_file, session.record.name
     if not file.exists():
-        start = plan.space.start_points()[: plan.trials]
-        return journal.create_study(file, name, session.objectives, max_epochs=plan.max_epochs, start=start)
+        start = [plan.space.to_optuna(point) for point in plan.space.start[: plan.trials]]
+        return journal.create_study(
+            file,
+            name,
+            session.objectives,
+            max_epochs=plan.max_epochs,
+            start=start,
+            n_warm=session.record.n_warm,
+        )
     optuna_study = journal.open_study(file)
     if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
         return optuna_study
@@ -158,7 +179,7 @@ def _open_journal(session: StudySession) -> optuna.Study:
         lambda trial: (
             trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
             and rule is not None
-            and rule.promising(trial.user_attrs[journal.TRIAL_ID], trial.number)
+            and rule.promising(trial.user_attrs[journal.TRIAL_ID], number_of(trial))
         ),
     )
 

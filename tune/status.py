@@ -103,6 +103,8 @@ class StudyView:
         if is_running and not is_held(run):
             state, is_running = f"killed (`python -m tune resume {run.location}` continues)", False
         summary = f"{study.name}: {state}, {counts or 'no trials yet'} of {study.arguments['trials']}"
+        if study.end_reason:
+            summary += f": {study.end_reason}"
         return cls(summary, is_running, rows, objective, study.max_epochs)
 
     def view(self, console: Console) -> RenderableType:

@@ -29,9 +29,9 @@ def draw_dimensions(results: Results) -> Figure:
     for method, rows in lines.items():
         if rows:
             _draw_line(axes, method, rows)
-    if found := smallest_as_good(results):
-        _draw_ring(axes, found.smallest)
     dims = sorted({row.key.dim for rows in lines.values() for row in rows})
+    if found := smallest_as_good(results):
+        _draw_ring(axes, found.smallest, is_last=found.smallest.key.dim == dims[-1])
     axes.set_xticks(dims, [f"{dim}" for dim in dims])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -65,17 +65,19 @@ def _draw_line(axes: Axes, method: str, rows: Sequence[ComparisonRow]) -> None:
     )
 
 
-def _draw_ring(axes: Axes, row: ComparisonRow) -> None:
-    place = (row.key.dim, row.test or 0.0)
-    axes.plot(*place, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK, zorder=4)
+def _draw_ring(axes: Axes, row: ComparisonRow, *, is_last: bool) -> None:
+    test = row.test or 0.0
+    axes.plot(row.key.dim, test, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK, zorder=4)
     axes.annotate(
         str(row.key.trial_id),
-        xy=place,
-        xytext=(0, -26),
+        xy=(row.key.dim, row.test_interval[0] if row.test_interval else test),
+        xytext=(8 if is_last else 0, -8),
         textcoords="offset points",
-        ha="center",
+        ha="right" if is_last else "center",
+        va="top",
         fontsize=9,
         fontweight="bold",
         color=WINNER,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         zorder=5,
     )

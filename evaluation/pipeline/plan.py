@@ -48,7 +48,7 @@ class Options:
 
 
 def best_first(checkpoints: Sequence[Path]) -> list[Path]:
-    """Return bare checkpoints by the validation metric that all of them have, KNN accuracy before SSIM.
+    """Return bare checkpoints by KNN accuracy, neighbour recall or SSIM, the first that all of them have.
 
     Without one they keep their order.
 
@@ -58,7 +58,7 @@ def best_first(checkpoints: Sequence[Path]) -> list[Path]:
         One is damaged.
     """
     metrics = {path: read_metrics(path) for path in checkpoints}
-    for name in ("val_knn_accuracy", "val_ssim"):
+    for name in ("val_knn_accuracy", "val_neighbour_recall", "val_ssim"):
         if all(name in found for found in metrics.values()):
             return sorted(checkpoints, key=lambda path: -metrics[path][name])
     return list(checkpoints)

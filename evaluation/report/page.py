@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from evaluation.analysis.finalists import finalist_rows, unselected_optimism
+from evaluation.analysis.gain import gain_sentence
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import (
     dimensions_sentence,
@@ -107,6 +108,7 @@ def render_report(results: Results, figures_dir: Path, explorer: Mapping[str, An
         finalists=finalists,
         fresh={finalist.row.key.trial_id: finalist.fresh for finalist in finalists if finalist.fresh},
         verdict=verdict(results),
+        gain=gain_sentence(results),
         dimensions=dimensions_sentence(results),
         labels_sentence=labels_sentence(results),
         extension=extension_sentence(results),

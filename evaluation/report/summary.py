@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.analysis.finalists import Finalist, finalist_rows, unselected_optimism
+from evaluation.analysis.gain import gain_sentence
 from evaluation.analysis.results import Results
 from evaluation.analysis.statements import (
     dimensions_sentence,
@@ -59,6 +60,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         labels_sentence(results),
         extension_sentence(results),
         verdict(results),
+        gain_sentence(results),
         dimensions_sentence(results),
         optimism_sentence(finalists, unselected_optimism(results)),
     ):

@@ -100,7 +100,8 @@ class Table:
 def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearcher:
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     space = parse_space({name: {"choice": list(values)} for name, values in table.choices.items()})
-    plan = SimpleNamespace(space=space, sampler=sampler, max_epochs=table.max_epochs, seed=seed)
+    no_end = {"patience": None, "target": None}
+    plan = SimpleNamespace(space=space, sampler=sampler, max_epochs=table.max_epochs, seed=seed, **no_end)
     return OptunaSearcher(study, plan, [KNN])
 
 

@@ -24,6 +24,7 @@ NOT_RUN = {
     "GF_SERVER_HTTP_ADDR=127.0.0.1": "starts Grafana, which must be installed",
     ".venv/bin/tensorboard --logdir": "a server that runs until it is stopped",
     "export RAY_": "a variable of Ray's",
+    "python -m tests.benchmarks.label_free": "needs three searches; test_label_free.py runs it small",
 }
 """Beginning of a command -> why no test runs or parses it."""
 

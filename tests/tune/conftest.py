@@ -48,6 +48,8 @@ class SmallPlan:
     sampler: str = "random"
     max_epochs: int = 4
     seed: int = 0
+    patience: int | None = None
+    target: float | None = None
 
 
 def epoch_result(epoch: int, value: float, **more: Any) -> dict[str, Any]:

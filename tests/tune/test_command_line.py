@@ -51,7 +51,24 @@ def complaint(monkeypatch, capsys, tmp_path):
         (["--max-epochs", "1"], "max_epochs must be >= 2, got 1"),
         (["--max-epochs", "8", "--grace-period", "8"], "grace_period must be < max_epochs, got 8 and 8"),
         (["--reduction-factor", "1"], "reduction_factor must be a number > 1, got 1"),
-        (["--sampler", "grid"], "the sampler must be one of tpe, random, gp, cmaes, nsga2, got 'grid'"),
+        (
+            ["--sampler", "sobol"],
+            "the sampler must be one of tpe, random, gp, cmaes, nsga2, grid, got 'sobol'",
+        ),
+        (
+            ["--sampler", "grid"],
+            "the sampler 'grid' tries every configuration, but kl_weight is a continuous range; give",
+        ),
+        (["--patience", "0"], "patience must be a whole number >= 1, got 0"),
+        (["--target", "good"], "target must be a number, got 'good'"),
+        (
+            ["--target", "1.2"],
+            "target must be between 0 and 1, the values that val_knn_accuracy can have, got 1.2",
+        ),
+        (
+            ["--target", "-0.1", "--objective", "val_mse"],
+            "target must be between 0 and 1, the values that val_mse can have, got -0.1",
+        ),
         (["--seed", "-1"], "seed must be a whole number >= 0, got -1"),
         (["--cpus-per-trial", "0"], "cpus_per_trial must be a number > 0, got 0"),
         (["--gpus-per-trial", "-0.5"], "gpus_per_trial must be a number >= 0, got -0.5"),

@@ -20,15 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
-from tune.storage.trial_status import STOP_REASON, StopReason, TrialStatus
+from tune.storage.trial_status import STOP_REASON, ProposedBy, StopReason, TrialStatus
 from vae.atomic import replaced_file
 from vae.errors import StorageError
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
-TRIAL_ID, CUTOFF, _CURVE = "trial_id", "cutoff", "curve"
+TRIAL_ID, PROPOSAL, CUTOFF, _CURVE = "trial_id", "proposal", "cutoff", "curve"
 _MAX_EPOCHS, _SCHEDULE_EPOCHS = "max_epochs", "schedule_epochs"
-_START = "fixed_params"
+START = "fixed_params"
 """Optuna's name for what a starting point prescribes."""
 
 Curve = dict[int, tuple[float, ...]]
@@ -42,8 +42,13 @@ def create_study(
     *,
     max_epochs: int,
     start: Iterable[Mapping[str, Any]] = (),
+    n_warm: int = 0,
 ) -> optuna.Study:
-    """Create the study of a search; ``start`` are proposed first. It opens in optuna-dashboard."""
+    """Create the study of a search, which opens in optuna-dashboard.
+
+    ``start`` are proposed first, under Optuna's names (`tune.space.domains.Space.to_optuna`); the first
+    ``n_warm`` of them are from another study.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with replaced_file(journal) as temporary:
         study = optuna.create_study(
@@ -52,9 +57,14 @@ def create_study(
             directions=[DIRECTIONS[objective.mode] for objective in objectives],
         )
         study.set_user_attr(_MAX_EPOCHS, max_epochs)
-        for point in start:
-            study.enqueue_trial(dict(point))
+        for place, point in enumerate(start):
+            enqueue(study, point, ProposedBy.WARM_START if place < n_warm else ProposedBy.START)
     return open_study(journal, name)
+
+
+def enqueue(study: optuna.Study, point: Mapping[str, Any], proposal: ProposedBy) -> None:
+    """Make a configuration, under Optuna's names, one of the next to be proposed."""
+    study.enqueue_trial(dict(point), user_attrs={PROPOSAL: str(proposal)})
 
 
 def open_study(journal: Path, name: str | None = None) -> optuna.Study:
@@ -215,10 +225,12 @@ def _up_to_date(journal: Path, study: optuna.Study) -> optuna.Study:
     for trial in study.get_trials():
         if trial.state == TrialState.RUNNING and TRIAL_ID not in trial.user_attrs:
             changed = True
-            if _START not in trial.system_attrs:
+            if START not in trial.system_attrs:
                 continue
-            start = {_START: trial.system_attrs[_START]}
-            trial = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=start)
+            start = {START: trial.system_attrs[START]}
+            trial = optuna.trial.create_trial(
+                state=TrialState.WAITING, system_attrs=start, user_attrs=trial.user_attrs
+            )
         elif trial.state == TrialState.FAIL and (outcome := intended_state(trial)) is not None:
             changed |= outcome.optuna_state != trial.state
             trial.state = outcome.optuna_state

@@ -21,7 +21,7 @@ MODES: dict[str, Mode] = {
     "n_parameters": "min",
 }
 
-LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_ssim"
+LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_neighbour_recall"
 """What a search maximises if it is not told, of images with labels and of such without."""
 
 SIZES = {"latent_dim": "config_latent_dim", "n_parameters": "n_parameters"}
@@ -39,6 +39,14 @@ METRIC_NAMES = {
     "n_parameters": "parameters",
 }
 """The metrics that can be an objective, as a reader calls them."""
+
+RANGES = {
+    "val_knn_accuracy": (0.0, 1.0),
+    "val_neighbour_recall": (0.0, 1.0),
+    "val_ssim": (-1.0, 1.0),
+    "val_mse": (0.0, 1.0),
+}
+"""The least and the greatest value of a metric, where it has both."""
 
 _CHANGE_THE_SCALE = (
     *("reconstruction_loss", "image_weight", "kl_weight", "free_bits", "balance_losses", "ssim_window"),
@@ -64,6 +72,10 @@ class Objective:
         if not abs(value) < float("inf"):
             return False
         return than is None or (value > than if self.mode == "max" else value < than)
+
+    def reaches(self, value: float, target: float) -> bool:
+        """Whether ``value`` is at least as good as a target."""
+        return self.sign * value >= self.sign * target
 
     def best(self, rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
         """Return the first of the best rows of the `trials` table, None if none has an objective."""
@@ -95,6 +107,16 @@ def choose_objectives(
     if len(set(names)) < len(names):
         raise UsageError(f"each objective can be named once, got {', '.join(names)}")
     return tuple(choose_objective(name, labelled=labelled, searched=searched) for name in names)
+
+
+def check_target(target: float | None, objective: Objective) -> None:
+    """Raise a UsageError if no value of an objective can be the target, or if all are as good."""
+    low, high = RANGES.get(objective.name, (float("-inf"), float("inf")))
+    if target is not None and not low <= target <= high:
+        raise UsageError(
+            f"target must be between {low:g} and {high:g}, the values that {objective.name} can have, "
+            f"got {target:g}"
+        )
 
 
 def pareto_front(values: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[bool]:

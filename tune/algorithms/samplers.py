@@ -5,6 +5,8 @@ search that was killed and resumed proposes what it would have proposed, with no
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,22 +14,40 @@ import optuna
 from tune.algorithms.safe_cmaes import CmaEsSampler
 from vae.errors import UsageError
 
-SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2", "grid")
 SINGLE_OBJECTIVE_ONLY = ("cmaes",)
+FINITE_SPACES_ONLY = ("grid",)
+NEVER_RANDOM = ("grid",)
+"""Those that draw nothing as the random sampler would."""
 
 # TPE needs a handful of points before its density means anything, and the default search has 20 trials in
-# all, of which the start list takes six: Optuna's own 10 would leave TPE half of the budget.
+# all, of which three are starting points: Optuna's own 10 would leave TPE half of the budget.
 STARTUP_TRIALS = 8
 POPULATION = 10  # of NSGA-II, whose own 50 would make a search of ordinary length random
 
 
-def check_sampler(name: str, n_objectives: int = 1) -> None:
-    """Raise a UsageError if there is no such sampler, or it cannot serve so many objectives."""
+class GridSampler(optuna.samplers.BruteForceSampler):
+    """Optuna's own, which knows conditions, but for its end, which is for `optuna.Study.optimize` alone."""
+
+    def after_trial(self, study: optuna.Study, trial: Any, state: Any, values: Any) -> None:
+        pass
+
+
+def check_sampler(name: str, n_objectives: int = 1, continuous: Sequence[str] = ()) -> None:
+    """Raise a UsageError if there is no such sampler, or it cannot serve so many objectives or the space.
+
+    ``continuous`` are the hyperparameters of the space that have a continuous range.
+    """
     if name not in SAMPLERS:
         raise UsageError(f"the sampler must be one of {', '.join(SAMPLERS)}, got '{name}'")
     if n_objectives > 1 and name in SINGLE_OBJECTIVE_ONLY:
         able = ", ".join(sampler for sampler in SAMPLERS if sampler not in SINGLE_OBJECTIVE_ONLY)
         raise UsageError(f"the sampler '{name}' knows one objective only, got {n_objectives}; use {able}")
+    if continuous and name in FINITE_SPACES_ONLY:
+        raise UsageError(
+            f"the sampler '{name}' tries every configuration, but {continuous[0]} is a continuous range; "
+            "give it a step or a choice, or use --sampler random"
+        )
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -52,6 +72,8 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
                 )
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+            case "grid":
+                return GridSampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
 
 

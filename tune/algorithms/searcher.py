@@ -10,47 +10,31 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import optuna
-from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from tune.algorithms import journal
+from tune.algorithms.ending import Ending, EndingPlan, find_ending
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
-from tune.algorithms.samplers import make_sampler, proposal_seed, trial_seed
-from tune.space.domains import Space
-from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason
+from tune.algorithms.proposals import ProposalPlan, Proposals
+from tune.algorithms.samplers import trial_seed
+from tune.storage.trial_status import TIME_ATTR
 
 logger = logging.getLogger(__name__)
 
-MAX_REDRAWS = 20
-"""How often a configuration that ran out of memory is drawn again before the search gives up."""
+_FINISHED = cast("None", Searcher.FINISHED)  # a string, which Ray tells from a configuration
 
 
-def trial_name(number: int, params: Mapping[str, Any]) -> str:
-    """Return the trial's id, which is also the name of its directories, such as ``0007-conv-32d``."""
-    parts = [f"{number:04d}"]
-    if "architecture" in params:
-        parts.append(str(params["architecture"]))
-    if "latent_dim" in params:
-        parts.append(f"{params['latent_dim']}d")
-    return "-".join(parts)
-
-
-class SearchPlan(Protocol):
+class SearchPlan(ProposalPlan, EndingPlan, Protocol):
     """What the searcher needs of `tune.study.plan.Plan`."""
 
     @property
-    def space(self) -> Space: ...
-    @property
-    def sampler(self) -> str: ...
-    @property
     def max_epochs(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +47,15 @@ class Unfinished:
     params: dict[str, Any]
     checkpoint: str | None
     """Where it is, see `tune.trials.checkpoints.TrialCheckpoint`; None: it starts over."""
+    proposal: str | None = None
+    """Where its configuration came from, if that is known."""
 
 
 class OptunaSearcher(Searcher):
     """Propose trials from a space, and report each epoch and each end back to an Optuna study.
 
-    A trial's Ray config is ``{"trial_id", "number", "params", "resume_from"}``; ``params`` are those of
-    `vae.config.Config`.
+    A trial's Ray config is ``{"trial_id", "number", "proposal", "params", "resume_from"}``; ``params`` are
+    those of `vae.config.Config`.
 
     Parameters
     ----------
@@ -83,6 +69,8 @@ class OptunaSearcher(Searcher):
         Trials that an earlier driver did not finish; they come first.
     cutoff_of
         The rung of a trial's last decision and the cutoff there: `EarlyStopping.cutoff_of`.
+    extended_at
+        When the study was extended: the patience counts from then.
     """
 
     def __init__(
@@ -93,6 +81,7 @@ class OptunaSearcher(Searcher):
         *,
         unfinished: Sequence[Unfinished] = (),
         cutoff_of: Callable[[str], tuple[int, float] | None] = lambda trial_id: None,
+        extended_at: datetime | None = None,
     ) -> None:
         super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
         self.study = study
@@ -100,42 +89,36 @@ class OptunaSearcher(Searcher):
         self.objectives = tuple(objectives)
         self._cutoff_of = cutoff_of
         self._unfinished = list(unfinished)
+        self._extended_at = extended_at
+        self._proposals = Proposals(study, plan)
         self._live: dict[str, int] = {}  # Ray's trial id -> Optuna's
+        self._running: set[str] = set()  # those that Ray has not ended, by Ray's trial id
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next configuration; called by Ray with its own trial id."""
         if self._unfinished:
             trial = self._unfinished.pop(0)
-            self._live[trial_id] = trial.optuna_id
-            return _ray_config(trial.number, trial.trial_id, trial.params, trial.checkpoint)
-        too_large = self._out_of_memory()
-        for _ in range(MAX_REDRAWS):
-            proposed = self._ask()
-            params = self.plan.space.sample(proposed)
-            if params in too_large:
-                self.study.tell(proposed, state=TrialState.FAIL)
-                continue
-            name = trial_name(proposed.number, params)
-            proposed.set_user_attr(journal.TRIAL_ID, name)
-            self._live[trial_id] = proposed._trial_id
-            return _ray_config(proposed.number, name, trial_params(params, proposed.number, self.plan), None)
-        logger.warning("ending: all that is proposed any more are configurations that ran out of memory")
-        finished: Any = Searcher.FINISHED  # a string, which Ray tells from a configuration
-        return cast("None", finished)
+            self._start(trial_id, trial.optuna_id)
+            return _ray_config(trial.number, trial.trial_id, trial.params, trial.proposal, trial.checkpoint)
+        if self.ending() is not None:
+            # What still runs may be better than all before, and then the search continues.
+            return None if self._running else _FINISHED
+        proposal = self._proposals.propose()
+        if proposal is None:
+            logger.warning("ending: the sampler proposes nothing any more that has not been tried")
+            return _FINISHED
+        self._start(trial_id, proposal.optuna_id)
+        params = trial_params(proposal.params, proposal.number, self.plan)
+        return _ray_config(proposal.number, proposal.trial_id, params, proposal.proposed_by)
 
-    def _ask(self) -> optuna.Trial:
-        # A sampler has no memory beyond the study: a resumed search proposes what an unbroken one would.
-        n_proposed = sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
-        self.study.sampler = make_sampler(self.plan.sampler, proposal_seed(self.plan.seed, n_proposed))
-        return self.study.ask()
+    def ending(self) -> Ending | None:
+        """Return why nothing more is proposed; None as long as the search continues."""
+        tried, since = self._proposals.tried(), self._extended_at
+        return find_ending(self.study, self.plan, self.objectives[0], tried, since=since)
 
-    def _out_of_memory(self) -> list[dict[str, Any]]:
-        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return [
-            self.plan.space.sample(trial)
-            for trial in failed
-            if trial.user_attrs.get(STOP_REASON) == StopReason.OUT_OF_MEMORY
-        ]
+    def _start(self, trial_id: str, optuna_id: int) -> None:
+        self._live[trial_id] = optuna_id
+        self._running.add(trial_id)
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Store one epoch; Tune leaves out the one at which a trial is stopped."""
@@ -147,6 +130,7 @@ class OptunaSearcher(Searcher):
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna how a trial ended; ``result`` is its last. Of an error the recorder knows more."""
+        self._running.discard(trial_id)
         if trial_id not in self._live or error or not result:
             return
         outcome, optuna_id = Outcome.from_result(result, self.plan.max_epochs), self._live[trial_id]
@@ -185,10 +169,13 @@ def objective_values(result: Mapping[str, Any], objectives: Sequence[Objective])
     return tuple(finite) if len(finite) == len(values) else None
 
 
-def _ray_config(number: int, trial_id: str, params: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
+def _ray_config(
+    number: int, trial_id: str, params: dict[str, Any], proposal: str | None, checkpoint: str | None = None
+) -> dict[str, Any]:
     return {
         "trial_id": trial_id,
         "number": number,
+        "proposal": proposal,
         "params": params,
         "resume_from": checkpoint,
     }

@@ -5,8 +5,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +17,7 @@ from rich.text import Text
 
 from tune.algorithms.objective import Objective
 from tune.callbacks.driver_callback import DriverCallback
+from tune.callbacks.pace import Pace
 from tune.space.display import SHOWN_PARAMS, value_text
 from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
@@ -28,7 +27,9 @@ from vae.progress import CellLine
 
 DRAW_EVERY_S = 0.5
 PRINT_EVERY_S = 30.0
-"""At most so often there is a line where there is no terminal."""
+"""Where there is no terminal there is at most one line in so many seconds, without news."""
+PRINT_NEWS_EVERY_S = 5.0
+"""The same with news: a trial has ended, or there is a new best."""
 FILE_WIDTH = 140  # of a table that goes to a file or a pipe
 
 STYLES = {
@@ -47,50 +48,22 @@ def make_console() -> Console:
     return console if console.is_terminal else plain_console(soft_wrap=True, width=FILE_WIDTH)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast a search goes, in epochs of all its trials, and when it may end."""
-
-    elapsed_s: float
-    epochs_per_s: float
-    remaining_s: float | None
-
-    @classmethod
-    def estimate(
-        cls, rows: Iterable[Row], *, n_trials: int, max_epochs: int, elapsed_s: float, epochs_before: int = 0
-    ) -> "Pace":
-        """Estimate from the trials so far, of which an earlier session has trained ``epochs_before``.
-
-        Those to come take as many epochs as those that ended; one that has begun takes as many as those that
-        came further than it has, the full budget if none did. The search ends when all this is done at the
-        rate so far, and not before each running trial is done at its own.
-        """
-        rows = list(rows)
-        begun = [row for row in rows if row["status"] in (TrialStatus.RUNNING, TrialStatus.PENDING)]
-        ended = [row["epochs"] for row in rows if row not in begun]
-        done = sum(row["epochs"] for row in rows) - epochs_before
-        if done <= 0 or elapsed_s <= 0:
-            return cls(elapsed_s, 0.0, None)
-        rate = done / elapsed_s
-        left = (n_trials - len(rows)) * (fmean(ended) if ended else max_epochs)
-        slowest_s = 0.0
-        for row in begun:
-            further = [epochs for epochs in ended if epochs > row["epochs"]]
-            of_this_one = (fmean(further) if further else max_epochs) - row["epochs"]
-            left += of_this_one
-            if row["epochs"] and row["status"] == TrialStatus.RUNNING:
-                slowest_s = max(slowest_s, of_this_one * row["train_seconds"] / row["epochs"])
-        return cls(elapsed_s, rate, max(left / rate, slowest_s))
-
-    def __str__(self) -> str:
-        left = f" · about {_clock(self.remaining_s)} left" if self.remaining_s else ""
-        return f"{self.epochs_per_s:.2g} epochs/s · {_clock(self.elapsed_s)}{left}"
-
-
 class Progress(DriverCallback):
     """Shows the trials so far; use as a context manager around the search.
 
-    Where there is no terminal a line is printed when something has changed, and not too often.
+    Where there is no terminal a line is printed when a trial has ended or there is a new best, else when some
+    epochs have passed, and not too often.
+
+    Parameters
+    ----------
+    tables
+        The trials.
+    n_trials
+        How many there will be.
+    console
+        Where they are shown.
+    slots
+        How many can run at once.
     """
 
     every_s = DRAW_EVERY_S
@@ -101,15 +74,17 @@ class Progress(DriverCallback):
         *,
         n_trials: int,
         console: Console,
+        slots: Callable[[], int] = lambda: 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(clock=clock)
         self.tables = tables
         self.n_trials = n_trials
         self.console = console
+        self.slots = slots
         self._started = clock()
         self._epochs_before = 0
-        self._printed: object = None
+        self._printed: tuple[object, object] = None, None
         self._printed_at = -math.inf
         self._live: Live | None = None
         self._cell = CellLine() if console.is_jupyter else None
@@ -118,7 +93,7 @@ class Progress(DriverCallback):
     def __enter__(self) -> Self:
         self._started = self._clock()
         self._epochs_before = self._n_epochs()
-        self._printed = self._state()
+        self._printed = self._news(), self._state()
         if self.console.is_terminal:
             self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
             self._live.start()
@@ -147,15 +122,22 @@ class Progress(DriverCallback):
             self._live.update(self._view(), refresh=True)
         elif self._cell is not None:
             self._show_line()
-        elif self._clock() - self._printed_at >= PRINT_EVERY_S and self._state() != self._printed:
-            self._printed, self._printed_at = self._state(), self._clock()
-            self.console.print(self._line())
+        else:
+            seen = self._news(), self._state()
+            every_s = PRINT_EVERY_S if seen[0] == self._printed[0] else PRINT_NEWS_EVERY_S
+            if seen != self._printed and self._clock() - self._printed_at >= every_s:
+                self._printed, self._printed_at = seen, self._clock()
+                self.console.print(self._line())
+
+    def _news(self) -> object:
+        """Return what is worth a line at once when it changes: how many trials have ended, and the best."""
+        best = self.tables.best()
+        _, ended = self._counts(list(self.tables.trials.values()))
+        return ended, best and (best["trial_id"], best["objective"])
 
     def _state(self) -> object:
-        """Return what is worth a line when it changes."""
-        best = self.tables.best()
-        counts = status_counts(self.tables.trials.values())
-        return counts, self._n_epochs(), best and (best["trial_id"], best["objective"])
+        """Return what is worth a line after a while when it changes."""
+        return status_counts(self.tables.trials.values()), self._n_epochs()
 
     def _n_epochs(self) -> int:
         return sum(row["epochs"] for row in self.tables.trials.values())
@@ -172,6 +154,7 @@ class Progress(DriverCallback):
             n_trials=self.n_trials,
             max_epochs=self.tables.max_epochs,
             elapsed_s=self._clock() - self._started,
+            slots=self.slots(),
             epochs_before=self._epochs_before,
         )
 
@@ -259,9 +242,3 @@ def _count_line(counts: Counter[str]) -> Text:
             f"{status.replace('_', ' ')}   ", style=style
         )
     return line
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -140,7 +140,8 @@ class Recorder(DriverCallback):
     def _open(self, trial: Trial) -> str:
         """Make sure that a trial has its row; return its id."""
         trial_id: str = trial.config["trial_id"]
-        self.tables.open(trial_id, trial.config["number"], trial.config["params"])
+        config = trial.config
+        self.tables.open(trial_id, config["number"], config["params"], config.get("proposal"))
         return trial_id
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:

@@ -1,8 +1,9 @@
 """The search space: hyperparameters with their domains and conditions, sampled define-by-run by Optuna."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from vae.config import Config, check_param_name
@@ -48,6 +49,10 @@ class Choice:
     def examples(self) -> tuple[Any, ...]:
         return self.values
 
+    def identity(self, value: Any) -> Hashable:
+        """Return what is equal for equal values."""
+        return tuple(value) if isinstance(value, list) else value
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -84,6 +89,24 @@ class Range:
             return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
         return (self.low, self.high)
 
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """Every number; None of a continuous range."""
+        if self.whole:
+            return range(int(self.low), int(self.high) + 1, int(self.step or 1))
+        if self.step is None:
+            return None
+        low, step = Decimal(str(self.low)), Decimal(str(self.step))
+        n_steps = int((Decimal(str(self.high)) - low) / step)
+        return [float(low + i * step) for i in range(n_steps + 1)]
+
+    def identity(self, value: Any) -> Hashable:
+        """Return what is equal for equal values; those on a step are, whatever rounding has done to them."""
+        if self.whole or self.step is None:
+            return float(value)
+        steps = (value - self.low) / self.step
+        return ("step", round(steps)) if abs(steps - round(steps)) < 1e-6 else float(value)
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -104,31 +127,30 @@ class Space:
     start: tuple[dict[str, Any], ...]
     source: dict[str, Any]
     """The YAML as it was read, for the record."""
+    n_warm: int = 0
+    """How many points of ``start``, the first ones, are from another study."""
 
     def sample(self, trial: Suggests) -> dict[str, Any]:
         """Draw params: every hyperparameter that applies, constants included."""
         params: dict[str, Any] = {}
-        for name, optuna_name, branch in self._walk(params):
+        for name, optuna_name, branch in self.walk(params):
             params[name] = branch.domain.suggest(trial, optuna_name)
         return params
 
-    def start_points(self) -> list[dict[str, Any]]:
-        """The points of ``start`` under Optuna's names, for `optuna.Study.enqueue_trial`."""
-        points = []
-        for wanted in self.start:
-            params: dict[str, Any] = {}
-            point: dict[str, Any] = {}
-            for name, optuna_name, branch in self._walk(params):
-                if name in wanted:
-                    params[name] = wanted[name]
-                    point[optuna_name] = branch.domain.to_optuna(wanted[name])
-            points.append(point)
-        return points
+    def to_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is given of a configuration as `optuna.Study.enqueue_trial` wants it."""
+        seen: dict[str, Any] = {}
+        point: dict[str, Any] = {}
+        for name, optuna_name, branch in self.walk(seen):
+            if name in params:
+                seen[name] = params[name]
+                point[optuna_name] = branch.domain.to_optuna(params[name])
+        return point
 
     def applicable(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values, None left out, of the hyperparameters that apply where the others are set."""
         params: dict[str, Any] = {}
-        for name, _, branch in self._walk(params):
+        for name, _, branch in self.walk(params):
             value = values.get(name)
             params[name] = branch.domain.examples[0] if value is None else value
         return {name: value for name, value in params.items() if values.get(name) is not None}
@@ -142,7 +164,7 @@ class Space:
             if len({value for branch in branches for value in map(str, branch.domain.examples)}) > 1
         )
 
-    def _walk(self, params: Mapping[str, Any]) -> Iterator[tuple[str, str, Branch]]:
+    def walk(self, params: Mapping[str, Any]) -> Iterator[tuple[str, str, Branch]]:
         """Yield (name, Optuna's name, branch) in order. The caller fills ``params``, which decide.
 
         Branches of one hyperparameter have different domains, which Optuna does not allow under one name.
@@ -155,7 +177,7 @@ class Space:
 
     def _complete(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
-        for name, _, branch in self._walk(params):
+        for name, _, branch in self.walk(params):
             params[name] = wanted.get(name, branch.domain.examples[0])
         return params
 
@@ -176,7 +198,7 @@ class Space:
             for name in point:
                 check_param_name(name)
             params: dict[str, Any] = {}
-            for name, _, branch in self._walk(params):
+            for name, _, branch in self.walk(params):
                 params[name] = point.get(name, branch.domain.examples[0])
                 if params[name] not in branch.domain:
                     raise UsageError(f"start {number}: {name} must be {branch.domain}, got {params[name]!r}")

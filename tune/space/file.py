@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def load_space(path: Path = DEFAULT_SPACE) -> Space:
         raise UsageError(f"{path}: not valid YAML: {error}") from error
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def without_start(space: Space) -> Space:
+    """Return the space without its starting points."""
+    source = {name: entry for name, entry in space.source.items() if name != START}
+    return replace(space, start=(), source=source, n_warm=0)
 
 
 def default_space(n_train: int) -> Space:

@@ -14,10 +14,17 @@ class StudyStatus(StrEnum):
 
     RUNNING = "running"
     COMPLETED = "completed"
-    """Nothing remains to be done."""
+    """Nothing remains to be done: all trials were run, or all configurations tried, or the target reached."""
+    PLATEAU = "plateau"
+    """The patience has ended the search; nothing remains to be done either."""
     INTERRUPTED = "interrupted"
     TIME_BUDGET = "time_budget"
     FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the study is over: there is nothing to resume, and it can be extended."""
+        return self in (StudyStatus.COMPLETED, StudyStatus.PLATEAU)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +51,11 @@ class StudyRecord(JsonRecord):
 
     name: str
     status: StudyStatus = StudyStatus.RUNNING
+    end_reason: str | None = None
+    """Why the search has ended before its last trial, in a sentence without its full stop."""
     created_at: str | None = None
+    extended_at: str | None = None
+    """When the last extension began: its patience counts from then."""
     finished_at: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     dataset: DatasetRecord = field(default_factory=DatasetRecord)
@@ -52,6 +63,8 @@ class StudyRecord(JsonRecord):
     modes: list[str] = field(default_factory=lambda: ["max"])
     """The better direction of each objective: min or max."""
     space: dict[str, Any] = field(default_factory=dict)
+    n_warm: int = 0
+    """How many starting points of the space, the first ones, are from another study."""
     knn_references: int | None = None
     knn_queries: int | None = None
     """Validation images of which the KNN accuracy is the share."""
@@ -85,7 +98,7 @@ class StudyRecord(JsonRecord):
         budgets = (
             session.get("max_epochs", 0)
             for session in self.sessions
-            if session.get("status") == StudyStatus.COMPLETED
+            if session.get("status") in (StudyStatus.COMPLETED, StudyStatus.PLATEAU)
         )
         return max((budget for budget in budgets if 0 < budget < self.max_epochs), default=None)
 
@@ -127,7 +140,10 @@ class StudyRecord(JsonRecord):
 
 _ARGUMENTS = ("seed", "max_epochs", "finalists")
 """Arguments that the file has a second time beside the others."""
-_OPTIONAL = ("sessions", "resources", "profile", "knn_queries")
+_OPTIONAL = (
+    *("sessions", "resources", "profile", "knn_queries"),
+    *("end_reason", "extended_at", "n_warm"),
+)
 """What the file lacks until there is something to say."""
 
 

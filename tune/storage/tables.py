@@ -48,6 +48,7 @@ TRIALS = make_schema(
         "study": pa.string(),
         "trial_id": pa.string(),
         "number": pa.int64(),
+        "proposal": pa.string(),
         "status": pa.string(),
         "stop_reason": pa.string(),
         "objective": pa.float64(),
@@ -68,7 +69,10 @@ TRIALS = make_schema(
         "error": pa.string(),
     }
 )
-"""One row per trial; ``pareto`` is null with a single objective, and for trials that are not compared."""
+"""One row per trial; ``proposal`` is null in studies of older versions.
+
+``pareto`` is null with a single objective, and for trials that are not compared.
+"""
 
 EPOCHS = make_schema(
     {

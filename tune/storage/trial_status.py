@@ -30,6 +30,19 @@ class StopReason(StrEnum):
     TIME_BUDGET = "time_budget"
 
 
+class ProposedBy(StrEnum):
+    """The column ``proposal``: where a configuration came from."""
+
+    START = "start"
+    """It is a starting point of the space."""
+    WARM_START = "warm_start"
+    """It was one of the best of another study."""
+    RANDOM = "random"
+    """It was drawn at random: samplers do so as long as they have nothing to go by."""
+    SAMPLER = "sampler"
+    """The sampler chose it by what it had seen."""
+
+
 _REASONS = {
     StopReason.OUT_OF_MEMORY: "out of memory",
     StopReason.NAN: "NaN loss",

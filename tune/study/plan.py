@@ -1,20 +1,19 @@
 """What a search is asked for: each argument with its default, its rule and its help, spelled once."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
 from tune.algorithms.objective import LABELLED_DEFAULT, MODES, UNLABELLED_DEFAULT
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
+from tune.space.configurations import continuous
 from tune.space.domains import Space
 from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
 from tune.storage.study_record import StudyRecord
+from tune.study.rules import POSITIVE, Rule, duration, whole
 from vae.data.resize import MAX_SIDE, MIN_SIDE
 from vae.errors import StorageError, UsageError
 
@@ -22,40 +21,9 @@ WHAT, HOW_LONG, WHERE = "what to search", "how long", "where"
 """The groups of the command's help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which numbers an argument allows."""
-
-    whole: bool
-    minimum: float
-    above: bool = False
-    """Whether the minimum itself is too small."""
-    maximum: float = math.inf
-
-    def check(self, name: str, value: Any) -> int | float:
-        """Return the number; a UsageError if it is none or out of range."""
-        kind: Any = Integral if self.whole else Real
-        number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        in_range = number and self.minimum <= value <= self.maximum
-        if not in_range or (self.above and value == self.minimum):
-            what = "a whole number" if self.whole else "a number"
-            allowed = f"{'>' if self.above else '>='} {self.minimum:g}"
-            if self.maximum < math.inf:
-                allowed = f"from {self.minimum:g} to {self.maximum:g}"
-            raise UsageError(f"{name} must be {what} {allowed}, got {value!r}")
-        return int(value) if self.whole else float(value)
-
-
 def _param(default: Any, group: str, help: str, *, rule: Rule | None = None, flag: str = "") -> Any:
     """A field whose description also serves the command line; None as default allows None."""
     return field(default=default, metadata={"group": group, "help": help, "rule": rule, "flag": flag})
-
-
-def whole(minimum: int) -> Rule:
-    return Rule(whole=True, minimum=minimum)
-
-
-POSITIVE = Rule(whole=False, minimum=0, above=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +47,7 @@ class Plan:
         "for a Pareto front, weak trials are stopped by the first, which must be a measured one",
         flag="objective",
     )
+    start: bool = _param(True, WHAT, "leave the starting points of the space out", flag="no-start")
     warm_start: str | Path | None = _param(
         None, WHAT, "try the best configurations of another study first; its directory or URI"
     )
@@ -101,6 +70,18 @@ class Plan:
         "end all of it, the evaluation included, within for example 90s, 30m or 1h30m",
         rule=POSITIVE,
         flag="time-budget",
+    )
+    patience: int | None = _param(
+        None,
+        HOW_LONG,
+        "end when so many trials in a row brought no better best (no such end)",
+        rule=whole(1),
+    )
+    target: float | None = _param(
+        None,
+        HOW_LONG,
+        "end when a fully trained trial reaches this value of the (first) objective (no such end)",
+        rule=Rule(whole=False),
     )
     sampler: str = _param("tpe", HOW_LONG, f"one of {', '.join(SAMPLERS)} (%(default)s)")
     scheduler: str = _param(
@@ -157,7 +138,7 @@ class Plan:
             names = (given.objectives,) if isinstance(given.objectives, str) else tuple(given.objectives)
             self._set("objectives", names or None)
         self._set("space", _space(given.space))
-        check_sampler(self.sampler, len(self.objectives or ("",)))
+        check_sampler(self.sampler, len(self.objectives or ("",)), continuous(self.space))
         self.make_rule()
 
     def _set(self, name: str, value: Any) -> None:
@@ -192,8 +173,8 @@ class Plan:
         What older versions do not know is left out unless it was asked for.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
-        if self.resize is None:
-            del values["resize"]
+        usual = {f.name for f in fields(self) if f.name in _LATER and values[f.name] == f.default}
+        values = {name: value for name, value in values.items() if name not in usual}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
@@ -212,6 +193,10 @@ class Plan:
             raise StorageError(f"study.json was written by another version: {error}") from error
 
 
+_LATER = ("resize", "start", "patience", "target")
+"""What older versions do not know."""
+
+
 def _space(space: Any) -> Space:
     if isinstance(space, Space):
         return space
@@ -220,25 +205,3 @@ def _space(space: Any) -> Space:
     if space is not None and not isinstance(space, str | Path):
         raise UsageError(f"space must be a path or a dict, got {space!r}")
     return load_space(Path(space or DEFAULT_SPACE))
-
-
-def duration(text: str) -> float:
-    """Return the seconds of a time such as 90s, 30m or 1h30m.
-
-    Raises
-    ------
-    UsageError
-        It is not a time.
-
-    Examples
-    --------
-    >>> duration("1h30m")
-    5400.0
-    """
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    seconds = (
-        sum(int(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
-    if seconds <= 0:
-        raise UsageError(f"time_budget must be a time such as 90s, 30m or 1h30m, got '{text}'")
-    return float(seconds)

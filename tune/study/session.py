@@ -12,9 +12,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from tune.algorithms.objective import Objective, choose_objectives
+from tune.algorithms.ending import Ending
+from tune.algorithms.objective import Objective, check_target, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
-from tune.space.file import default_space, load_space
+from tune.space.file import default_space, load_space, without_start
 from tune.storage.filesystems import check_writable, is_uri, join
 from tune.storage.lock import driver_lock
 from tune.storage.run_directory import RunDirectory
@@ -43,6 +44,8 @@ class StudySession:
     """Whether this session has begun its search: until then nothing of the study has changed."""
     trials: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the `trials` table, once the search has ended."""
+    ending: Ending | None = None
+    """Why the search has ended before its last trial, if it has."""
 
     def save(self, **changes: Any) -> None:
         """Update the record and write `study.json`."""
@@ -123,10 +126,13 @@ def create_study(
         dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
     labelled = dataset.train.labels is not None
     objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
+    check_target(plan.target, objectives[0])
     data = TrialData.from_dataset(dataset, seed=plan.seed)
     if plan.space.source == load_space().source:
         plan = replace(plan, space=default_space(len(data.train_images)))
     plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    if not plan.start:
+        plan = replace(plan, space=without_start(plan.space))
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
@@ -159,8 +165,10 @@ def _removed_unless_started(session: StudySession) -> Iterator[None]:
 
 
 @contextmanager
-def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
+def open_study(run: RunDirectory, *, extension: bool = False, **changes: Any) -> Iterator[StudySession]:
     """Open an existing study for further work, with the plan of its record but for ``changes``.
+
+    An ``extension`` adds to what is finished, else this is what remained to be done.
 
     If this session ends before its search begins, its record stays what it was.
 
@@ -183,11 +191,14 @@ def open_study(run: RunDirectory, **changes: Any) -> Iterator[StudySession]:
         objectives = choose_objectives(
             plan.objectives, labelled=dataset.train.labels is not None, searched=frozenset()
         )
+        check_target(plan.target, objectives[0])
         data = TrialData.from_dataset(dataset, seed=plan.seed)
         session = StudySession(plan, run, objectives, data, record)
-        if record.status is StudyStatus.COMPLETED and record.sessions:  # an older version did not say it
+        if record.status.is_final and record.sessions:  # an older version did not say it
             record.sessions[-1].setdefault("max_epochs", record.max_epochs)
         record.arguments = plan.arguments()
+        if extension:
+            record.extended_at = datetime.now(UTC).isoformat()
         with _at_work(session, before):
             yield session
 
@@ -209,7 +220,7 @@ def _at_work(session: StudySession, before: str | None = None) -> Iterator[None]
             "max_epochs": session.plan.max_epochs,
         }
     )
-    session.save(status=StudyStatus.RUNNING, finished_at=None)
+    session.save(status=StudyStatus.RUNNING, finished_at=None, end_reason=None)
     try:
         yield
     except BaseException as error:
@@ -269,6 +280,7 @@ def _record(
         objectives=[objective.name for objective in objectives],
         modes=[objective.mode for objective in objectives],
         space=plan.space.source,
+        n_warm=plan.space.n_warm,
         knn_references=len(data.reference_index),
         knn_queries=len(data.query_index),
         code=code_version(),

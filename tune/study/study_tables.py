@@ -81,7 +81,9 @@ class StudyTables:
         self.run.push()
         self.changed = False
 
-    def open(self, trial_id: str, number: int, params: Mapping[str, Any]) -> dict[str, Any]:
+    def open(
+        self, trial_id: str, number: int, params: Mapping[str, Any], proposal: str | None = None
+    ) -> dict[str, Any]:
         """Return the row of a trial, made if it is new; see `check_trial_id` for the error."""
         check_trial_id(trial_id)
         if trial_id not in self.trials:
@@ -89,6 +91,7 @@ class StudyTables:
                 "study": self.study,
                 "trial_id": trial_id,
                 "number": number,
+                "proposal": proposal,
                 "status": TrialStatus.PENDING,
                 "epochs": 0,
                 "seed": params["seed"],

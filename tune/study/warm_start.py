@@ -54,4 +54,5 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
         )
     start = (*points, *(p for p in space.start if p not in points))
     # In the record too: a search that dies before its first proposal starts from the same points.
-    return replace(space, start=start, source=space.source | {START: list(start)})
+    source = space.source | {START: list(start)}
+    return replace(space, start=start, source=source, n_warm=len(points))

@@ -26,7 +26,10 @@ from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 
 GRACE_S = 90.0
 """A process ends this long after SIGTERM at most; AWS takes a machine two minutes after its notice."""
-LOGGED = ("val_knn_accuracy", "val_ssim", "val_loss", "train_loss", "epoch_seconds", "images_per_second")
+LOGGED = (
+    *("val_knn_accuracy", "val_neighbour_recall", "val_ssim", "val_loss", "train_loss"),
+    *("epoch_seconds", "images_per_second"),
+)
 
 logger = logging.getLogger(__name__)
 

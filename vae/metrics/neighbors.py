@@ -1,49 +1,21 @@
 """Exact nearest neighbours, searched once at the largest k; every score takes a prefix of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vae.errors import UsageError
-from vae.metrics.running_nearest import Operands, Rows, RunningNearest
+from vae.metrics import torch_neighbors
+from vae.metrics.running_nearest import Neighbors, Operands, Rows, RunningNearest
 
 BACKENDS = ("numpy", "torch")
 
 TILE = 1024
 """Queries and references of one tile of distances: 4 MiB, which stay in the processor's cache."""
-# Candidates beyond k, so that neighbours at equal distance are chosen by index and not by the backend.
-_TIE_CANDIDATES = 4
-_TORCH_BLOCK_BYTES = 2**30
-
 Array = np.ndarray | torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbors:
-    """The nearest references of each query, ordered by (distance, index).
-
-    Parameters
-    ----------
-    index
-        Rows of the reference, int64 (n_queries, k).
-    distance
-        Euclidean distances, float32 (n_queries, k).
-    """
-
-    index: np.ndarray
-    distance: np.ndarray
-
-    def merge(self, other: Self, n_neighbors: int) -> "Neighbors":
-        """Return the nearest of both: the neighbours in the union of two disjoint references."""
-        return _nearest(
-            np.concatenate([self.index, other.index], axis=1),
-            np.concatenate([self.distance, other.distance], axis=1),
-            n_neighbors,
-        )
 
 
 def choose_backend(array: Array) -> str:
@@ -111,7 +83,7 @@ def nested_neighbors(
     if backend not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got '{backend}'")
     _check_finite(reference=reference, query=query)
-    nested = _nested_torch if backend == "torch" else _nested_numpy
+    nested = torch_neighbors.nested if backend == "torch" else _nested_numpy
     yield from nested(reference, query, blocks, n_neighbors)
 
 
@@ -145,7 +117,7 @@ def cross_neighbors(
         The points hold NaN or infinity.
     """
     _check_finite(train=points)
-    cross = _cross_torch if choose_backend(points) == "torch" else _cross_numpy
+    cross = torch_neighbors.cross if choose_backend(points) == "torch" else _cross_numpy
     yield from cross(points, group, blocks, n_neighbors)
 
 
@@ -238,94 +210,6 @@ def _joined(found: Sequence[Neighbors]) -> Neighbors:
     return Neighbors(
         np.concatenate([part.index for part in found]), np.concatenate([part.distance for part in found])
     )
-
-
-def _nested_torch(
-    reference: Array, query: Array, blocks: Sequence[Rows], n_neighbors: int
-) -> Iterator[Neighbors]:
-    found = None
-    for block in blocks:
-        if len(block):
-            k = min(n_neighbors, len(block))
-            new = _find_torch(torch.as_tensor(reference)[block], torch.as_tensor(query), k)
-            new = Neighbors(block[new.index], new.distance)
-            found = new if found is None else found.merge(new, n_neighbors)
-        assert found is not None, "the first block has no references"
-        yield found
-
-
-def _cross_torch(
-    points: Array, group: Rows, blocks: Sequence[Rows], n_neighbors: int
-) -> Iterator[list[tuple[Rows, Neighbors]]]:
-    searches = []
-    for name in np.unique(group):
-        own, others = (
-            [block[(group[block] == name) == is_own] for block in blocks] for is_own in (True, False)
-        )
-        rows = np.concatenate(own)
-        found = _nested_torch(points, torch.as_tensor(points)[rows], others, n_neighbors)
-        searches.append((rows, np.cumsum([len(block) for block in own]), found))
-    for n_rows in range(len(blocks)):
-        yield [
-            (rows[: counts[n_rows]], Neighbors(new.index[: counts[n_rows]], new.distance[: counts[n_rows]]))
-            for rows, counts, found in searches
-            if counts[n_rows] < sum(map(len, blocks[: n_rows + 1])) and (new := next(found))
-        ]
-
-
-def _find_torch(reference: torch.Tensor, query: torch.Tensor, n_neighbors: int) -> Neighbors:
-    k = min(n_neighbors + _TIE_CANDIDATES, len(reference))
-    index, distance = _search_torch(reference, query, k)
-    _recompute_short_distances(reference, query, index, distance)
-    found = _nearest(index, distance.astype(np.float32), k)
-    if k < len(reference):
-        _break_ties(reference, query, found, n_neighbors)
-    return Neighbors(found.index[:, :n_neighbors], found.distance[:, :n_neighbors])
-
-
-def _search_torch(
-    reference: torch.Tensor, query: torch.Tensor, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    # float64: |x|² - 2xy + |y|² in float32 would put neighbours in another order than the differences do.
-    x, y = query.double(), reference.double()
-    y_squared = y.square().sum(1)
-    indices, distances = [], []
-    for block in x.split(max(1, _TORCH_BLOCK_BYTES // (8 * len(y)))):
-        squared = torch.addmm(y_squared, block, y.T, alpha=-2)
-        nearest = squared.topk(k, largest=False)
-        indices.append(nearest.indices.cpu())
-        distances.append((nearest.values + block.square().sum(1, keepdim=True)).clamp_min(0).sqrt().cpu())
-    return torch.cat(indices).numpy(), torch.cat(distances).numpy()
-
-
-def _recompute_short_distances(
-    reference: Array, query: Array, index: np.ndarray, distance: np.ndarray
-) -> None:
-    """Replace, in place, what cancellation in |x|² - 2xy + |y|² spoils: the distances of near duplicates."""
-    length = np.sqrt((_numpy(query).astype(np.float64) ** 2).sum(1, keepdims=True))
-    row, column = np.nonzero(distance < 1e-3 * length)
-    for part in np.array_split(np.arange(len(row)), len(row) // 100_000 + 1):
-        r, c = row[part], column[part]
-        difference = _numpy(query[r]).astype(np.float64) - _numpy(reference[index[r, c]])
-        distance[r, c] = np.sqrt((difference**2).sum(1))
-
-
-def _break_ties(reference: Array, query: Array, found: Neighbors, n_neighbors: int) -> None:
-    """Search again, in place, the queries whose equal distances reach beyond the candidates."""
-    tied = np.nonzero(found.distance[:, n_neighbors - 1] == found.distance[:, -1])[0]
-    if not len(tied):
-        return
-    k, points = found.index.shape[1], _numpy(reference).astype(np.float64)
-    for row in tied:
-        difference = points - _numpy(query[row])
-        distance = np.sqrt((difference**2).sum(1)).astype(np.float32)
-        nearest = np.argsort(distance, kind="stable")[:k]
-        found.index[row], found.distance[row] = nearest, distance[nearest]
-
-
-def _nearest(index: np.ndarray, distance: np.ndarray, k: int) -> Neighbors:
-    order = np.lexsort((index, distance), axis=-1)[:, :k]
-    return Neighbors(np.take_along_axis(index, order, 1), np.take_along_axis(distance, order, 1))
 
 
 def _check_finite(**points: Array) -> None:

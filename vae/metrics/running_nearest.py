@@ -1,5 +1,8 @@
 """Exact nearest neighbours from float32 tiles: only what may be near is kept and measured exactly."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +15,33 @@ _PART_VALUES = 2**17  # of coordinates that are compared at once in exact distan
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The nearest references of each query, ordered by (distance, index).
+
+    Parameters
+    ----------
+    index
+        Rows of the reference, int64 (n_queries, k).
+    distance
+        Euclidean distances, float32 (n_queries, k).
+    """
+
+    index: np.ndarray
+    distance: np.ndarray
+
+    def merge(self, other: Self, n_neighbors: int) -> "Neighbors":
+        """Return the nearest of both: the neighbours in the union of two disjoint references."""
+        index = np.concatenate([self.index, other.index], axis=1)
+        return nearest(index, np.concatenate([self.distance, other.distance], axis=1), n_neighbors)
+
+
+def nearest(index: np.ndarray, distance: np.ndarray, k: int) -> Neighbors:
+    """Return the ``k`` nearest of some references of each query, (n, any number)."""
+    order = np.lexsort((index, distance), axis=-1)[:, :k]
+    return Neighbors(np.take_along_axis(index, order, 1), np.take_along_axis(distance, order, 1))
 
 
 class Operands:

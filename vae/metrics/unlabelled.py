@@ -26,7 +26,8 @@ class UnlabelledScores:
     def __init__(self, images: Tensor) -> None:
         n = len(images)
         self.rows = torch.linspace(0, n - 1, min(n, MAX_IMAGES), dtype=torch.float64).long().to(images.device)
-        self.n_neighbors = min(N_NEIGHBORS, len(self.rows) - 1)
+        # Of few images not all the others: every embedding would keep these.
+        self.n_neighbors = min(N_NEIGHBORS, len(self.rows) // 2)
         self.nearest = np.empty((len(self.rows), 0), np.int64)
         if self.n_neighbors:
             self.nearest = nearest_others(images[self.rows].flatten(1).float(), self.n_neighbors)
@@ -37,9 +38,10 @@ class UnlabelledScores:
         Returns
         -------
         dict
-            ``val_neighbour_recall``: share of the 10 nearest images by pixels that are among the 10 nearest
-            by posterior mean, in [0, 1]; a point is not its own neighbour. ``val_rankme``: see `rankme`.
-            Higher is better for both; NaN if a mean is not finite, the recall also of a single image.
+            ``val_neighbour_recall``: share of the 10 nearest images by pixels (half of the images, if there
+            are fewer than 20) that are among the 10 nearest by posterior mean, in [0, 1]; a point is not its
+            own neighbour. ``val_rankme``: see `rankme`. Higher is better for both; NaN if a mean is not
+            finite, the recall also of a single image.
         """
         points = means[self.rows]
         if not points.isfinite().all():
@@ -58,7 +60,7 @@ def rankme(points: Tensor) -> float:
 
     Examples
     --------
-    >>> rankme(torch.eye(8))
+    >>> round(rankme(torch.eye(8)), 3)
     8.0
     """
     values = torch.linalg.svdvals(points.double())

@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from evaluation.analysis.finalists import finalist_rows, unselected_optimism
 from evaluation.analysis.results import Results
@@ -99,7 +100,7 @@ def test_an_extension_that_was_only_begun_keeps_what_is_true_of_the_evaluation_b
     drawn = {path.name: path.read_bytes() for path in evaluated.figures_dir.iterdir()}
     begin_extension(evaluated, 300, t0={"epochs": 17, "objective": 0.99})
     session = SimpleNamespace(run=evaluated, record=evaluated.read_study())
-    _Evaluation().report(session)
+    _Evaluation().report(session, Console())
     page = Page(evaluated.report_file.read_text())
     assert "Best trial: 0000-fc-4d" in page.text
     assert Results.read(evaluated).outdated in page.text
@@ -120,7 +121,7 @@ def test_an_extension_by_trials_that_was_interrupted_keeps_headline_figures_and_
     begun = {"trial_id": "0005-fc-8d", "number": 5, "status": "stopped_early", "objective": 0.99, "epochs": 1}
     write_table([*rows, rows[0] | begun | {"stop_reason": "interrupted"}], TRIALS, evaluated.trials_file)
     before = sorted(evaluated.figures_dir.iterdir())
-    _Evaluation().report(SimpleNamespace(run=evaluated, record=evaluated.read_study()))
+    _Evaluation().report(SimpleNamespace(run=evaluated, record=evaluated.read_study()), Console())
     html = evaluated.report_file.read_text()
     assert "10 numbers per image" in Page(html).text
     assert 'id="explorer-data"' in html

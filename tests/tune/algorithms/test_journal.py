@@ -7,6 +7,7 @@ from optuna.storages.journal import JournalFileBackend
 from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
+from tune.algorithms.proposals import Proposals
 from tune.algorithms.samplers import make_sampler, proposal_seed
 from tune.algorithms.searcher import OptunaSearcher
 from tune.space.file import parse_space
@@ -112,10 +113,10 @@ def test_a_driver_killed_while_it_proposed_leaves_the_same_proposal_to_the_next(
     def search(name, *, killed):
         (tmp_path / name).mkdir()
         file, plan = tmp_path / name / "optuna.journal", SmallPlan(space, sampler)
-        study = journal.create_study(file, name, [KNN], max_epochs=4, start=space.start_points())
+        study = journal.create_study(file, name, [KNN], max_epochs=4, start=map(space.to_optuna, space.start))
         for number in range(n_before + 2):
             if killed and number == n_before:
-                half = OptunaSearcher(study, plan, [KNN])._ask()
+                half = Proposals(study, plan)._ask()
                 for parameter, choices in [("architecture", ["fc", "conv"]), ("latent_dim", [4, 8])][
                     :n_drawn
                 ]:

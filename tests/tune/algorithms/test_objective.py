@@ -8,7 +8,9 @@ from tune.algorithms.objective import SIZES, Objective, choose_objective, choose
 from vae.errors import UsageError
 
 
-@pytest.mark.parametrize(("labelled", "expected"), [(True, "val_knn_accuracy"), (False, "val_ssim")])
+@pytest.mark.parametrize(
+    ("labelled", "expected"), [(True, "val_knn_accuracy"), (False, "val_neighbour_recall")]
+)
 def test_the_default_depends_on_the_labels(labelled, expected):
     assert choose_objective(None, labelled=labelled, searched=set()).name == expected
 
@@ -46,7 +48,7 @@ def test_val_loss_is_refused_where_its_scale_is_searched(scale):
 
 
 def test_knn_accuracy_is_refused_without_labels():
-    with pytest.raises(UsageError, match="needs labels.*val_ssim"):
+    with pytest.raises(UsageError, match="needs labels.*val_neighbour_recall"):
         choose_objective("val_knn_accuracy", labelled=False, searched=set())
 
 

@@ -1,4 +1,4 @@
-"""The live view: its estimates by hand, and what it shows."""
+"""The live view: what it shows, and when it prints a line."""
 
 import io
 import logging
@@ -8,57 +8,9 @@ from rich.console import Console
 
 from tests.tune.conftest import KNN, PARAMS, epoch_result
 from tune.algorithms.outcome import Outcome
-from tune.callbacks.progress import Pace, Progress, trial_table
+from tune.callbacks.progress import Progress, trial_table
 from tune.storage.run_directory import RunDirectory
 from tune.study.study_tables import StudyTables
-
-
-def row(status, epochs, train_seconds=0.0):
-    return {"status": status, "epochs": epochs, "train_seconds": train_seconds}
-
-
-def test_the_time_left_is_that_of_the_epochs_to_come():
-    # 2 ended after 3 epochs on average, one of them beyond epoch 2, where 1 runs: it takes 2 more, as that
-    # one did. 2 are to come. That makes 2 + 2 * 3 epochs at 8 in 40 s.
-    rows = [row("completed", 4), row("stopped_early", 2), row("running", 2, 9.0)]
-    pace = Pace.estimate(rows, n_trials=5, max_epochs=4, elapsed_s=40.0)
-    assert pace.epochs_per_s == pytest.approx(0.2)
-    assert pace.remaining_s == pytest.approx(40.0)
-
-
-def test_the_time_left_is_not_less_than_what_the_last_trial_takes_alone():
-    # It has passed all rungs: it takes 8 epochs as the completed one did, at 10 s each. Several at once have
-    # trained 18 epochs in 60 s.
-    rows = [row("completed", 8), *[row("stopped_early", 2)] * 3, row("running", 4, 40.0)]
-    assert Pace.estimate(rows, n_trials=5, max_epochs=8, elapsed_s=60.0).remaining_s == pytest.approx(40.0)
-
-
-def test_the_epochs_of_an_earlier_session_do_not_count_as_pace():
-    # 6 epochs were there; 2 in 10 s since. The trial that waits to be continued takes 3, that to come 4.
-    rows = [row("completed", 4), row("running", 3), row("pending", 1)]
-    pace = Pace.estimate(rows, n_trials=4, max_epochs=4, elapsed_s=10.0, epochs_before=6)
-    assert pace.epochs_per_s == pytest.approx(0.2)
-    assert pace.remaining_s == pytest.approx((1 + 3 + 4) / 0.2)
-
-
-def test_until_a_trial_has_ended_all_are_taken_to_run_in_full():
-    pace = Pace.estimate([row("running", 1), row("running", 1)], n_trials=4, max_epochs=4, elapsed_s=2.0)
-    assert pace.remaining_s == pytest.approx(3 + 3 + 4 + 4)
-
-
-def test_nothing_is_promised_before_the_first_epoch():
-    pace = Pace.estimate([row("pending", 0), row("running", 0)], n_trials=4, max_epochs=4, elapsed_s=9.0)
-    assert pace.remaining_s is None
-    assert str(pace) == "0 epochs/s · 0:09"
-
-
-def test_when_all_trials_have_ended_no_time_is_left():
-    pace = Pace.estimate([row("completed", 4)] * 2, n_trials=2, max_epochs=4, elapsed_s=8.0)
-    assert str(pace) == "1 epochs/s · 0:08"
-
-
-def test_hours_are_shown_as_hours():
-    assert str(Pace(3725.0, 1.0, 61.0)) == "1 epochs/s · 1:02:05 · about 1:01 left"
 
 
 @pytest.fixture
@@ -82,7 +34,9 @@ def test_in_a_notebook_there_is_one_line_that_is_replaced(tables, cell):
     assert line.startswith("2/5 trials (1 completed, 1 stopped early, 3 pending)")
 
 
-def test_without_a_terminal_there_is_a_line_when_something_changes_and_not_too_often(tables):
+@pytest.fixture
+def lines_at(tables):
+    """Return a function that lets a search without a terminal live at some moments, and what it prints."""
     out, now = io.StringIO(), [0.0]
     progress = Progress(tables, n_trials=5, console=Console(file=out, soft_wrap=True), clock=lambda: now[0])
 
@@ -93,21 +47,27 @@ def test_without_a_terminal_there_is_a_line_when_something_changes_and_not_too_o
         return out.getvalue().splitlines()[before:]
 
     with progress:
-        assert lines_at(1.0, 40.0) == []
-        tables.record_epoch("0000-fc-4d", epoch_result(2, 0.8))
-        (line,) = lines_at(45.0, 46.0)
-        assert line.startswith(
-            "1/5 trials (1 stopped early, 1 running, 3 pending) · 0.022 epochs/s · 0:45 · "
-        )
-        assert line.endswith("best 0.9000 0001-fc-4d")
-        tables.record_epoch("0000-fc-4d", epoch_result(3, 0.95))
-        assert lines_at(60.0, 74.0) == []
-        (line,) = lines_at(75.0, 76.0, 200.0)
-        assert line.endswith("best 0.9500 0000-fc-4d")
-        tables.end("0000-fc-4d", Outcome("completed"))
-        (line,) = lines_at(201.0, 202.0)
-        assert line.startswith("2/5 trials (1 completed, 1 stopped early, 3 pending)")
-    assert len(out.getvalue().splitlines()) == 4  # the last one at the end
+        yield lines_at
+
+
+def test_without_a_terminal_there_is_a_line_when_a_trial_ends_or_is_the_new_best(tables, lines_at):
+    assert lines_at(1.0, 40.0) == []
+    tables.record_epoch("0000-fc-4d", epoch_result(2, 0.95))
+    (line,) = lines_at(45.0, 46.0)
+    assert line.startswith("1/5 trials (1 stopped early, 1 running, 3 pending) · 0.022 epochs/s · 0:45 · ")
+    assert line.endswith("best 0.9500 0000-fc-4d")
+    tables.end("0000-fc-4d", Outcome("completed"))
+    assert lines_at(48.0) == []
+    (line,) = lines_at(50.0, 51.0, 200.0)
+    assert line.startswith("2/5 trials (1 completed, 1 stopped early, 3 pending)")
+
+
+def test_without_a_terminal_other_epochs_are_a_line_after_a_while(tables, lines_at):
+    tables.record_epoch("0000-fc-4d", epoch_result(2, 0.8))  # no new best
+    assert len(lines_at(40.0, 41.0)) == 1
+    tables.record_epoch("0000-fc-4d", epoch_result(3, 0.8))
+    assert lines_at(45.0, 60.0, 69.0) == []
+    assert len(lines_at(70.0, 71.0, 200.0)) == 1
 
 
 def test_a_terminal_shows_the_running_trials_and_the_best(tables):

@@ -115,8 +115,8 @@ def test_starting_points_are_proposed_first_and_in_order():
         }
     )
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for point in space.start_points():
-        study.enqueue_trial(point)
+    for point in space.start:
+        study.enqueue_trial(space.to_optuna(point))
     first, second = space.sample(study.ask()), space.sample(study.ask())
     assert (first["architecture"], first["width"]) == ("conv", 0.3)
     assert second == {"architecture": "fc", "width": 1.5, "kl_weight": 0.5}

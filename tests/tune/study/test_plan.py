@@ -11,7 +11,8 @@ from tests.tune.conftest import SMALL_SPACE
 from tune.arguments import make_parser, plan_from_arguments
 from tune.space.file import load_space, parse_space
 from tune.storage.study_record import StudyRecord
-from tune.study.plan import Plan, duration
+from tune.study.plan import Plan
+from tune.study.rules import duration
 from vae.errors import StorageError, UsageError
 
 

@@ -24,6 +24,10 @@ def test_the_best_completed_trials_that_fit_come_first(study):
     ]
 
 
+def test_how_many_are_from_the_other_study_is_known(study):
+    assert warm_start(parse_space(SPACE), study).n_warm == 2
+
+
 def test_a_study_that_was_begun_to_be_extended_is_one_too(study):
     before = warm_start(parse_space(SPACE), study).start
     begin_extension(study, 300)
