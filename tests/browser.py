@@ -47,6 +47,11 @@ class Page:
         """Send a mousePressed, mouseMoved or mouseReleased."""
         await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 
+    async def press(self, key: str) -> None:
+        """Press a key, such as ``ArrowRight``, and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            await self.call("Input.dispatchKeyEvent", type=kind, key=key)
+
 
 @asynccontextmanager
 async def open_page(place: Path | str, *, width: int = 1200, height: int = 1000) -> AsyncIterator[Page]:

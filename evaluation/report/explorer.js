@@ -1,8 +1,9 @@
-// Latent spaces side by side: point at an image to find it in all of them, drag to select, click a class to hide it.
+// Latent spaces side by side: point at an image to find it in all of them (or step with the arrow keys), drag to select
+// (or Enter), click a class to hide it.
 (() => {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const root = document.getElementById("explorer");
-  const n = data.index.length, STEPS = 10000, MARGIN = 10, REACH = 9;
+  const n = data.index.length, STEPS = 10000, MARGIN = 10, REACH = 9, FINGER = 24;
   const sprite = new Image();
   sprite.src = data.sprite.src;
   const hidden = new Set();
@@ -31,6 +32,7 @@
   const tip = make("div", "explorer-tip", root);
   const thumbnail = make("canvas", "", tip);
   const caption = make("div", "", tip);
+  caption.setAttribute("aria-live", "polite");
 
   const drawThumbnail = (canvas, i, scale) => {
     const { width, height, columns } = data.sprite;
@@ -47,58 +49,83 @@
     make("b", "", card).textContent = panel.title;
     make("small", "muted", card).textContent = panel.remark;
     const canvas = make("canvas", "explorer-canvas", card);
+    canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${n} test images in ${panel.title}`);
-    return { panel, canvas, box: null };
+    canvas.setAttribute("aria-label",
+      `${n} test images in ${panel.title}; arrow keys go from image to image, Enter selects`);
+    return { panel, canvas, dots: document.createElement("canvas"), width: 0, height: 0, box: null };
   });
 
   const place = (view, i) => {
-    const w = view.canvas.clientWidth - 2 * MARGIN, h = view.canvas.clientHeight - 2 * MARGIN;
+    const w = view.width - 2 * MARGIN, h = view.height - 2 * MARGIN;
     return [MARGIN + (view.panel.x[i] / STEPS) * w, MARGIN + (1 - view.panel.y[i] / STEPS) * h];
   };
 
-  const draw = (view) => {
-    const { canvas, box } = view;
+  const radius = Math.max(1.6, Math.min(3.4, 90 / Math.sqrt(n)));
+  const pen = (view, canvas) => {
     const density = devicePixelRatio || 1;
-    canvas.width = canvas.clientWidth * density;
-    canvas.height = canvas.clientHeight * density;
-    const pen = canvas.getContext("2d");
-    pen.scale(density, density);
-    const radius = Math.max(1.6, Math.min(3.4, 90 / Math.sqrt(n)));
-    const dot = (i, r) => {
-      const [x, y] = place(view, i);
-      pen.beginPath();
-      pen.arc(x, y, r, 0, 7);
-      pen.fill();
-    };
+    canvas.width = view.width * density;
+    canvas.height = view.height * density;
+    const found = canvas.getContext("2d");
+    found.scale(density, density);
+    return found;
+  };
+  const dot = (pen, [x, y], r, colour) => {
+    pen.fillStyle = colour;
+    pen.beginPath();
+    pen.arc(x, y, r, 0, 7);
+    pen.fill();
+  };
+
+  // All images, on a canvas of their own: only what is above them changes while the pointer moves.
+  const drawDots = (view) => {
+    view.width = view.canvas.clientWidth;
+    view.height = view.canvas.clientHeight;
+    const dots = pen(view, view.dots);
     for (let i = 0; i < n; i++) {
       if (!visible(i)) continue;
-      pen.globalAlpha = selected && !selected.has(i) ? 0.08 : 0.75;
-      pen.fillStyle = colour(i);
-      dot(i, radius);
-    }
-    pen.globalAlpha = 1;
-    if (pointed >= 0 && visible(pointed)) {
-      pen.fillStyle = dark.matches ? "#fff" : "#111";
-      dot(pointed, radius + 4);
-      pen.fillStyle = colour(pointed);
-      dot(pointed, radius + 2);
-    }
-    if (box) {
-      pen.strokeStyle = dark.matches ? "#fff" : "#111";
-      pen.setLineDash([4, 3]);
-      pen.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+      dots.globalAlpha = selected && !selected.has(i) ? 0.08 : 0.75;
+      dot(dots, place(view, i), radius, colour(i));
     }
   };
-  const drawAll = () => views.forEach(draw);
 
-  const nearest = (view, x, y) => {
-    let best = -1, least = REACH * REACH;
+  const draw = (view) => {
+    const { canvas, box, width, height } = view;
+    if (!width || !height) return;
+    const above = pen(view, canvas);
+    above.drawImage(view.dots, 0, 0, width, height);
+    if (pointed >= 0 && visible(pointed)) {
+      dot(above, place(view, pointed), radius + 4, dark.matches ? "#fff" : "#111");
+      dot(above, place(view, pointed), radius + 2, colour(pointed));
+    }
+    if (box) {
+      above.strokeStyle = dark.matches ? "#fff" : "#111";
+      above.setLineDash([4, 3]);
+      above.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+    }
+  };
+  const drawAll = () => views.forEach((view) => { drawDots(view); draw(view); });
+
+  const nearest = (view, x, y, reach = REACH) => {
+    let best = -1, least = reach * reach;
     for (let i = 0; i < n; i++) {
       if (!visible(i)) continue;
       const [px, py] = place(view, i);
       const distance = (px - x) ** 2 + (py - y) ** 2;
       if (distance < least) [best, least] = [i, distance];
+    }
+    return best;
+  };
+
+  // The closest image in a direction, at most 45 degrees off.
+  const next = (view, right, down) => {
+    const [x, y] = place(view, pointed);
+    let best = -1, least = Infinity;
+    for (let i = 0; i < n; i++) {
+      if (!visible(i)) continue;
+      const [px, py] = place(view, i);
+      const along = (px - x) * right + (py - y) * down, across = Math.abs((px - x) * down) + Math.abs((py - y) * right);
+      if (along > 0 && across <= along && along + across < least) [best, least] = [i, along + across];
     }
     return best;
   };
@@ -120,6 +147,11 @@
     }
     if (i === pointed) return;
     pointed = i;
+    views.forEach(draw);
+  };
+  const select = (rows) => {
+    selected = rows && rows.size ? rows : null;
+    say();
     drawAll();
   };
 
@@ -143,14 +175,14 @@
     copied.style.display = "none";
     copier.style.display = selected && data.sources ? "" : "none";
     if (!selected) {
-      status.textContent = `${n.toLocaleString()} test images. Point at one to find it in every panel; drag to select a group; click a class to hide it.`;
+      status.textContent = `${n.toLocaleString()} test images. Point at one, or step with the arrow keys, to find it in every panel; drag, or press Enter, to select; click a class to hide it.`;
       return;
     }
     const rows = [...selected].filter(visible);
     const counts = new Map();
     if (data.labels) rows.forEach((i) => counts.set(data.labels[i], (counts.get(data.labels[i]) || 0) + 1));
     const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${data.classes[label]}`);
-    status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place to clear the selection.`;
+    status.textContent = `${rows.length} selected${parts.length ? ": " + parts.join(", ") : ""}. Tap an empty place, or press Escape, to clear the selection.`;
     copier.textContent = `Copy ${rows.length === 1 ? "the source" : `the ${rows.length} sources`}`;
     rows.slice(0, 48).forEach((i) => {
       const canvas = make("canvas", "", strip);
@@ -173,7 +205,7 @@
       const [x, y] = at(event);
       if (from && Math.hypot(x - from[0], y - from[1]) > 5) {
         view.box = [...from, x, y];
-        point(-1, event);
+        point(-1);
         draw(view);
       } else if (!view.box) point(nearest(view, x, y), event);
     });
@@ -182,19 +214,38 @@
       if (view.box) {
         const [left, right] = [Math.min(view.box[0], x), Math.max(view.box[0], x)];
         const [top, bottom] = [Math.min(view.box[1], y), Math.max(view.box[1], y)];
-        selected = new Set();
+        const rows = new Set();
         for (let i = 0; i < n; i++) {
           const [px, py] = place(view, i);
-          if (visible(i) && px >= left && px <= right && py >= top && py <= bottom) selected.add(i);
+          if (visible(i) && px >= left && px <= right && py >= top && py <= bottom) rows.add(i);
         }
-        if (!selected.size) selected = null;
-      } else if (nearest(view, x, y) < 0) selected = null;
-      from = view.box = null;
-      say();
-      drawAll();
+        from = view.box = null;
+        select(rows);
+        return;
+      }
+      from = null;
+      const i = nearest(view, x, y, event.pointerType === "touch" ? FINGER : REACH);
+      point(i, event);
+      if (i < 0) select(null);
     });
-    view.canvas.addEventListener("pointerleave", (event) => { if (!from) point(-1, event); });
-    view.canvas.addEventListener("pointercancel", () => { from = view.box = null; drawAll(); });
+    view.canvas.addEventListener("pointerleave", (event) => { if (!from && event.pointerType === "mouse") point(-1); });
+    view.canvas.addEventListener("pointercancel", () => { from = view.box = null; point(-1); draw(view); });
+    view.canvas.addEventListener("blur", (event) => { if (!grid.contains(event.relatedTarget)) point(-1); });
+    view.canvas.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && pointed >= 0) {
+        const rows = new Set(selected);
+        if (!rows.delete(pointed)) rows.add(pointed);
+        select(rows);
+      }
+      if (event.key === "Escape") pointed < 0 ? select(null) : point(-1);
+      const step = { ArrowRight: [1, 0], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowUp: [0, -1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const i = pointed < 0 ? nearest(view, view.width / 2, view.height / 2, Infinity) : next(view, ...step);
+      if (i < 0) return;
+      const box = view.canvas.getBoundingClientRect(), [x, y] = place(view, i);
+      point(i, { clientX: box.left + x, clientY: box.top + y });
+    });
   });
 
   data.classes.forEach((name, label) => {
@@ -213,6 +264,7 @@
 
   sprite.addEventListener("load", say);
   dark.addEventListener("change", drawAll);
+  addEventListener("scroll", () => point(-1), { passive: true });
   new ResizeObserver(drawAll).observe(grid);
   say();
   drawAll();

@@ -17,6 +17,11 @@ from vae.data import Dataset, ImageSet, load_dataset
 
 TIP = "getComputedStyle(document.querySelector('.explorer-tip')).display"
 COPIER = "document.querySelector('.explorer-copy').{}"
+POINTED_PLACE = (
+    "(({panels: [{x, y}]}, row) => [x[row], y[row]])("
+    "JSON.parse(document.getElementById('explorer-data').textContent), "
+    "Number(document.querySelector('.explorer-tip').innerText.match(/test\\/([0-9]+)/)[1]))"
+)
 STATUS = "document.querySelector('.explorer-status').textContent"
 
 
@@ -104,4 +109,33 @@ async def _touch(run, width):
         assert copied.split() == [f"test/{row}" for row in range(len(labels))]
         await page.evaluate("document.querySelector('.explorer-legend button').click()")
         assert int((await page.evaluate(STATUS)).split()[0]) == (labels != 0).sum()
+        await _step_and_tap(page, len(labels), x, y, w, h)
         assert page.complaints == []
+
+
+async def _step_and_tap(page, n, x, y, w, h):
+    canvas = "document.querySelector('.explorer-canvas')"
+    caption = "document.querySelector('.explorer-tip').innerText"
+    await page.evaluate(f"{canvas}.focus({{preventScroll: true}})")
+    for _ in range(2):
+        await page.press("Escape")
+    assert f"{n} test images" in await page.evaluate(STATUS)
+    places = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp"):
+        await page.press(key)
+        places.append(await page.evaluate(POINTED_PLACE))
+    assert places[0][0] < places[1][0] < places[2][0]
+    assert places[3][1] > places[2][1]
+    await page.press("Enter")
+    assert (await page.evaluate(STATUS)).startswith("1 selected")
+    await page.press("Enter")
+    assert f"{n} test images" in await page.evaluate(STATUS)
+    await page.press("Escape")
+    assert await page.evaluate(TIP) == "none"
+    for share in np.linspace(0.3, 0.7, 9):
+        finger = {"x": x + w * share, "y": y + h * 0.5}
+        await page.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[finger])
+        await page.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        if await page.evaluate(TIP) == "flex":
+            break
+    assert "test/" in await page.evaluate(caption)

@@ -87,11 +87,11 @@ async def _touch(run, width):
 
         await page.evaluate("document.querySelector('.search-svg').focus()")
         for step in range(3):
-            await _press(page, "ArrowRight")
+            await page.press("ArrowRight")
             assert (await page.evaluate(STATUS)).startswith(given["trials"][step]["id"])
-        await _press(page, "ArrowLeft")
+        await page.press("ArrowLeft")
         assert (await page.evaluate(STATUS)).startswith(given["trials"][1]["id"])
-        await _press(page, "Escape")
+        await page.press("Escape")
         assert (await page.evaluate(STATUS)).startswith("40 trials")
 
         await page.evaluate("document.querySelector('#search-view .explorer-legend button').click()")
@@ -100,13 +100,8 @@ async def _touch(run, width):
         await page.mouse("mouseMoved", x, y)
         assert not (await page.evaluate(STATUS)).startswith(winner["id"])
         await page.evaluate("document.querySelector('.search-svg').focus()")
-        await _press(page, "Escape")
-        await _press(page, "ArrowRight")
+        await page.press("Escape")
+        await page.press("ArrowRight")
         first_left = next(trial for trial in given["trials"] if trial["category"] != "completed")
         assert (await page.evaluate(STATUS)).startswith(first_left["id"])
         assert page.complaints == []
-
-
-async def _press(page, key):
-    for kind in ("keyDown", "keyUp"):
-        await page.call("Input.dispatchKeyEvent", type=kind, key=key)
