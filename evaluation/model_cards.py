@@ -3,6 +3,7 @@
 import logging
 
 from evaluation.analysis.results import Results
+from evaluation.scores.structure import STRUCTURE
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from tune.study.model_cards import trial_card
@@ -11,6 +12,9 @@ from vae.errors import Error
 from vae.model_card import Score, write_card
 
 logger = logging.getLogger(__name__)
+
+KEPT_NEIGHBORS = ("trustworthiness", "continuity", "neighborhood_recall")
+"""What is known of images without labels too."""
 
 
 def complete_model_cards(run: RunDirectory) -> None:
@@ -41,6 +45,11 @@ def _complete(run: RunDirectory) -> None:
             Score(metric=name, images=images, value=value, n_images=results.evaluation.n_test)
             for name, value in measured.items()
             if value is not None
+        ]
+        scores += [
+            Score(metric=score.title, images=images, value=row.structure[name])
+            for name, score in STRUCTURE.items()
+            if name in KEPT_NEIGHBORS and name in row.structure
         ]
         directory = run.checkpoint_dir(trial_id)
         card = trial_card(results.study, trials, by_id[trial_id], read_config(directory).image_shape)

@@ -70,8 +70,10 @@ class EvaluationRecord(JsonRecord):
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the file holds; it lacks what is None."""
+        """Return what the file holds; it lacks what is None and what was not asked for."""
         content = {name: value for name, value in asdict(self).items() if value is not None}
+        if not self.finalists_per_dim:
+            del content["finalists_per_dim"]
         if self.dataset.resize is None:
             del content["dataset"]["resize"]
         return content

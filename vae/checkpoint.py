@@ -85,6 +85,8 @@ def find_checkpoint(path: str | Path) -> Path:
         return directory
     if (directory / _STUDY_FILE).is_file():
         return _best_of_run(directory)
+    if not directory.exists():
+        raise UsageError(f"there is no {path}; name a run of a search or of a training, or a checkpoint")
     raise UsageError(
         f"{path} is not a checkpoint: it has no {CONFIG_FILE}; a run of a search would have a {_STUDY_FILE}"
     )

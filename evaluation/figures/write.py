@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 FIGURES = {
     "latent_spaces": "The test images in two dimensions, coloured by class.",
-    "reconstructions": "One test image of each class, and what the VAEs make of it.",
+    "reconstructions": "Test images, one of each class where classes are known, and what the VAEs make of "
+    "them.",
     "samples": "What the best VAE makes of random latents: of its prior, and of a Gaussian fitted to where "
     "the training images lie, which is another place when the KL weight is low.",
     "interpolations": "Pairs of test images, of two classes where classes are known, and what the best VAE "

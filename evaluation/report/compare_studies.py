@@ -41,6 +41,10 @@ def compare_runs(runs: Sequence[RunDirectory], console: Console, figure: Path | 
     results = []
     for run in runs:
         found = Results.read(run)
+        if not found.scored and found.evaluation and not found.outdated:
+            raise UsageError(
+                f"{run.location} has no KNN accuracy, by which studies are compared: see its report"
+            )
         if not found.scored:
             raise UsageError(f"{run.location} has no scores yet; say `python -m evaluation {run.location}`")
         results.append(found)

@@ -15,6 +15,7 @@ from evaluation.embedders.files import embedding_file, read_embedding
 from evaluation.export import sample_images
 from evaluation.pipeline import serial
 from evaluation.record import EvaluationRecord
+from evaluation.report.compare_studies import compare_runs
 from evaluation.result_tables import EVALUATIONS, PREDICTIONS
 from evaluation.scores.structure import STRUCTURE
 from tests.evaluation.broken_embedders import Raising
@@ -248,6 +249,8 @@ def test_images_without_labels_are_embedded_and_the_missing_scores_named(study, 
     assert metrics == {"trustworthiness", "continuity", "neighborhood_recall"}
     assert (output.figures_dir / "latent_spaces.png").exists()
     assert "the dataset has no labels" in output.report_file.read_text()
+    with pytest.raises(UsageError, match="has no KNN accuracy, by which studies are compared"):
+        compare_runs([output, output], Console())
 
 
 def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(study):
@@ -328,7 +331,7 @@ def test_an_ensemble_alone_has_members_but_no_winner_of_its_own(study):
     results = Results.read(study)
     assert [str(key) for key in results.comparison.keys] == ["ensemble-0001-conv-10d+0000-fc-4d 14-d"]
     assert results.comparison.winner is None
-    assert "It was not scored on the test set." in study.report_file.read_text()
+    assert "It has no KNN accuracy on the test set." in study.report_file.read_text()
 
 
 def test_what_is_made_of_the_best_vae_is_not_taken_for_it(reseeded):

@@ -127,5 +127,7 @@ def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
 def test_what_is_neither_a_checkpoint_nor_a_search_is_a_users_mistake(tmp_path):
     with pytest.raises(UsageError, match=r"is not a checkpoint: it has no config.json; a run of a search"):
         find_checkpoint(tmp_path)
+    with pytest.raises(UsageError, match=r"there is no \S+/missing; name a run of a search"):
+        find_checkpoint(tmp_path / "missing")
     with pytest.raises(UsageError, match=r"tune.load\('s3://bucket/run'\).best_trial.checkpoint"):
         find_checkpoint("s3://bucket/run")

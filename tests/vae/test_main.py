@@ -196,7 +196,7 @@ def test_the_command_line_exits_with_2_and_one_line():
     command = [sys.executable, "-m", "vae", "evaluate", "nowhere", "--dataset", "digits"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: nowhere is not a checkpoint: it has no config.json; a run")
+    assert done.stderr.startswith("error: there is no nowhere; name a run of a search")
     assert done.stderr.count("\n") == 1
     command = [sys.executable, "-m", "vae", "train", "--latent-dim", "many"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -22,7 +22,7 @@ MODES: dict[str, Mode] = {
 }
 
 LABELLED_DEFAULT, UNLABELLED_DEFAULT = "val_knn_accuracy", "val_neighbour_recall"
-"""What a search maximises if it is not told, of images with labels and of such without."""
+"""What a search maximises by default, of images with labels and of such without."""
 
 SIZES = {"latent_dim": "config_latent_dim", "n_parameters": "n_parameters"}
 """Objectives that are known before training, only beside a measured one, and their columns of `trials`."""

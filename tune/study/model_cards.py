@@ -16,6 +16,8 @@ from vae.model_card import ModelCard, Score, escape, write_card
 
 logger = logging.getLogger(__name__)
 
+CARD_NAMES = METRIC_NAMES | {"val_kl": "KL divergence in nats", "active_units": "active latent dimensions"}
+"""What a card calls the metrics of the panel."""
 SHARES = ("val_knn_accuracy",)
 """Metrics that are a share of the images that are asked about."""
 
@@ -68,7 +70,7 @@ def trial_card(
         chosen=chosen,
         scores=[
             Score(
-                metric=METRIC_NAMES.get(name, name.removeprefix("val_").replace("_", " ")),
+                metric=CARD_NAMES[name],
                 images="validation, at the search",
                 value=float(row[name]),
                 n_images=record.knn_queries if name in SHARES else None,

@@ -11,7 +11,7 @@ from vae.errors import UsageError
 MIN_SIDE, MAX_SIDE = 8, 64
 """Pixels a side that the models take."""
 
-WAY_OUT = "--resize 32 (in Python resize=32) makes them so"
+WAY_OUT = "search or train with --resize 32 (in Python resize=32)"
 
 
 def check_resize(side: Any) -> None:

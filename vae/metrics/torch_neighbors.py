@@ -51,10 +51,12 @@ def cross(
 def _find(reference: torch.Tensor, query: torch.Tensor, n_neighbors: int) -> Neighbors:
     k = min(n_neighbors + _TIE_CANDIDATES, len(reference))
     index, distance = _search(reference, query, k)
-    _recompute_short_distances(reference, query, index, distance)
+    # Copied once, not for each query with equal distances: a copy from the device waits for it.
+    references, queries = (points.detach().cpu().numpy() for points in (reference, query))
+    _recompute_short_distances(references, queries, index, distance)
     found = nearest(index, distance.astype(np.float32), k)
-    if k < len(reference):
-        _break_ties(reference, query, found, n_neighbors)
+    if k < len(references):
+        _break_ties(references, queries, found, n_neighbors)
     return Neighbors(found.index[:, :n_neighbors], found.distance[:, :n_neighbors])
 
 
@@ -74,29 +76,25 @@ def _search(
 
 
 def _recompute_short_distances(
-    reference: Array, query: Array, index: np.ndarray, distance: np.ndarray
+    reference: np.ndarray, query: np.ndarray, index: np.ndarray, distance: np.ndarray
 ) -> None:
     """Replace, in place, what cancellation in |x|² - 2xy + |y|² spoils: the distances of near duplicates."""
-    length = np.sqrt((_numpy(query).astype(np.float64) ** 2).sum(1, keepdims=True))
+    length = np.sqrt((query.astype(np.float64) ** 2).sum(1, keepdims=True))
     row, column = np.nonzero(distance < 1e-3 * length)
     for part in np.array_split(np.arange(len(row)), len(row) // 100_000 + 1):
         r, c = row[part], column[part]
-        difference = _numpy(query[r]).astype(np.float64) - _numpy(reference[index[r, c]])
+        difference = query[r].astype(np.float64) - reference[index[r, c]]
         distance[r, c] = np.sqrt((difference**2).sum(1))
 
 
-def _break_ties(reference: Array, query: Array, found: Neighbors, n_neighbors: int) -> None:
+def _break_ties(reference: np.ndarray, query: np.ndarray, found: Neighbors, n_neighbors: int) -> None:
     """Search again, in place, the queries whose equal distances reach beyond the candidates."""
     tied = np.nonzero(found.distance[:, n_neighbors - 1] == found.distance[:, -1])[0]
     if not len(tied):
         return
-    k, points = found.index.shape[1], _numpy(reference).astype(np.float64)
+    k, points = found.index.shape[1], reference.astype(np.float64)
     for row in tied:
-        difference = points - _numpy(query[row])
+        difference = points - query[row]
         distance = np.sqrt((difference**2).sum(1)).astype(np.float32)
         order = np.argsort(distance, kind="stable")[:k]
         found.index[row], found.distance[row] = order, distance[order]
-
-
-def _numpy(array: Array) -> np.ndarray:
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)

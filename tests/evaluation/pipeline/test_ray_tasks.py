@@ -46,7 +46,7 @@ def test_a_killed_task_is_tried_again(few_digits, tmp_path):
     images = Images.from_dataset(few_digits)
     events = list(compute(images, [KilledOnce(tmp_path / "killed")], GRID))
     assert (tmp_path / "killed").exists()
-    assert [type(event) for event in events] == [Embedded, *[Scored] * 7]
+    assert [type(event) for event in events] == [Embedded, *[Scored] * 3]
 
 
 def test_an_evaluation_that_no_node_could_run_is_refused(monkeypatch, few_digits):
