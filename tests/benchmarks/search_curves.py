@@ -24,7 +24,7 @@ from tune.algorithms.samplers import make_sampler, proposal_seed
 from tune.space.file import DEFAULT_SPACE, load_space
 from vae.config import Config
 from vae.data import ImageSet, load_dataset
-from vae.data.dataset import split_validation
+from vae.data.splits import split_validation
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.validation_knn import ValidationKnn, sample_rows
 from vae.models import VAE, build_model
