@@ -36,7 +36,7 @@ def accuracy_by_dimension(results: Results) -> Mapping[str, list[ComparisonRow]]
         for row in results.comparison:
             if row.key.method == method and row.test is not None:
                 rows.setdefault(row.key.dim, row)  # finalists come best first
-        found[method] = [rows[dim] for dim in sorted(rows)]
+        found[method] = [rows[size] for size in sorted(rows)]
     return found if len(found["vae"]) > 1 else {}
 
 

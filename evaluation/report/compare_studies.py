@@ -41,7 +41,7 @@ def compare_runs(runs: Sequence[RunDirectory], console: Console, figure: Path | 
     results = []
     for run in runs:
         found = Results.read(run)
-        if not found.scored and found.evaluation and not found.outdated:
+        if not found.scored and run.evaluations_file.exists() and not found.outdated:
             raise UsageError(
                 f"{run.location} has no KNN accuracy, by which studies are compared: see its report"
             )

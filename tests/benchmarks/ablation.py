@@ -171,6 +171,8 @@ def simulate(
     def start(now: float) -> None:
         number = len(trials)
         config = searcher.suggest(str(number))
+        if not isinstance(config, dict):  # ours tries none twice, and the table has no more
+            return
         named = {"trial_id": str(number), "number": number, **config}
         ray_trial = SimpleNamespace(trial_id=str(number), config=named)
         trials.append(SimulatedTrial(ray_trial, table.curve(config.get("params", config))))

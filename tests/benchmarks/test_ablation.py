@@ -20,6 +20,7 @@ from tests.benchmarks.ablation import (
     stock_scheduler,
     stock_searcher,
 )
+from tune.algorithms.journal import proposed_trials
 
 EARLY = Curve((0.70, 0.75, 0.76), (1.0, 1.0, 1.0))
 """Better than LATE until the last epoch."""
@@ -133,15 +134,18 @@ def test_a_table_is_read_from_rows():
     assert table.full_value(table.curve(DIVERGED_PARAMS)) == -math.inf
 
 
-def test_ours_settles_every_trial_and_completes_only_full_budgets():
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_ours_tries_each_configuration_once_and_completes_only_full_budgets(seconds):
     searcher = our_searcher(TABLE, seed=0)
-    trials = simulate(TABLE, searcher, our_scheduler(TABLE, grace_period=1), seconds=40)
-    optuna_trials = searcher.study.get_trials(deepcopy=False)
-    assert len(optuna_trials) == len(trials) > 30
+    trials = simulate(TABLE, searcher, our_scheduler(TABLE, grace_period=1), seconds=seconds)
+    optuna_trials = proposed_trials(searcher.study)
+    assert len(optuna_trials) == len(trials) == len(TABLE.curves)
     # WAITING: the budget ended while they ran, and they could be continued.
-    assert {t.state for t in optuna_trials} == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING}
+    cut_off = {TrialState.WAITING} if seconds == 1 else set()
+    assert {t.state for t in optuna_trials} - {TrialState.COMPLETE, TrialState.PRUNED} == cut_off
     full = [len(t.reported) == TABLE.max_epochs for t in trials]
     assert [t.state == TrialState.COMPLETE for t in optuna_trials] == full
+    assert any(full) == (seconds == 40)
 
 
 def test_stock_completes_whatever_ended_and_leaves_a_diverged_trial_running():

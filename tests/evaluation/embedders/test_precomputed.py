@@ -119,7 +119,7 @@ def test_points_that_are_none_are_named_by_their_row(islands, tmp_path, spoil, m
         ({}, "has no column 'label'; there is nothing to score without classes"),
         ({"label": ["cat"] * 120}, "has one class, 'cat'; scores need at least two"),
         ({"label": CLASSES, "split": ["train"] * 120}, "has rows of one split only"),
-        ({"label": CLASSES, "split": ["valid"] * 120}, "must be 'train' or 'test'"),
+        ({"label": CLASSES, "split": ["valid"] * 120}, "must be 'train', 'validation' or 'test'"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(islands, tmp_path, columns, message):
