@@ -147,6 +147,7 @@ class Hosts:
         python = Path(os.path.realpath(sys.executable)).parent  # perhaps not the one that Debian has
         (view / "etc/profile.d/test.sh").write_text(f"export PATH={python}:$PATH {RAY_TIMEOUTS}\n")
         host_key = view / "etc/ssh/ssh_host_ed25519_key"
+        host_key.unlink(missing_ok=True)  # of this machine, if it has a server of its own
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key)
         shared = view / SHARED.relative_to("/")
         shared.mkdir()
