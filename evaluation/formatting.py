@@ -131,8 +131,8 @@ def number(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
-def counted(n: int, noun: str) -> str:
-    """Return a count and its noun, such as ``1 epoch`` and ``2 epochs``."""
+def counted(n: float, noun: str) -> str:
+    """Return a count and its noun, such as ``1 epoch`` and ``2.5 epochs``."""
     return f"{number(n)} {noun}{'' if n == 1 else 's'}"
 
 

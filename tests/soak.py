@@ -22,7 +22,7 @@ import yaml
 
 from tests.processes import optuna_state, runs_trials, start_tune
 from tune.algorithms import journal
-from tune.algorithms.rungs import rung_epochs
+from tune.algorithms.budget import rungs_below
 from tune.storage.filesystems import join
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, read_table
@@ -30,7 +30,7 @@ from tune.trials.data import TrialData
 from vae.checkpoint import load_model
 from vae.config import PARAMS, Config
 from vae.data import load_dataset
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
 
 SPACE = {
     "architecture": {"choice": ["fc", "conv1xn"]},
@@ -149,7 +149,7 @@ def check(run: RunDirectory, n_trials: int = N_TRIALS) -> None:
         curves[row["trial_id"]][row["epoch"]] = row
     optuna_trials = journal.open_study(run.journal_file, "soak").trials
     assert len(optuna_trials) == n_trials
-    rungs = rung_epochs(MAX_EPOCHS, GRACE_PERIOD, 3)
+    rungs = rungs_below(MAX_EPOCHS, GRACE_PERIOD, 3)
     for row, trial in zip(trials, optuna_trials, strict=True):
         curve = curves[row["trial_id"]]
         assert row["status"] in ("completed", "stopped_early"), row
@@ -183,10 +183,10 @@ def check_curve(run: RunDirectory, row: dict) -> None:
     assert len(epochs) == row["epochs"]
     losses: list[float] = []
 
-    def keep(end: EpochEnd) -> None:
+    def keep(end: Report) -> None:
         losses.append(end.metrics["val_loss"])
 
-    train(config, data.train("cpu"), data.validation("cpu"), on_epoch_end=keep)
+    train(config, data.train("cpu"), data.validation("cpu"), on_report=keep)
     assert losses[: len(epochs)] == [each["val_loss"] for each in epochs]
 
 

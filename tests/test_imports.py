@@ -61,7 +61,7 @@ WITHOUT_RAY = (
     "tune.study.study",
     "tune.api",
     "tune.algorithms.objective",
-    "tune.algorithms.rungs",
+    "tune.algorithms.budget",
 )
 """What of `tune` the evaluation reads; like all of `vae` and the rest of `evaluation` it loads no Ray."""
 

@@ -55,7 +55,16 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.command == "resume":
         changes["finalists_per_dim"] = arguments.finalists_per_dim
         return _exit_code(driver.resume(run, time_budget=arguments.time_budget_s, **changes))
-    added = ("trials", "max_epochs", "finalists", "finalists_per_dim", "finalist_seeds", "patience", "target")
+    added = (
+        "trials",
+        "budget",
+        "max_epochs",
+        "finalists",
+        "finalists_per_dim",
+        "finalist_seeds",
+        "patience",
+        "target",
+    )
     for name in added:
         changes[name] = getattr(arguments, name)
     return _exit_code(driver.extend(run, time_budget=arguments.time_budget_s, **changes))

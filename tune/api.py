@@ -19,8 +19,9 @@ if TYPE_CHECKING:  # what loads Ray and Optuna is imported when a search begins
 def search(
     dataset: Any = "fmnist",
     *,
-    trials: int = 20,
-    max_epochs: int = 8,
+    trials: int = 100,
+    budget: int | None = None,
+    max_epochs: float | None = None,
     space: "str | Path | Mapping[str, Any] | Space | None" = None,
     storage: str | Path = "runs",
     name: str | None = None,
@@ -29,7 +30,7 @@ def search(
     target: float | None = None,
     sampler: str = "tpe",
     scheduler: str = "asha",
-    grace_period: int | None = None,
+    grace_period: float | None = None,
     reduction_factor: float = 3.0,
     min_active_units: int = 1,
     time_budget: float | str | None = None,
@@ -67,8 +68,11 @@ def search(
         (n,). The run directory keeps arrays.
     trials
         Configurations to try, none of them twice: a search also ends when it has tried all of its space.
+    budget
+        Full budget of a trial: how many training images it sees, each as often as it comes; 400,000 by
+        default, which are eight epochs of Fashion-MNIST and more of a smaller set.
     max_epochs
-        Full budget of a trial.
+        The same in epochs, such as 8 or 0.5, in place of ``budget``.
     space
         Search space: a YAML file, or what it would contain as a dict; by default that of ``tune/space.yaml``.
     storage
@@ -91,7 +95,7 @@ def search(
     scheduler
         What stops weak trials: ``asha``, ``hyperband``, ``median`` or ``none``.
     grace_period
-        Epochs before a trial can be stopped; a quarter of the budget by default.
+        Epochs before a trial can be stopped, such as 0.25; by default the budget divided by 32.
     reduction_factor
         One of so many trials continues beyond a rung.
     min_active_units
@@ -167,8 +171,9 @@ def search(
         warm_start=warm_start.location if isinstance(warm_start, Study) else warm_start,
         seed=seed,
         trials=trials,
+        budget=budget,
         max_epochs=max_epochs,
-        grace_period=grace_period,  # type: ignore[arg-type]
+        grace_period=grace_period,
         reduction_factor=reduction_factor,
         time_budget_s=time_budget,  # type: ignore[arg-type]
         patience=patience,
@@ -261,7 +266,8 @@ def extend(
     study: str | Path | Study,
     *,
     trials: int = 0,
-    max_epochs: int | None = None,
+    budget: int | None = None,
+    max_epochs: float | None = None,
     finalists: int | None = None,
     finalists_per_dim: bool | None = None,
     finalist_seeds: int | None = None,
@@ -275,7 +281,7 @@ def extend(
     trainable: Callable[..., Any] | None = None,
     progress: bool = True,
 ) -> Study:
-    """Add trials or epochs to a finished study.
+    """Add trials or budget to a finished study.
 
     For the other parameters, for Ctrl-C and for errors see `search`.
 
@@ -285,9 +291,9 @@ def extend(
         The study, its run directory or its URI.
     trials
         How many more.
-    max_epochs
-        The new full budget: completed trials and promising stopped ones are trained up to it. Their learning
-        rate starts its schedule anew where that had ended with the old budget.
+    budget, max_epochs
+        The new full budget, in images or in epochs: completed trials and promising stopped ones are trained
+        up to it. Their learning rate starts its schedule anew where that had ended with the old budget.
     finalists, finalists_per_dim, finalist_seeds
         As in `search`; by default what the study has.
     patience, target
@@ -313,6 +319,7 @@ def extend(
     driver.extend(
         run,
         trials=trials,
+        budget=budget,
         max_epochs=max_epochs,
         finalists=finalists,
         finalists_per_dim=finalists_per_dim,

@@ -49,13 +49,14 @@ def make_parser() -> Parser:
     )
 
     resume = commands.add_parser("resume", help="continue a study that was interrupted or killed")
-    extend = commands.add_parser("extend", help="add trials or epochs to a finished study")
+    extend = commands.add_parser("extend", help="add trials or budget to a finished study")
     _add(extend, "trials", help="how many more", default=0)
     _add(
         extend,
-        "max_epochs",
+        "budget",
         help="the new full budget: completed trials and promising stopped ones are trained up to it",
     )
+    _add(extend, "max_epochs")
     _add(extend, "finalists", help="best trials that are evaluated")
     _add(extend, "finalist_seeds", help="fresh seeds for each finalist")
     _add(extend, "patience")

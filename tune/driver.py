@@ -123,19 +123,20 @@ class Driver:
         run: RunDirectory,
         *,
         trials: int = 0,
-        max_epochs: int | None = None,
+        max_epochs: float | None = None,
+        budget: int | None = None,
         target: float | None = None,
         time_budget: float | str | None = None,
         **changes: Any,
     ) -> StudySession:
-        """Add trials or epochs to a finished study.
+        """Add trials or budget to a finished study.
 
         Parameters
         ----------
         trials
             How many more.
-        max_epochs
-            The new full budget.
+        max_epochs, budget
+            The new full budget, in epochs or in images.
         target
             The new target; by default the study's, unless that is reached.
         time_budget
@@ -158,6 +159,7 @@ class Driver:
             record,
             trials=trials,
             max_epochs=max_epochs,
+            budget=budget,
             target=target,
             **changes,
         )
@@ -175,7 +177,7 @@ class Driver:
         console, plan, record = self.console, session.plan, session.record
         with ray_session(self.address, dashboard=self.dashboard, job=record.name) as dashboard:
             asked = (
-                f": {plan.trials} trials of up to {plan.max_epochs} epochs on {record.dataset.name}, by "
+                f": {plan.trials} trials of up to {session.budget} on {record.dataset.name}, by "
                 f"{' and '.join(objective.name for objective in session.objectives)}"
             )
             console.print(Text.assemble((record.name, "bold"), asked))
@@ -207,7 +209,7 @@ class Driver:
         """Search, and again for the trials that were lost on the way, as long as that takes them further."""
         shutdown, failures, n_stalled = Interruption(), FailureTracker(), 0
         while True:
-            before = session.n_lost, session.n_epochs
+            before = session.n_lost, session.n_images
             run_search(
                 session,
                 self.console,
@@ -222,7 +224,7 @@ class Driver:
             if not session.n_lost:
                 plateau = session.ending is not None and session.ending.kind is EndKind.PLATEAU
                 return StudyStatus.PLATEAU if plateau else StudyStatus.COMPLETED
-            n_stalled = n_stalled + 1 if (session.n_lost, session.n_epochs) == before else 0
+            n_stalled = n_stalled + 1 if (session.n_lost, session.n_images) == before else 0
             if n_stalled == MAX_FAILURES:
                 run = session.run
                 raise ClusterError(
@@ -308,7 +310,7 @@ def _print_best(session: StudySession, console: Console) -> None:
     )
     if best is not None:
         params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
-        score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']}"
+        score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']:.3g}"
         console.print(
             Text.assemble(("best", "bold green"), " ", (best["trial_id"], "bold"), f": {score} ({params})")
         )

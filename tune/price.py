@@ -13,6 +13,7 @@ import optuna
 import ray
 from rich.console import Console
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.proposals import trial_name
 from tune.algorithms.samplers import make_sampler, proposal_seed
 from tune.algorithms.simulated_search import SimulatedSearch, TrialTime, simulate_search
@@ -38,7 +39,7 @@ SPEED_SPREAD = 0.1
 BETWEEN_S = 0.3
 """Between two trials in one worker."""
 REPORT_S = 0.15
-"""From the end of an epoch to the next one: the driver decides, and Tune copies the checkpoint."""
+"""From a report to the next image: the driver decides, and Tune copies the checkpoint."""
 WORKER_STARTS = 2.0
 """What Tune's own workers take until their first trial, in starts of a task's, as they import Tune too."""
 END_SHARE = 0.5
@@ -120,7 +121,7 @@ def print_price(
         resources = session.resources(plan.trials)
         found = _measure(session, resources, ready_s)
         evaluation_s = evaluation.seconds(session) if plan.evaluate else 0.0
-    searches = [_simulate(session.plan, found, resources.slots, seed) for seed in range(_n_simulations(plan))]
+    searches = [_simulate(session, found, resources.slots, seed) for seed in range(_n_simulations(plan))]
     _print(session, console, resources, found, searches, evaluation_s, price_per_hour)
 
 
@@ -177,13 +178,13 @@ def _timed_cost(*arguments: Any) -> tuple[float, TrialCost | None]:
 
 
 def _n_simulations(plan: Plan) -> int:
-    return max(20, min(SIMULATIONS, 50_000 // (plan.trials * plan.max_epochs)))
+    return max(20, min(SIMULATIONS, 20_000 // plan.trials))
 
 
 def _simulate(
-    plan: Plan, found: Measured, slots: int, seed: int, *, limit_s: float | None = None
+    session: StudySession, found: Measured, slots: int, seed: int, *, limit_s: float | None = None
 ) -> SimulatedSearch:
-    generator = np.random.default_rng(seed)
+    plan, generator = session.plan, np.random.default_rng(seed)
     speed = float(np.exp(SPEED_SPREAD * generator.normal()))
 
     def times() -> Iterator[TrialTime]:
@@ -191,15 +192,18 @@ def _simulate(
             cost = found.cost_of(number, generator)
             before = WORKER_STARTS * found.worker_s if number < slots else BETWEEN_S
             yield TrialTime(
-                start_s=speed * (before + cost.start_s), epoch_s=speed * (cost.epoch_s + REPORT_S)
+                start_s=speed * (before + cost.start_s),
+                image_s=speed * cost.image_s,
+                report_s=speed * (cost.report_s + REPORT_S),
+                quick_s=speed * (cost.quick_s + REPORT_S),
             )
 
     return simulate_search(
         times(),
         n_trials=plan.trials if limit_s is None else None,
         slots=slots,
-        max_epochs=plan.max_epochs,
-        rule=plan.make_rule(),
+        budget=session.budget,
+        rule=plan.make_rule(session.budget),
         generator=generator,
         limit_s=limit_s,
     )
@@ -214,15 +218,16 @@ def _print(
     evaluation_s: float,
     price_per_hour: float | None,
 ) -> None:
-    plan, costs = session.plan, list(found.costs.values())
-    epoch_s = fmean(cost.epoch_s for cost in costs)
+    plan, budget, costs = session.plan, session.budget, list(found.costs.values())
     seeds_s = 0.0
     if plan.finalist_seeds:
         runs = min(plan.finalists, plan.trials) * plan.finalist_seeds
-        seeds_s = -(-runs // resources.slots) * plan.max_epochs * (epoch_s + REPORT_S)
+        whole_s = fmean(_training_s(cost, budget) for cost in costs)
+        seeds_s = -(-runs // resources.slots) * whole_s
     fixed_s = (1 + END_SHARE) * found.ready_s + seeds_s
     search = Quantity.of([each.seconds for each in searches]).plus(fixed_s)
-    epochs = Quantity.of([sum(each.epochs) for each in searches])
+    images = Quantity.of([sum(each.images) for each in searches])
+    reports = Quantity.of([each.n_reports for each in searches])
     total = Quantity(search.middle + evaluation_s, search.low, search.high + evaluation_s)
 
     def line(title: str, text: str) -> None:
@@ -230,19 +235,26 @@ def _print(
 
     line(
         session.record.dataset.name,
-        f"{plan.trials} trials of up to {plan.max_epochs} epochs, {resources.slots} at once",
+        f"{plan.trials} trials of up to {budget}, {resources.slots} at once",
     )
-    named = sorted((cost.epoch_s, trial_name(n, found.proposals[n])) for n, cost in found.costs.items())
-    line("an epoch", f"{named[0][0]:.2g} s ({named[0][1]}) to {named[-1][0]:.2g} s ({named[-1][1]})")
+    named = sorted(
+        (_training_s(cost, budget), trial_name(n, found.proposals[n])) for n, cost in found.costs.items()
+    )
+    (low, fastest), (high, slowest) = named[0], named[-1]
+    line("a full trial", f"{duration_text(low)} ({fastest}) to {duration_text(high)} ({slowest})")
     line("measured", f"{len(costs)} of the {plan.trials} configurations, and the largest of the space")
-    line("search", f"{search.text(duration_text)}, {epochs.middle / plan.trials:.1f} epochs a trial")
+    line(
+        "search",
+        f"{search.text(duration_text)}, "
+        f"{images.middle / plan.trials / budget.images:.0%} of the full budget a trial",
+    )
     if plan.evaluate:
         line("evaluation", f"at most {duration_text(evaluation_s)}")
         line("in all", total.text(duration_text))
     if plan.time_budget_s:
         limit = plan.time_budget_s - evaluation_s - fixed_s
         fitting = [
-            len(_simulate(plan, found, resources.slots, seed, limit_s=limit).epochs) if limit > 0 else 0
+            len(_simulate(session, found, resources.slots, seed, limit_s=limit).images) if limit > 0 else 0
             for seed in range(20)
         ]
         fit = Quantity.of(fitting).text("{:.0f}".format)
@@ -259,15 +271,23 @@ def _print(
         + f"; this machine has {_bytes(have)}",
     )
     whole, best = fmean(c.checkpoint_bytes for c in costs), fmean(c.best_bytes for c in costs)
-    kept, written = plan.trials * (whole + best), epochs.middle * whole + plan.trials * best
+    kept, written = plan.trials * (whole + best), reports.middle * whole + plan.trials * best
     line("checkpoints", f"{_bytes(kept)} kept, {_bytes(written)} written")
     if is_uri(plan.storage):
-        # Of an epoch each file, and what is older listed and deleted; of the tables look, list and write.
-        n_requests = epochs.middle * (costs[0].n_files + 3) + 6 * search.middle / TABLES_EVERY_S
+        # Of a report each file, and what is older listed and deleted; of the tables look, list and write.
+        n_requests = reports.middle * (costs[0].n_files + 3) + 6 * search.middle / TABLES_EVERY_S
         line("requests", f"about {n_requests:,.0f} to {plan.storage}")
     if price_per_hour is not None:
         cost = Quantity(*(price_per_hour * s / 3600 for s in (total.middle, total.low, total.high)))
         line("price", f"{cost.text('{:.2f}'.format)} at {price_per_hour:g} an hour")
+
+
+def _training_s(cost: TrialCost, budget: Budget) -> float:
+    """Return what one training with the full budget takes, its first start left out."""
+    n_quick = sum(at < budget.quick_until for at in budget.reports)
+    n_full = len(budget.reports) - n_quick
+    looks_s = n_full * (cost.report_s + REPORT_S) + n_quick * (cost.quick_s + REPORT_S)
+    return budget.images * cost.image_s + looks_s
 
 
 def _bytes(n: float) -> str:

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from tune.algorithms import journal
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.proposals import number_of, proposal_of
@@ -18,10 +19,10 @@ from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_params
 from tune.algorithms.stopping_rules import PerBudget, StoppingRule
 from tune.storage.run_directory import RunDirectory
-from tune.storage.trial_status import StopReason, TrialStatus
+from tune.storage.trial_status import TIME_ATTR, StopReason, TrialStatus
 from tune.study.plan import Plan
 from tune.study.study_tables import StudyTables
-from tune.trials.checkpoints import newest_checkpoint
+from tune.trials.checkpoints import TrialCheckpoint, newest_checkpoint
 from vae.checkpoint import is_whole
 
 
@@ -45,14 +46,14 @@ def restore_trials(
     return unfinished
 
 
-def plan_rule(plan: Plan, study: optuna.Study) -> StoppingRule | None:
+def plan_rule(plan: Plan, budget: Budget, study: optuna.Study) -> StoppingRule | None:
     """Return the rule that stops weak trials, one for each budget with which trials were proposed."""
-    rule = plan.make_rule()
+    rule = plan.make_rule(budget)
     budgets = {
         number_of(trial): journal.schedule_epochs_of(study, trial)[0]
         for trial in journal.proposed_trials(study)
     }
-    earlier = {number: budget for number, budget in budgets.items() if budget != plan.max_epochs}
+    earlier = {number: epochs for number, epochs in budgets.items() if epochs != budget.max_epochs}
     return PerBudget(rule, earlier) if rule and earlier else rule
 
 
@@ -60,16 +61,16 @@ def restore_rule(rule: StoppingRule | None, trials: Sequence[FrozenTrial], objec
     """Give the stopping rule what every trial has reported, so that none is judged twice."""
     for trial in trials:
         if rule is not None:
-            values = {e: objective.sign * v[0] for e, v in sorted(journal.curve(trial).items())}
+            values = {at: objective.sign * v[0] for at, v in sorted(journal.curve(trial).items())}
             rule.restore(trial.user_attrs[journal.TRIAL_ID], number_of(trial), values)
 
 
 def _restore_finished(trial: FrozenTrial, study: optuna.Study, plan: SearchPlan, tables: StudyTables) -> None:
-    """Complete the row and the epochs of a trial that has ended."""
+    """Complete the row and the reports of a trial that has ended."""
     trial_id, _ = _open_row(trial, study, plan, tables)
     if not journal.curve(trial).keys() <= tables.epochs.get(trial_id, {}).keys():
         checkpoint = newest_checkpoint(tables.run, trial_id)
-        _add_epochs(tables, trial_id, checkpoint.history if checkpoint else [])
+        _add_reports(tables, trial_id, _history(checkpoint, tables.budget))
     outcome = journal.intended_state(trial)
     assert outcome is not None
     _finish_row(tables, trial_id, outcome, trial)
@@ -86,8 +87,8 @@ def _restore_unfinished(
     journal.set_running(study, trial)
     trial_id, params = _open_row(trial, study, plan, tables)
     checkpoint = newest_checkpoint(tables.run, trial_id)
-    history = checkpoint.history if checkpoint else []
-    _add_epochs(tables, trial_id, history)
+    history = _history(checkpoint, tables.budget)
+    _add_reports(tables, trial_id, history)
     outcome = _catch_up(trial, trial_id, history, study, scheduler, tables)
     if outcome is None:
         tables.reopen(trial_id, params)
@@ -106,17 +107,25 @@ def _open_row(
     """Make sure that a trial has its row; return its id and params."""
     trial_id: str = trial.user_attrs[journal.TRIAL_ID]
     schedule_epochs = journal.schedule_epochs_of(study, trial)
-    params = trial_params(plan.space.sample(trial), number_of(trial), plan, schedule_epochs)
+    params = trial_params(
+        plan.space.sample(trial), number_of(trial), plan.seed, tables.budget, schedule_epochs
+    )
     tables.open(trial_id, number_of(trial), params, proposal_of(trial))
     return trial_id, params
 
 
-def _add_epochs(tables: StudyTables, trial_id: str, history: list[dict[str, Any]]) -> None:
-    """Record the epochs of a checkpoint that the tables lack."""
+def _history(checkpoint: TrialCheckpoint | None, budget: Budget) -> list[dict[str, Any]]:
+    """Return what a checkpoint says was reported; an older version did so after whole epochs alone."""
+    reports = checkpoint.history if checkpoint else []
+    return [{TIME_ATTR: round(each["epoch"] * budget.n_train), "quick": False} | each for each in reports]
+
+
+def _add_reports(tables: StudyTables, trial_id: str, history: list[dict[str, Any]]) -> None:
+    """Record what a checkpoint has and the tables lack."""
     known = set(tables.epochs.get(trial_id, ()))
     for result in history:
-        if result["epoch"] not in known:
-            tables.record_epoch(trial_id, result)
+        if result[TIME_ATTR] not in known:
+            tables.record_report(trial_id, result)
 
 
 def _catch_up(
@@ -127,23 +136,23 @@ def _catch_up(
     scheduler: EarlyStopping,
     tables: StudyTables,
 ) -> Outcome | None:
-    """Store the epochs that the journal has missed, and judge the last as if it had just been reported.
+    """Store the reports that the journal has missed, and judge the last as if it had just been reported.
 
     Those before it were judged, or the trial would not have continued: a journal under a URI may be older.
     """
     outcome, known = journal.intended_state(trial), journal.curve(trial)
     for result in history:
-        epoch, values = result["epoch"], objective_values(result, tables.objectives)
-        if epoch in known or values is None:
+        images, values = result[TIME_ATTR], objective_values(result, tables.objectives)
+        if images in known or values is None:
             continue
-        journal.record_epoch(study, trial._trial_id, epoch, values)
+        journal.record_values(study, trial._trial_id, images, values, quick=result["quick"])
         if result is not history[-1]:
             restore_rule(scheduler.rule, [study._storage.get_trial(trial._trial_id)], tables.objective)
             continue
-        judged = outcome is None and epoch < tables.max_epochs
-        if judged and scheduler.judge(trial_id, number_of(trial), epoch, values[0]):
+        judged = outcome is None and images < tables.budget.images
+        if judged and scheduler.judge(trial_id, number_of(trial), images, values[0]):
             outcome = Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
-    if outcome is None and history and history[-1]["epoch"] >= tables.max_epochs:
+    if outcome is None and history and history[-1][TIME_ATTR] >= tables.budget.images:
         outcome = Outcome(TrialStatus.COMPLETED)
     return outcome
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, NEUTRAL_PANEL, read_table, write_table
@@ -31,7 +32,7 @@ from vae.checkpoint import read_config
 from vae.config import Config
 from vae.errors import UsageError, is_out_of_memory
 from vae.training.best_model import BestModel
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
 
 MAX_RETRIES = 3
 """Of a training whose worker was killed; it starts over."""
@@ -95,7 +96,8 @@ def retrain_finalists(
         while queue or running:
             while queue and len(running) < resources.slots:
                 job = queue.pop(0)
-                running[train_task.remote(job.params, data_ref, objective, resources.n_threads)] = job
+                task = train_task.remote(job.params, data_ref, objective, resources.n_threads, session.budget)
+                running[task] = job
             wait_s = None if seconds is None else max(0.0, deadline - time.monotonic())
             done = ray.wait(list(running), timeout=wait_s)[0]
             if not done:
@@ -160,10 +162,13 @@ def _missing(
         config, trial = read_config(run.checkpoint_dir(trial_id)).config, trials[trial_id]
         own = config.training.seed
         # The kept model may be of an epoch before the budget grew: the table knows the whole schedule.
-        budget = {"max_epochs": plan.max_epochs, "schedule_epochs": trial[CONFIG_PREFIX + "schedule_epochs"]}
+        budget = {
+            "max_epochs": session.budget.max_epochs,
+            "schedule_epochs": trial[CONFIG_PREFIX + "schedule_epochs"],
+        }
         for place, seed in enumerate(fresh_seeds(plan.seed, trial["number"], n_seeds, own=own)):
             row = rows.get((trial_id, seed))
-            if row is None or not is_of_state(run, row, plan.max_epochs) or not _is_done(run, row):
+            if row is None or not is_of_state(run, row, session.budget.max_epochs) or not _is_done(run, row):
                 jobs.append((place, _Job(trial_id, config.to_params() | budget | {"seed": seed})))
     return [job for _, job in sorted(jobs, key=lambda item: item[0])]
 
@@ -201,7 +206,9 @@ def _collect(run: RunDirectory, ref: Any, job: _Job) -> dict[str, Any]:
     }
 
 
-def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_threads: int) -> _Trained:
+def _train(
+    params: dict[str, Any], data: TrialData, objective: Objective, n_threads: int, budget: Budget
+) -> _Trained:
     """Train one seed to the full budget, in a worker."""
     device = trial_device()
     reset_process(params["seed"], n_threads)
@@ -215,9 +222,12 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
             resize=data.resize,
         )
 
-        def keep_best(end: EpochEnd) -> bool:
-            best.update(end)
-            return not math.isfinite(end.metrics[objective.name])
+        reported: dict[float, dict[str, float]] = {}
+
+        def keep_best(report: Report) -> bool:
+            reported[report.epoch] = report.metrics
+            best.update(report)
+            return not math.isfinite(report.metrics[objective.name])
 
         try:
             result = train(
@@ -226,7 +236,8 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
                 data.validation(device),
                 device=device,
                 knn=data.knn(device),
-                on_epoch_end=keep_best,
+                on_report=keep_best,
+                report_at=[at for at in budget.reports if at >= budget.quick_until],
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -236,7 +247,7 @@ def _train(params: dict[str, Any], data: TrialData, objective: Objective, n_thre
     columns: dict[str, Any] = {"train_seconds": sum(metrics["epoch_seconds"] for metrics in result.history)}
     if result.stop_reason or best.epoch is None:
         return _Trained(columns | {"status": TrialStatus.FAILED, "stop_reason": StopReason.NAN}, {})
-    metrics = result.history[best.epoch - 1]
+    metrics = reported[best.epoch]
     columns |= {"objective": metrics[objective.name], "best_epoch": best.epoch}
     columns |= {name: metrics.get(name) for name in NEUTRAL_PANEL}
     return _Trained(columns | {"status": TrialStatus.COMPLETED}, files)
@@ -292,7 +303,7 @@ class _Progress:
         self.done += 1
         what = f"{row['trial_id']} seed {row['seed']}"
         if row["status"] == TrialStatus.COMPLETED:
-            what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']}"
+            what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']:.3g}"
         else:
             what += f" failed: {row['stop_reason']}"
         self.bar.update(self.task, advance=1, description=what)

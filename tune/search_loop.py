@@ -1,5 +1,6 @@
 """The search of a study: restore what an earlier driver did not finish, then Tune's loop over all trials."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -42,7 +43,7 @@ def run_search(
     session: StudySession,
     console: Console,
     shutdown: Interruption,
-    budget: TimeBudget | None = None,
+    time_budget: TimeBudget | None = None,
     failures: FailureTracker | None = None,
     *,
     callbacks: Sequence[Callback] = (),
@@ -60,7 +61,7 @@ def run_search(
         Shows the progress.
     shutdown
         Why and when the search ends before its trials do.
-    budget
+    time_budget
         How long the trials may take.
     failures
         Those that an earlier call has counted.
@@ -73,16 +74,17 @@ def run_search(
     plan, run, objectives = session.plan, session.run, session.objectives
     resources = session.resources(plan.trials)
     check_shared(run)
-    tables = StudyTables(run, objectives, max_epochs=plan.max_epochs, study=session.record.name)
+    tables = StudyTables(run, objectives, budget=session.budget, study=session.record.name)
     tables.load()  # before the journal is changed: what cannot be read ends this while nothing has happened
     optuna_study = _open_journal(session)
-    rule = plan_rule(plan, optuna_study)
-    scheduler = EarlyStopping(rule, objectives[0], max_epochs=plan.max_epochs, failures=failures)
+    rule = plan_rule(plan, session.budget, optuna_study)
+    scheduler = EarlyStopping(rule, objectives[0], budget=session.budget.images, failures=failures)
     unfinished = restore_trials(optuna_study, plan, scheduler, tables)
     extended_at = session.record.extended_at
     searcher = OptunaSearcher(
         optuna_study,
         plan,
+        session.budget,
         objectives,
         unfinished=unfinished,
         cutoff_of=scheduler.cutoff_of,
@@ -97,7 +99,10 @@ def run_search(
     ending = searcher.ending()
     # With trials to be continued it may be off again.
     n_samples = 0 if ending and not unfinished else len(unfinished) + plan.trials - n_proposed
-    if n_samples and budget and budget.left_for_trials(tables.trials.values(), utilization.slots) <= 0:
+    left = math.inf
+    if time_budget is not None:
+        left = time_budget.left_for_trials(tables.trials.values(), utilization.slots)
+    if n_samples and left <= 0:
         shutdown.reason, n_samples = StopReason.TIME_BUDGET, 0
     tuner = _tuner(
         session,
@@ -106,7 +111,7 @@ def run_search(
         scheduler,
         [
             *(JsonLoggerCallback(), TBXLoggerCallback(), KeepLatestCheckpoint()),
-            *(() if budget is None else (TimeLimit(shutdown, budget, tables, utilization),)),
+            *(() if time_budget is None else (TimeLimit(shutdown, time_budget, tables, utilization),)),
             *(shutdown, utilization, failures, recorder, progress, dashboard, PrometheusCallback(tables)),
             *callbacks,
         ],
@@ -163,19 +168,19 @@ def _open_journal(session: StudySession) -> optuna.Study:
             file,
             name,
             session.objectives,
-            max_epochs=plan.max_epochs,
+            budget=session.budget,
             start=start,
             n_warm=session.record.n_warm,
         )
-    optuna_study = journal.open_study(file)
-    if journal.max_epochs_of(optuna_study) >= plan.max_epochs:
+    optuna_study = journal.count_images(file, journal.open_study(file), session.budget.n_train)
+    if journal.max_epochs_of(optuna_study) >= session.budget.max_epochs:
         return optuna_study
-    rule = plan_rule(plan, optuna_study)
+    rule = plan_rule(plan, session.budget, optuna_study)
     restore_rule(rule, journal.proposed_trials(optuna_study), session.objectives[0])
     return journal.extend_max_epochs(
         file,
         optuna_study,
-        plan.max_epochs,
+        session.budget.max_epochs,
         lambda trial: (
             trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
             and rule is not None
@@ -204,7 +209,8 @@ def _tuner(
         data=session.data,
         objective=session.objectives[0],
         n_threads=resources.n_threads,
-        collapse=CollapseRule(plan.min_active_units, after=plan.grace_period),
+        collapse=CollapseRule(plan.min_active_units, after=session.budget.grace_period),
+        budget=session.budget,
         remote=RemoteCheckpoints(remote.filesystem, remote.remote_path(directory)) if remote else None,
     )
     trainable = with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus})

@@ -1,9 +1,9 @@
 """`python -m tune.spot_notice`: runs beside Ray on a spot machine of AWS, and clears it before it is taken.
 
 AWS announces that two minutes ahead, to whoever asks. Then this node is drained, so that no trial is put here
-any more, and the trials' processes are asked to end, which they do after their epoch (`actor.py`); the trials
-continue on other nodes. To end Ray instead would save nothing: a search drops the trials of a node that
-leaves the cluster.
+any more, and the trials' processes are asked to end, which they do after their next report (`actor.py`);
+the trials continue on other nodes. To end Ray instead would save nothing: a search drops the trials of a node
+that leaves the cluster.
 """
 
 import argparse

@@ -72,7 +72,7 @@ class StudyView:
     is_running: bool
     rows: list[dict[str, Any]]
     objective: Objective
-    max_epochs: int
+    max_epochs: float
 
     @classmethod
     def read(cls, run: RunDirectory) -> "StudyView":

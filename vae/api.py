@@ -21,7 +21,7 @@ from vae.metrics.validation_knn import ValidationKnn, sample_rows
 from vae.progress import EpochProgress
 from vae.trained_vae import TrainedVAE
 from vae.training.best_model import BestModel, is_finite
-from vae.training.loop import EpochEnd, check_fit
+from vae.training.loop import Report, check_fit
 from vae.training.loop import train as run_epochs
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def train(
     validation: Images | tuple[Images, ArrayLike] | Literal[False] | None = None,
     resize: int | None = None,
     device: str | torch.device | None = None,
-    on_epoch_end: Callable[[EpochEnd], bool | None] | None = None,
+    on_report: Callable[[Report], bool | None] | None = None,
     progress: bool = True,
     **hyperparameters: Any,
 ) -> TrainedVAE:
@@ -87,7 +87,7 @@ def train(
         what was done to the data set.
     device
         ``cpu``, ``cuda`` or ``cuda:N``; by default a GPU if there is one.
-    on_epoch_end
+    on_report
         Called after each epoch with its metrics and the model; returning True ends the training.
     progress
         Whether a terminal or notebook shows how far the training has come.
@@ -136,11 +136,11 @@ def train(
         noted = {"split_seed": split_seed, "dataset": dataset, "resize": resize}
         best = kept_model(Path(directory), validated=held_out is not None, **noted)
 
-        def end_epoch(end: EpochEnd) -> bool | None:
-            best.update(end)
+        def keep_and_show(report: Report) -> bool | None:
+            best.update(report)
             if bar is not None:
-                bar.show(end)
-            return on_epoch_end(end) if on_epoch_end is not None else None
+                bar.show(report)
+            return on_report(report) if on_report is not None else None
 
         result = run_epochs(
             config,
@@ -148,7 +148,7 @@ def train(
             held_out,
             device=place,
             knn=None if held_out is None else validation_knn(training, held_out, config.training.seed, place),
-            on_epoch_end=end_epoch,
+            on_report=keep_and_show,
         )
         if result.stop_reason == "nan":
             raise diverged(config, len(result.history))

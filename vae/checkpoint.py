@@ -42,7 +42,7 @@ def save_model(
     model: VAE,
     config: Config,
     *,
-    epoch: int | None = None,
+    epoch: float | None = None,
     metrics: dict[str, float] | None = None,
     split_seed: int | None = None,
     dataset: str | None = None,

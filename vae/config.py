@@ -67,14 +67,15 @@ class LossConfig:
 class TrainingConfig:
     """How it is minimised."""
 
-    max_epochs: int = _param(20, "epochs of the full budget")
+    max_epochs: float = _param(20, "epochs of the full budget, such as 20 or 0.5")
     batch_size: int = _param(256, "images per step")
     learning_rate: float = _param(2e-3, "peak learning rate")
     optimizer: str = _param("adam", f"one of {', '.join(OPTIMIZERS)}")
     weight_decay: float = _param(0.0, "weight decay (decoupled for adamw)")
     schedule: str = _param("one_cycle", f"learning rate over the epochs: one of {', '.join(SCHEDULES)}")
     milestones: tuple[int, ...] = _param((), "epochs after which `milestones` divides the rate by 10")
-    schedule_epochs: tuple[int, ...] = _param(
+    warmup_steps: int = _param(0, "steps over which the learning rate rises linearly from 0")
+    schedule_epochs: tuple[float, ...] = _param(
         (), "epochs after which `cosine` and `one_cycle` end; after each but the last they start anew"
     )
     augment: str = _param(
@@ -84,14 +85,17 @@ class TrainingConfig:
     seed: int = _param(0, "seed of weights, batches and latent noise")
 
     def __post_init__(self) -> None:
-        _at_least("max_epochs", self.max_epochs, 1)
-        # JSON and YAML have no tuples.
+        _positive("max_epochs", self.max_epochs)
+        # JSON and YAML have no tuples, and whole numbers of epochs are to be written as such.
+        object.__setattr__(self, "max_epochs", _tidy(self.max_epochs))
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        object.__setattr__(self, "schedule_epochs", tuple(self.schedule_epochs) or (self.max_epochs,))
+        ends = tuple(map(_tidy, self.schedule_epochs)) or (self.max_epochs,)
+        object.__setattr__(self, "schedule_epochs", ends)
         _at_least("batch_size", self.batch_size, 1)
         _positive("learning_rate", self.learning_rate)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _at_least("weight_decay", self.weight_decay, 0)
+        _at_least("warmup_steps", self.warmup_steps, 0)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
         for name in self.augmentations:
@@ -102,7 +106,7 @@ class TrainingConfig:
         for name in ("milestones", "schedule_epochs"):
             epochs = getattr(self, name)
             for epoch in epochs:
-                _at_least(name, epoch, 1)
+                _positive(name, epoch)
             if list(epochs) != sorted(set(epochs)):
                 raise UsageError(f"{name} must rise, got {list(epochs)}")
         if self.milestones and self.schedule != "milestones":
@@ -152,7 +156,7 @@ class Config:
             }
         )
 
-    def continued(self, max_epochs: int) -> Self:
+    def continued(self, max_epochs: float) -> Self:
         """Return the config of this training continued to another budget.
 
         A schedule that ends with the old budget, or later, starts anew there and ends with the new one: its
@@ -179,6 +183,17 @@ PARAMS = {f.name: f for config_class in _CONCERNS.values() for f in fields(confi
 """Every known hyperparameter: name -> dataclass field (its type, default and ``metadata["help"]``)."""
 
 
+def epochs_of(images: int, n_train: int) -> float:
+    """Return so many training images in epochs, an int if they are whole ones.
+
+    Examples
+    --------
+    >>> epochs_of(400, 200), epochs_of(50, 200)
+    (2, 0.25)
+    """
+    return images / n_train if images % n_train else images // n_train
+
+
 def check_param_name(name: str) -> None:
     """Raise a UsageError with the closest known name if ``name`` is not a hyperparameter."""
     if name not in PARAMS:
@@ -196,9 +211,10 @@ def _check_type(name: str, value: Any) -> None:
     elif expected in (str, bool):
         ok = isinstance(value, expected)
     else:
-        ok = isinstance(value, list | tuple) and all(isinstance(v, int) for v in value)
+        kind = int if expected == tuple[int, ...] else int | float
+        ok = isinstance(value, list | tuple) and all(isinstance(v, kind) for v in value)
     if not ok:
-        wanted = _TYPE_NAMES.get(expected, "a list of whole numbers")
+        wanted = _TYPE_NAMES[expected]
         raise UsageError(f"{name} must be {wanted}, got {value!r}")
 
 
@@ -207,7 +223,14 @@ _TYPE_NAMES: dict[Any, str] = {
     float: "a finite number",
     str: "a name",
     bool: "true or false",
+    tuple[int, ...]: "a list of whole numbers",
+    tuple[float, ...]: "a list of numbers",
 }
+
+
+def _tidy(number: float) -> float:
+    """Return a whole number as int."""
+    return int(number) if number == int(number) else number
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

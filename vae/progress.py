@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vae.command_line import plain_console
-from vae.training.loop import EpochEnd
+from vae.training.loop import Report
 
 
 class CellLine:
@@ -35,7 +35,7 @@ class EpochProgress(Progress):
         Where it is shown; standard error by default, or the notebook's cell.
     """
 
-    def __init__(self, max_epochs: int, console: Console | None = None) -> None:
+    def __init__(self, max_epochs: float, console: Console | None = None) -> None:
         console = console or plain_console(stderr=True)
         super().__init__(
             TextColumn("epoch"),
@@ -52,10 +52,10 @@ class EpochProgress(Progress):
         self._epochs = self.add_task("", total=max_epochs)
         self._cell = CellLine()
 
-    def show(self, end: EpochEnd) -> None:
+    def show(self, report: Report) -> None:
         """Show an epoch that has ended."""
-        names = [name for name in ("val_loss", "val_knn_accuracy") if name in end.metrics]
-        text = ", ".join(f"{name} {end.metrics[name]:.4g}" for name in names)
-        self.update(self._epochs, completed=end.epoch, description=text)
+        names = [name for name in ("val_loss", "val_knn_accuracy") if name in report.metrics]
+        text = ", ".join(f"{name} {report.metrics[name]:.4g}" for name in names)
+        self.update(self._epochs, completed=report.epoch, description=text)
         if self.console.is_jupyter:
-            self._cell.show(f"epoch {end.epoch}/{self._max_epochs}: {text}")
+            self._cell.show(f"epoch {report.epoch}/{self._max_epochs}: {text}")

@@ -37,8 +37,8 @@ class TrainedVAE:
     config: Config
     image_shape: ImageShape
     """Channels, height, width."""
-    epoch: int | None
-    """The epoch that the weights are from, 1-based; None if that is not known."""
+    epoch: float | None
+    """After how many epochs the weights were so; None if that is not known."""
     metrics: dict[str, float]
     """Measured after that epoch."""
     split_seed: int | None

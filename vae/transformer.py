@@ -70,14 +70,15 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         free_bits: float = 0.0,
         balance_losses: bool = False,
         ssim_window: int = 11,
-        max_epochs: int = 20,
+        max_epochs: float = 20,
         batch_size: int = 256,
         learning_rate: float = 2e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         schedule: str = "one_cycle",
         milestones: tuple[int, ...] = (),
-        schedule_epochs: tuple[int, ...] = (),
+        warmup_steps: int = 0,
+        schedule_epochs: tuple[float, ...] = (),
         augment: str = "none",
         precision: str = "float32",
         seed: int = 0,
@@ -104,6 +105,7 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.milestones = milestones
+        self.warmup_steps = warmup_steps
         self.schedule_epochs = schedule_epochs
         self.augment = augment
         self.precision = precision

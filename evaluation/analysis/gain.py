@@ -33,7 +33,7 @@ class OverStart:
 class OverRandom:
     """The winner against the random proposals, all after the same number of epochs."""
 
-    epoch: int
+    epoch: float
     n: int
     winner: float
     median: float
@@ -154,7 +154,7 @@ def _over_random(results: Results, winner: dict[str, Any]) -> OverRandom | None:
     of_winner = values.get(winner["trial_id"], {}).get(epoch)
     if of_winner is None or len(there) < MIN_RANDOM:
         return None
-    return OverRandom(epoch=int(epoch), n=len(there), winner=of_winner, median=median(there))
+    return OverRandom(epoch=float(epoch), n=len(there), winner=of_winner, median=median(there))
 
 
 def _was_judged(row: dict[str, Any]) -> bool:

@@ -6,17 +6,21 @@ from itertools import product
 import pandas as pd
 
 from evaluation.analysis.results import Results
-from tune.algorithms.rungs import rung_cutoff, rung_epochs
+from tune.algorithms.budget import rung_cutoff, rungs_below
 from tune.storage.trial_status import StopReason
+from vae.config import epochs_of
+
+SHORTER = 1e-9
+"""Epochs by which a trial that ended of itself at a rung stays below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRung:
-    """What happened at one epoch, among the trials of one budget and bracket; ASHA has a single bracket."""
+    """What happened at one rung, among the trials of one budget and bracket; ASHA has a single bracket."""
 
-    epoch: int
+    epoch: float
     bracket: int
-    budget: int
+    budget: float
     """With which the trials were proposed, in epochs."""
     trials: pd.DataFrame
     """``trial_id``, ``number``, ``value``, ``stopped``, and ``asked``: the cutoff that a stopped one met.
@@ -45,20 +49,23 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     if arguments.get("scheduler") not in ("asha", "hyperband") or metric not in results.epochs:
         return []
     factor = float(arguments["reduction_factor"])
-    graces = rung_epochs(study.max_epochs, arguments["grace_period"], factor)
+    # In images, as the search counts; an older version counted epochs.
+    n = study.dataset.n_train or 1
+    budget_images = round(study.max_epochs * n)
+    graces = rungs_below(budget_images, round(arguments["grace_period"] * n), factor)
     if arguments["scheduler"] == "asha":
         graces = graces[:1]
     trials = results.trials.assign(bracket=results.trials["number"] % len(graces))
-    trials["budget"] = _budgets(trials).fillna(study.max_epochs).astype(int)
+    trials["budget"] = _budgets(trials).fillna(study.max_epochs)
     ended = trials["stop_reason"].isin([StopReason.NAN, StopReason.COLLAPSED])
-    trials["last"] = trials["epochs"].where(~ended, trials["epochs"] - 1)
+    trials["last"] = trials["epochs"].where(~ended, trials["epochs"] - SHORTER)
     columns = ["trial_id", "number", "budget", "bracket", "last", "stop_reason", "rung", "cutoff"]
     values = results.epochs[["trial_id", "epoch", metric]].dropna().rename(columns={metric: "value"})
     values = values.merge(trials[columns])
     sign = -1 if results.mode == "min" else 1
     found = []
     for budget, (bracket, grace) in product(sorted(set(trials["budget"])), enumerate(graces)):
-        for epoch in rung_epochs(study.max_epochs, grace, factor):
+        for epoch in (epochs_of(images, n) for images in rungs_below(budget_images, grace, factor)):
             seen = values.query("budget == @budget and bracket == @bracket and epoch == @epoch")
             here = seen.query("last >= @epoch")
             if here.empty:
@@ -72,7 +79,7 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     return found
 
 
-def _budgets(trials: pd.DataFrame) -> "pd.Series[int]":
+def _budgets(trials: pd.DataFrame) -> "pd.Series[float]":
     """Return the budget that each trial was proposed with; a table of an older version knows the last one."""
     first = trials["config_schedule_epochs"].map(lambda ends: ends[0], na_action="ignore")
     return first.fillna(trials["config_max_epochs"])

@@ -72,7 +72,7 @@ def _other_budget(
             return None
         return (
             f"its trials had a full budget of {counted(state.max_epochs or 0, 'epoch')}, now it is "
-            f"{study.max_epochs}"
+            f"{study.max_epochs:.3g}"
         )
     rows = {row["trial_id"]: row for row in trials}
     ended = datetime.fromisoformat(evaluation.created_at) + _ROUNDED if evaluation.created_at else None

@@ -86,8 +86,8 @@ def extension_sentence(results: Results) -> str | None:
     if any(row["status"] == TrialStatus.COMPLETED for row in results.trial_rows):
         return None
     return (
-        f"No trial has completed the {study.max_epochs} epochs that this study was extended to: the "
-        f"finalists are the best of those that had completed the {study.previous_budget} epochs before."
+        f"No trial has completed the {study.max_epochs:.3g} epochs that this study was extended to: the "
+        f"finalists are the best of those that had completed the {study.previous_budget:.3g} epochs before."
     )
 
 

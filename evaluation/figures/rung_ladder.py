@@ -38,9 +38,9 @@ def draw_rung_ladder(results: Results, rungs: list[JudgedRung]) -> Figure:
         for axes, rung in zip(panels, row, strict=False):
             axes.set_ylim(limits)
             _draw_rung(axes, rung, results)
-            budget = f"budget {rung.budget}, " if several_budgets else ""
+            budget = f"budget {rung.budget:.3g}, " if several_budgets else ""
             bracket = f"bracket {rung.bracket + 1}, " if several_brackets else ""
-            axes.set_title(f"{budget}{bracket}epoch {rung.epoch}", pad=18)
+            axes.set_title(f"{budget}{bracket}epoch {rung.epoch:.3g}", pad=18)
         for unused in panels[len(row) :]:
             unused.remove()
         panels[0].set_ylabel(METRIC_NAMES.get(results.objectives[0], results.objectives[0]))

@@ -133,7 +133,7 @@ def _subject_of_vaes(
     vaes: Sequence[Vae],
     replicas: Sequence[Vae],
     options: Options,
-    max_epochs: int | None = None,
+    max_epochs: float | None = None,
 ) -> Subject:
     return Subject(
         images=Images.from_dataset(dataset),

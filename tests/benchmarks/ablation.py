@@ -106,8 +106,8 @@ def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearche
 
 
 def our_scheduler(table: Table, grace_period: int) -> EarlyStopping:
-    rule = Asha(max_epochs=table.max_epochs, grace_period=grace_period, reduction_factor=REDUCTION_FACTOR)
-    return EarlyStopping(rule, KNN, max_epochs=table.max_epochs)
+    rule = Asha(budget=table.max_epochs, grace_period=grace_period, reduction_factor=REDUCTION_FACTOR)
+    return EarlyStopping(rule, KNN, budget=table.max_epochs)
 
 
 def stock_searcher(table: Table, seed: int) -> OptunaSearch:

@@ -27,7 +27,7 @@ from vae.data import ImageSet, load_dataset
 from vae.data.splits import split_validation
 from vae.inference import embed
 from vae.metrics.knn import knn_accuracy
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
 
 CURVES = Path(__file__).with_name("fmnist_curves.parquet")
 MAX_EPOCHS = 9
@@ -61,7 +61,7 @@ def train_curve(number: int, params: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     reference, query = _images["reference"], _images["validation"]
 
-    def on_epoch_end(end: EpochEnd) -> None:
+    def on_report(end: Report) -> None:
         started = time.perf_counter()
         points = embed(end.state.model, reference.images), embed(end.state.model, query.images)
         accuracy = math.nan
@@ -81,7 +81,7 @@ def train_curve(number: int, params: dict[str, Any]) -> list[dict[str, Any]]:
         )
 
     config = Config.from_params({**params, "max_epochs": MAX_EPOCHS, "batch_size": 128})
-    train(config, _images["train"], query.subset(torch.arange(1000)), on_epoch_end=on_epoch_end)
+    train(config, _images["train"], query.subset(torch.arange(1000)), on_report=on_report)
     return rows
 
 

@@ -201,7 +201,7 @@ def resume(bench: Bench) -> Iterator[dict[str, Any]]:
                     end.state.save(Path(directory))
                 return True
 
-            bench.train(config, on_epoch_end=stop)
+            bench.train(config, on_report=stop)
             resumed = bench.train(config, resume_from=Path(directory) if on_disk else states[0])
         apart = _difference(whole, resumed)
         yield {

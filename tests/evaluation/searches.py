@@ -38,7 +38,7 @@ def write_search(
     run = RunDirectory(path)
     path.mkdir(parents=True)
     generator = np.random.default_rng(0)
-    rule = make_rule(scheduler, max_epochs=MAX_EPOCHS, grace_period=1, reduction_factor=3)
+    rule = make_rule(scheduler, budget=MAX_EPOCHS, grace_period=1, reduction_factor=3)
     metric, sign = ("val_knn_accuracy", 1) if mode == "max" else ("val_mse", -1)
     trials, epochs = [], []
     for number in range(n_trials):

@@ -9,6 +9,7 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from ray.tune import PlacementGroupFactory
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.space.domains import Space
 from tune.space.file import parse_space
@@ -46,17 +47,28 @@ class SmallPlan:
 
     space: Space = field(default_factory=lambda: parse_space(SMALL_SPACE))
     sampler: str = "random"
-    max_epochs: int = 4
     seed: int = 0
     patience: int | None = None
     target: float | None = None
+
+
+def budget_of(max_epochs: int) -> Budget:
+    """Return a budget on a single training image: as many images as epochs."""
+    return Budget(images=max_epochs, n_train=1, grace_period=1, reduction_factor=3)
 
 
 def epoch_result(epoch: int, value: float, **more: Any) -> dict[str, Any]:
     """Return what a trial reports after an epoch; ``value`` is its KNN accuracy."""
     other = {name: 1.0 for name in EPOCHS.names if name not in ("study", "trial_id")}
     panel = {"val_ssim": value / 2, "val_mse": 0.1, "val_psnr": 10.0, "val_kl": 1.0, "active_units": 3}
-    about = {"epoch": epoch, KNN.name: value, "hostname": "node-a", "n_parameters": 7}
+    about = {
+        "epoch": epoch,
+        "images": epoch,
+        "quick": False,
+        KNN.name: value,
+        "hostname": "node-a",
+        "n_parameters": 7,
+    }
     return other | panel | about | more
 
 

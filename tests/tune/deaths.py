@@ -67,7 +67,7 @@ def mortal(given: dict[str, Any]) -> Any:
             n_threads=n_threads,
             collapse=collapse,
             remote=remote,
-            on_epoch_end=maybe_die,
+            on_report=maybe_die,
         )
 
     return train_trial

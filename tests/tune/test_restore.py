@@ -10,6 +10,7 @@ from tests.tune.conftest import (
     SMALL_SPACE,
     FakeTrial,
     SmallPlan,
+    budget_of,
     epoch_result,
     open_journal,
 )
@@ -32,14 +33,14 @@ MAX_EPOCHS = 4
 
 
 def make_scheduler():
-    rule = Asha(max_epochs=MAX_EPOCHS, grace_period=2, reduction_factor=2)
-    return EarlyStopping(rule, KNN, max_epochs=MAX_EPOCHS)
+    rule = Asha(budget=MAX_EPOCHS, grace_period=2, reduction_factor=2)
+    return EarlyStopping(rule, KNN, budget=MAX_EPOCHS)
 
 
 def restore(run):
     """As a new driver does it; returns the rows of its tables and the trials to be continued."""
     study = journal.open_study(run.journal_file, run.path.name)
-    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
     tables.load()
     unfinished = restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), make_scheduler(), tables)
     return list(tables.trials.values()), unfinished
@@ -74,10 +75,10 @@ def test_a_kept_model_that_a_power_cut_has_emptied_is_kept_again(tmp_path, monke
     searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=lambda _: None)
     trial_id = searcher.suggest("ray-0")["trial_id"]
     results = [epoch_result(epoch, 0.9) for epoch in range(1, MAX_EPOCHS + 1)]
-    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
     tables.open(trial_id, 0, PARAMS)
     for result in results:
-        tables.record_epoch(trial_id, result)
+        tables.record_report(trial_id, result)
         searcher.on_trial_result("ray-0", result)
     searcher.on_trial_complete("ray-0", results[-1])
     config = Config.from_params(PARAMS)
@@ -114,7 +115,7 @@ def test_after_a_restart_the_rungs_hold_what_they_held_and_reasons_are_what_they
                 searcher.on_trial_result(f"ray-{number}", result)
     again = make_scheduler()
     study = journal.open_study(run.journal_file, tmp_path.name)
-    tables = StudyTables(run, [KNN], max_epochs=MAX_EPOCHS)
+    tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
     restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), again, tables)
     assert again.rule.rungs[2].values == live.rule.rungs[2].values
     assert len(live.rule.rungs[2].values) == (5 if reason == "collapsed" else 3)

@@ -81,7 +81,7 @@ def train_on_gpu(config, parts, gpu, knn=None):
             gpu.waits.clear()
 
     train_part, validation = parts
-    return train(config, train_part, validation, device=DEVICE, knn=knn, on_epoch_end=forget_the_first)
+    return train(config, train_part, validation, device=DEVICE, knn=knn, on_report=forget_the_first)
 
 
 def measured(result):
@@ -202,7 +202,7 @@ def test_a_training_that_is_resumed_on_the_gpu_ends_as_one_that_never_stopped(
 
     with FakeGpu():
         whole = train(config, *parts, device=DEVICE)
-        train(config, *parts, device=DEVICE, on_epoch_end=stop_after_one)
+        train(config, *parts, device=DEVICE, on_report=stop_after_one)
         monkeypatch.setattr("vae.training.state.read_tensors", read_to_gpu)
         state = load_state(tmp_path, config, DEVICE)
         resumed = train(config, *parts, device=DEVICE, resume_from=state)

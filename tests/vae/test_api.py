@@ -13,7 +13,7 @@ from vae.config import Config
 from vae.data.splits import split_validation
 from vae.inference import embed, reconstruct
 from vae.progress import Console, EpochProgress
-from vae.training.loop import EpochEnd
+from vae.training.loop import Report
 from vae.training.loop import train as run_epochs
 
 SMALL = {"latent_dim": 3, "width": 0.1, "max_epochs": 2, "device": "cpu", "progress": False}
@@ -45,7 +45,7 @@ def test_it_trains_as_the_loop_does_and_keeps_the_epoch_with_the_lowest_loss(dig
         Config.from_params(params),
         split.train,
         split.validation,
-        on_epoch_end=lambda end: states.append(
+        on_report=lambda end: states.append(
             torch.cat([parameter.detach().flatten() for parameter in end.state.model.parameters()])
         ),
     )
@@ -112,7 +112,7 @@ def test_the_callback_sees_each_epoch_and_can_end_the_training(digits):
         seen.append(end.epoch)
         return end.epoch == 2
 
-    trained = vae.train(digits, on_epoch_end=stop_after_two, **SMALL | {"max_epochs": 5})
+    trained = vae.train(digits, on_report=stop_after_two, **SMALL | {"max_epochs": 5})
     assert seen == [1, 2] == trained.history.index.tolist()
 
 
@@ -217,7 +217,7 @@ def test_nothing_is_printed_without_a_terminal(digits, capfd, tmp_path, monkeypa
 
 
 def end_of(epoch):
-    return EpochEnd(epoch, {"val_loss": 12.345, "val_knn_accuracy": 0.5}, None, None)
+    return Report(epoch, {"val_loss": 12.345, "val_knn_accuracy": 0.5}, None, None)
 
 
 def test_a_terminal_shows_a_bar(tmp_path):

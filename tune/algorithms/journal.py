@@ -1,10 +1,10 @@
 """The Optuna study of a search in its journal file: what is written there, and how it is read back.
 
-Each proposal, each epoch's objective and each end is on disk before the search continues, so the journal is
+Each proposal, each report's objective and each end is on disk before the search continues, so the journal is
 the memory of a search: a killed one is continued from it. A trial that waits to be continued is WAITING.
 
-Of a study under a URI it is sent there before a trial starts, and with the tables; epochs that it lacks there
-come back from the trials' own checkpoints, see `tune.restore`.
+Of a study under a URI it is sent there before a trial starts, and with the tables; reports that it lacks
+there come back from the trials' own checkpoints, see `tune.restore`.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.storage.trial_status import STOP_REASON, ProposedBy, StopReason, TrialStatus
@@ -26,13 +27,13 @@ from vae.errors import StorageError
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
-TRIAL_ID, PROPOSAL, CUTOFF, _CURVE = "trial_id", "proposal", "cutoff", "curve"
-_MAX_EPOCHS, _SCHEDULE_EPOCHS = "max_epochs", "schedule_epochs"
+TRIAL_ID, PROPOSAL, CUTOFF, _CURVE, _QUICK = "trial_id", "proposal", "cutoff", "curve", "quick"
+_MAX_EPOCHS, _SCHEDULE_EPOCHS, _N_TRAIN = "max_epochs", "schedule_epochs", "n_train"
 START = "fixed_params"
 """Optuna's name for what a starting point prescribes."""
 
 Curve = dict[int, tuple[float, ...]]
-"""Epoch -> the value of each objective."""
+"""Images seen -> the value of each objective."""
 
 
 def create_study(
@@ -40,7 +41,7 @@ def create_study(
     name: str,
     objectives: Sequence[Objective],
     *,
-    max_epochs: int,
+    budget: Budget,
     start: Iterable[Mapping[str, Any]] = (),
     n_warm: int = 0,
 ) -> optuna.Study:
@@ -56,7 +57,8 @@ def create_study(
             study_name=name,
             directions=[DIRECTIONS[objective.mode] for objective in objectives],
         )
-        study.set_user_attr(_MAX_EPOCHS, max_epochs)
+        study.set_user_attr(_MAX_EPOCHS, budget.max_epochs)
+        study.set_user_attr(_N_TRAIN, budget.n_train)
         for place, point in enumerate(start):
             enqueue(study, point, ProposedBy.WARM_START if place < n_warm else ProposedBy.START)
     return open_study(journal, name)
@@ -102,25 +104,30 @@ def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:
 def curve(trial: FrozenTrial) -> Curve:
     """Return what a trial has reported."""
     stored: dict[str, list[float]] = trial.user_attrs.get(_CURVE, {})
-    return {epoch: (value,) for epoch, value in trial.intermediate_values.items()} | {
-        int(epoch): tuple(values) for epoch, values in stored.items()
+    return {images: (value,) for images, value in trial.intermediate_values.items()} | {
+        int(images): tuple(values) for images, values in stored.items()
     }
 
 
-def record_epoch(study: optuna.Study, trial_id: int, epoch: int, values: Sequence[float]) -> None:
-    """Store the objectives of one epoch of a trial, given by Optuna's own id; the first to come stays.
+def record_values(
+    study: optuna.Study, trial_id: int, images: int, values: Sequence[float], *, quick: bool = False
+) -> None:
+    """Store the objectives of a trial after so many images; the first to come stay.
 
-    Optuna has intermediate values for a single objective only; several become an attribute.
+    The trial is given by Optuna's own id. Optuna has intermediate values for a single objective only;
+    several become an attribute.
     """
     storage = study._storage
     trial = storage.get_trial(trial_id)
     known = curve(trial)
-    if epoch in known:
+    if images in known:
         return
+    if quick:  # first, so that a kill in between makes no full report of it
+        storage.set_trial_user_attr(trial_id, _QUICK, [*trial.user_attrs.get(_QUICK, ()), images])
     if len(values) == 1:
-        storage.set_trial_intermediate_value(trial_id, epoch, float(values[0]))
+        storage.set_trial_intermediate_value(trial_id, images, float(values[0]))
     else:
-        merged = {str(e): list(v) for e, v in (known | {epoch: tuple(values)}).items()}
+        merged = {str(at): list(v) for at, v in (known | {images: tuple(values)}).items()}
         storage.set_trial_user_attr(trial_id, _CURVE, merged)
 
 
@@ -137,19 +144,23 @@ def write_intended_state(
 
 
 def tell(study: optuna.Study, trial_id: int, outcome: Outcome, objectives: Sequence[Objective]) -> None:
-    """Tell Optuna how a trial ended: COMPLETE with its best epoch by the first objective, PRUNED, or FAIL."""
+    """Tell Optuna how a trial ended: COMPLETE with its best report by the first objective, PRUNED, or FAIL.
+
+    Quick looks do not compare with reports on all validation images and are left out.
+    """
     write_intended_state(study, trial_id, outcome)
     trial = study._storage.get_trial(trial_id)
     state = outcome.optuna_state
     values = None
     if state == TrialState.COMPLETE:
-        epochs = curve(trial)
-        if not epochs:
+        quick = trial.user_attrs.get(_QUICK, ())
+        reports = {images: values for images, values in curve(trial).items() if images not in quick}
+        if not reports:
             raise ValueError(
                 f"trial {trial.number} ran its full budget without one finite {objectives[0].name}"
             )
-        best = max(sorted(epochs), key=lambda epoch: objectives[0].sign * epochs[epoch][0])
-        values = list(epochs[best])
+        best = max(sorted(reports), key=lambda images: objectives[0].sign * reports[images][0])
+        values = list(reports[best])
     study.tell(trial.number, values, state=state)
 
 
@@ -174,12 +185,12 @@ def set_running(study: optuna.Study, trial: FrozenTrial) -> None:
         study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
 
 
-def max_epochs_of(study: optuna.Study) -> int:
+def max_epochs_of(study: optuna.Study) -> float:
     """Return the full budget in epochs, at which the study's trials are COMPLETE."""
-    return int(study.user_attrs[_MAX_EPOCHS])
+    return float(study.user_attrs[_MAX_EPOCHS])
 
 
-def schedule_epochs_of(study: optuna.Study, trial: FrozenTrial) -> list[int]:
+def schedule_epochs_of(study: optuna.Study, trial: FrozenTrial) -> list[float]:
     """Return where the schedule of a trial ends: the budget that it was proposed with, and each later one."""
     return list(trial.user_attrs.get(_SCHEDULE_EPOCHS) or [max_epochs_of(study)])
 
@@ -187,7 +198,7 @@ def schedule_epochs_of(study: optuna.Study, trial: FrozenTrial) -> list[int]:
 def extend_max_epochs(
     journal: Path,
     study: optuna.Study,
-    max_epochs: int,
+    max_epochs: float,
     reopens: Callable[[FrozenTrial], bool],
 ) -> optuna.Study:
     """Write the journal anew for a larger budget, in one step.
@@ -213,6 +224,26 @@ def extend_max_epochs(
     # Without the study's own memory: NSGA-II keeps parents there that it chose by the values of before.
     attrs = study.user_attrs | {_MAX_EPOCHS: max_epochs}
     return _rewrite(journal, study, map(extended, study.get_trials()), attrs, {})
+
+
+def count_images(journal: Path, study: optuna.Study, n_train: int) -> optuna.Study:
+    """Write a journal of an older version, which counted epochs, anew with images; another stays as it is."""
+    if _N_TRAIN in study.user_attrs:
+        return study
+
+    def counted(trial: FrozenTrial) -> FrozenTrial:
+        trial.intermediate_values = {n_train * at: value for at, value in trial.intermediate_values.items()}
+        if _CURVE in trial.user_attrs:
+            values = {str(n_train * int(at)): value for at, value in trial.user_attrs[_CURVE].items()}
+            trial.set_user_attr(_CURVE, values)
+        if CUTOFF in trial.user_attrs:
+            rung, value = trial.user_attrs[CUTOFF]
+            trial.set_user_attr(CUTOFF, (n_train * rung, value))
+        return trial
+
+    memory = study._storage.get_study_system_attrs(study._study_id)
+    attrs = study.user_attrs | {_N_TRAIN: n_train}
+    return _rewrite(journal, study, map(counted, study.get_trials()), attrs, memory)
 
 
 def _up_to_date(journal: Path, study: optuna.Study) -> optuna.Study:

@@ -18,12 +18,12 @@ class Outcome:
     stop_reason: str | None = None
 
     @classmethod
-    def from_result(cls, last_result: Mapping[str, Any], max_epochs: int) -> Self:
-        """Return the outcome of a trial that ended without an exception."""
+    def from_result(cls, last_result: Mapping[str, Any], budget: int) -> Self:
+        """Return the outcome of a trial that ended without an exception; ``budget`` is in images."""
         reason = last_result.get(STOP_REASON)
         if reason is not None:
             return cls(TrialStatus.FAILED, reason)
-        if last_result.get(TIME_ATTR, 0) >= max_epochs:
+        if last_result.get(TIME_ATTR, 0) >= budget:
             return cls(TrialStatus.COMPLETED)
         return cls(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
 

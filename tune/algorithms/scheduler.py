@@ -37,8 +37,8 @@ class EarlyStopping(FIFOScheduler):
         Which trials are stopped early; None: none.
     objective
         What it judges by.
-    max_epochs
-        The full budget of a trial.
+    budget
+        The full one of a trial, in images.
     failures
         Of all that Tune calls, its scheduler alone learns of a failure before the trial is queued again.
     """
@@ -48,14 +48,14 @@ class EarlyStopping(FIFOScheduler):
         rule: StoppingRule | None,
         objective: Objective,
         *,
-        max_epochs: int,
+        budget: int,
         failures: Failures | None = None,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.objective = objective
         self._metric = objective.name  # Tune checks that every result has it
-        self.max_epochs = max_epochs
+        self.budget = budget
         self.decisions: dict[str, list[Decision]] = {}
         """Trial id -> its decisions, in order; larger values are better."""
         self._failures = failures
@@ -72,26 +72,26 @@ class EarlyStopping(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         if TIME_ATTR not in result:
             raise ValueError(f"every result needs '{TIME_ATTR}', got {', '.join(sorted(result))}")
-        epoch, value = result[TIME_ATTR], result.get(self.objective.name)
-        has_ended = result.get(STOP_REASON) is not None or epoch >= self.max_epochs
+        images, value = result[TIME_ATTR], result.get(self.objective.name)
+        has_ended = result.get(STOP_REASON) is not None or images >= self.budget
         stopped = False
         if value is not None and math.isfinite(value):
-            if epoch < self.max_epochs:  # also one that collapses here: it has reached the rung
-                stopped = self.judge(trial.config["trial_id"], trial.config["number"], epoch, value)
+            if images < self.budget:  # also one that collapses here: it has reached the rung
+                stopped = self.judge(trial.config["trial_id"], trial.config["number"], images, value)
         elif result.get(STOP_REASON) is None:
             raise ValueError(f"a trial whose {self._metric} is {value} must report a {STOP_REASON}")
         return str(TrialScheduler.STOP if stopped or has_ended else TrialScheduler.CONTINUE)
 
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> bool:
-        """Return whether a trial is stopped at this epoch; the decision is kept and logged."""
+    def judge(self, trial_id: str, number: int, images: int, value: float) -> bool:
+        """Return whether a trial is stopped after so many images; the decision is kept and logged."""
         sign = self.objective.sign
-        decision = self.rule.judge(trial_id, number, epoch, sign * value) if self.rule else None
+        decision = self.rule.judge(trial_id, number, images, sign * value) if self.rule else None
         if decision is None:
             return False
         self.decisions.setdefault(trial_id, []).append(decision)
         logger.log(
             logging.INFO if decision.stopped else logging.DEBUG,
-            "%s %s at epoch %d: %s %.4g, cutoff %.4g of %d trials",
+            "%s %s after %d images: %s %.4g, cutoff %.4g of %d trials",
             trial_id,
             "stopped" if decision.stopped else "continues",
             decision.rung,

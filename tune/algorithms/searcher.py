@@ -1,9 +1,9 @@
 """The bridge between Ray Tune and Optuna: Optuna proposes, and learns how every trial really ended.
 
 Ray's own `OptunaSearch` reports a trial that was stopped early as COMPLETE, and a diverged one stays RUNNING.
-Here a full-budget trial is COMPLETE with its best epoch's objective. One that was stopped early, collapsed or
-diverged is PRUNED, one that raised or ran out of memory FAIL. The objective of each epoch is an intermediate
-value, and nothing is RUNNING once the search has ended.
+Here a full-budget trial is COMPLETE with its best objective, quick looks left out. One that was stopped
+early, collapsed or diverged is PRUNED, one that raised or ran out of memory FAIL. The objective at each
+report is an intermediate value, and nothing is RUNNING once the search has ended.
 """
 
 import logging
@@ -18,6 +18,7 @@ import optuna
 from ray.tune.search import Searcher
 
 from tune.algorithms import journal
+from tune.algorithms.budget import Budget
 from tune.algorithms.ending import Ending, EndingPlan, find_ending
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
@@ -32,9 +33,6 @@ _FINISHED = cast("None", Searcher.FINISHED)  # a string, which Ray tells from a 
 
 class SearchPlan(ProposalPlan, EndingPlan, Protocol):
     """What the searcher needs of `tune.study.plan.Plan`."""
-
-    @property
-    def max_epochs(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Unfinished:
 
 
 class OptunaSearcher(Searcher):
-    """Propose trials from a space, and report each epoch and each end back to an Optuna study.
+    """Propose trials from a space, and report each value and each end back to an Optuna study.
 
     A trial's Ray config is ``{"trial_id", "number", "proposal", "params", "resume_from"}``; ``params`` are
     those of `vae.config.Config`.
@@ -62,7 +60,9 @@ class OptunaSearcher(Searcher):
     study
         Where trials are proposed and reported.
     plan
-        Space, sampler, full budget and seed.
+        Space, sampler and seed.
+    budget
+        Of the study's trials.
     objectives
         Of the study.
     unfinished
@@ -77,6 +77,7 @@ class OptunaSearcher(Searcher):
         self,
         study: optuna.Study,
         plan: SearchPlan,
+        budget: Budget,
         objectives: Sequence[Objective],
         *,
         unfinished: Sequence[Unfinished] = (),
@@ -86,6 +87,7 @@ class OptunaSearcher(Searcher):
         super().__init__(metric=objectives[0].name, mode=objectives[0].mode)
         self.study = study
         self.plan = plan
+        self.budget = budget
         self.objectives = tuple(objectives)
         self._cutoff_of = cutoff_of
         self._unfinished = list(unfinished)
@@ -108,7 +110,7 @@ class OptunaSearcher(Searcher):
             logger.warning("ending: the sampler proposes nothing any more that has not been tried")
             return _FINISHED
         self._start(trial_id, proposal.optuna_id)
-        params = trial_params(proposal.params, proposal.number, self.plan)
+        params = trial_params(proposal.params, proposal.number, self.plan.seed, self.budget)
         return _ray_config(proposal.number, proposal.trial_id, params, proposal.proposed_by)
 
     def ending(self) -> Ending | None:
@@ -121,10 +123,16 @@ class OptunaSearcher(Searcher):
         self._running.add(trial_id)
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Store one epoch; Tune leaves out the one at which a trial is stopped."""
+        """Store one report; Tune leaves out the one at which a trial is stopped."""
         values = objective_values(result, self.objectives)
         if trial_id in self._live and values is not None:
-            journal.record_epoch(self.study, self._live[trial_id], int(result[TIME_ATTR]), values)
+            journal.record_values(
+                self.study,
+                self._live[trial_id],
+                int(result[TIME_ATTR]),
+                values,
+                quick=bool(result.get("quick")),
+            )
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -133,7 +141,7 @@ class OptunaSearcher(Searcher):
         self._running.discard(trial_id)
         if trial_id not in self._live or error or not result:
             return
-        outcome, optuna_id = Outcome.from_result(result, self.plan.max_epochs), self._live[trial_id]
+        outcome, optuna_id = Outcome.from_result(result, self.budget.images), self._live[trial_id]
         name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
         journal.write_intended_state(self.study, optuna_id, outcome, self._cutoff_of(name))
         self.on_trial_result(trial_id, result)
@@ -182,7 +190,11 @@ def _ray_config(
 
 
 def trial_params(
-    params: Mapping[str, Any], number: int, plan: SearchPlan, schedule_epochs: Sequence[int] | None = None
+    params: Mapping[str, Any],
+    number: int,
+    study_seed: int,
+    budget: Budget,
+    schedule_epochs: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Complete sampled params by what belongs to the study: the budget and the seed of training.
 
@@ -190,7 +202,7 @@ def trial_params(
     """
     return {
         **params,
-        "max_epochs": plan.max_epochs,
-        "schedule_epochs": list(schedule_epochs or [plan.max_epochs]),
-        "seed": trial_seed(plan.seed, number),
+        "max_epochs": budget.max_epochs,
+        "schedule_epochs": list(schedule_epochs or [budget.max_epochs]),
+        "seed": trial_seed(study_seed, number),
     }

@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.stopping_rules import StoppingRule
 
 
@@ -16,8 +17,11 @@ class TrialTime:
     """What a trial takes, in seconds."""
 
     start_s: float
-    """Before its first epoch."""
-    epoch_s: float
+    """Before its first image."""
+    image_s: float
+    """Of training."""
+    report_s: float
+    quick_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,10 @@ class SimulatedSearch:
 
     seconds: float
     """Until the last trial ended."""
-    epochs: list[int]
-    """Of each trial that ended, by number."""
+    images: list[int]
+    """Those that each trial has seen which ended, by number."""
+    n_reports: int
+    """Of all trials."""
 
 
 def simulate_search(
@@ -35,7 +41,7 @@ def simulate_search(
     *,
     n_trials: int | None,
     slots: int,
-    max_epochs: int,
+    budget: Budget,
     rule: StoppingRule | None,
     generator: np.random.Generator,
     limit_s: float | None = None,
@@ -53,8 +59,8 @@ def simulate_search(
         How many there are; None: as many as begin within ``limit_s``.
     slots
         Trials at once.
-    max_epochs, rule
-        The full budget, and what stops trials before; None stops none.
+    budget, rule
+        When trials report, and what stops them before the end; None stops none.
     generator
         Decides which trials are good.
     limit_s
@@ -62,37 +68,45 @@ def simulate_search(
 
     Examples
     --------
-    >>> four = [TrialTime(start_s=1.0, epoch_s=2.0)] * 4
-    >>> options = dict(slots=2, max_epochs=3, rule=None, generator=np.random.default_rng(0))
+    >>> budget = Budget(images=30, n_train=10, grace_period=10, reduction_factor=3)
+    >>> four = [TrialTime(start_s=1.0, image_s=0.1, report_s=1.0, quick_s=0.5)] * 4
+    >>> options = dict(slots=2, budget=budget, rule=None, generator=np.random.default_rng(0))
     >>> simulate_search(iter(four), n_trials=4, **options)
-    SimulatedSearch(seconds=14.0, epochs=[3, 3, 3, 3])
+    SimulatedSearch(seconds=14.0, images=[30, 30, 30, 30], n_reports=12)
     """
     assert n_trials is not None or limit_s is not None
     rule, numbers = deepcopy(rule), count()
     ended: dict[int, int] = {}
-    running: list[tuple[float, int, int, float]] = []  # end of an epoch, trial, epoch, seconds of an epoch
+    running: list[tuple[float, int, int, TrialTime]] = []  # when a trial reports, its number, which report
     quality: dict[int, float] = {}
+    reports, n_reports = budget.reports, 0
+
+    def step_s(time: TrialTime, place: int) -> float:
+        """Return the seconds from one report of a trial to the next."""
+        images = reports[place] - (reports[place - 1] if place else 0)
+        look_s = time.quick_s if reports[place] < budget.quick_until else time.report_s
+        return images * time.image_s + look_s
 
     def start(now: float) -> None:
         number = next(numbers)
         if (n_trials is None or number < n_trials) and (limit_s is None or now < limit_s):
             time = next(times)
             quality[number] = generator.normal()
-            heapq.heappush(running, (now + time.start_s + time.epoch_s, number, 1, time.epoch_s))
+            heapq.heappush(running, (now + time.start_s + step_s(time, 0), number, 0, time))
 
     for _ in range(slots):
         start(0.0)
     now = 0.0
     while running:
-        at, number, epoch, epoch_s = heapq.heappop(running)
+        at, number, place, time = heapq.heappop(running)
         if limit_s is not None and at > limit_s:
             break
-        now = at
+        now, n_reports = at, n_reports + 1
         value = quality[number] + generator.normal() / 3  # the order changes a little from rung to rung
-        decision = rule.judge(str(number), number, epoch, value) if rule else None
-        if epoch == max_epochs or (decision is not None and decision.stopped):
-            ended[number] = epoch
+        decision = rule.judge(str(number), number, reports[place], value) if rule else None
+        if place == len(reports) - 1 or (decision is not None and decision.stopped):
+            ended[number] = reports[place]
             start(now)
         else:
-            heapq.heappush(running, (now + epoch_s, number, epoch + 1, epoch_s))
-    return SimulatedSearch(now, [ended[number] for number in sorted(ended)])
+            heapq.heappush(running, (now + step_s(time, place + 1), number, place + 1, time))
+    return SimulatedSearch(now, [ended[number] for number in sorted(ended)], n_reports)

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from statistics import median
 
-from tune.algorithms.rungs import rung_cutoff, rung_epochs
+from tune.algorithms.budget import rung_cutoff, rungs_below
 from vae.errors import UsageError
 
 SCHEDULERS = ("asha", "hyperband", "median", "none")
@@ -19,9 +19,9 @@ SCHEDULERS = ("asha", "hyperband", "median", "none")
 
 @dataclass(slots=True)
 class Rung:
-    """What was reported at one epoch: a value per trial, larger is better."""
+    """What was reported after so many images: a value per trial, larger is better."""
 
-    epoch: int
+    images: int
     values: dict[str, float] = field(default_factory=dict)
 
     def cutoff(self, reduction_factor: float) -> float:
@@ -31,7 +31,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why a trial went on or was stopped at an epoch; larger values are better."""
+    """Why a trial went on or was stopped after so many images, ``rung``; larger values are better."""
 
     rung: int
     value: float
@@ -47,12 +47,12 @@ class StoppingRule(ABC):
     """Judges trials by their values; what it knows is a function of the learning curves it has seen."""
 
     @abstractmethod
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        """Judge a trial by its value at an epoch; None where this rule does not, or has judged before."""
+    def judge(self, trial_id: str, number: int, images: int, value: float) -> Decision | None:
+        """Judge a trial by its value after so many images; None where this rule does not, or has before."""
 
     @abstractmethod
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
-        """Add what a trial reported before, epoch -> value, without judging it anew."""
+        """Add what a trial reported before, images -> value, without judging it anew."""
 
     def promising(self, trial_id: str, number: int) -> bool:
         """Whether a trial that was stopped would continue if it were judged among all that are known now."""
@@ -64,26 +64,26 @@ class Asha(StoppingRule):
 
     The rule is that of Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
     (https://arxiv.org/abs/1810.05934), in its stopping form: a trial is judged once, when it reaches a rung,
-    against all that have been there. In the paper's symbols ``grace_period`` is r, ``max_epochs`` R and
-    ``reduction_factor`` eta.
+    against all that have been there. In the paper's symbols ``grace_period`` is r and ``budget`` R, both in
+    images, ``reduction_factor`` is eta.
     """
 
-    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: float) -> None:
+    def __init__(self, *, budget: int, grace_period: int, reduction_factor: float) -> None:
         self.reduction_factor = reduction_factor
-        self.rungs = {epoch: Rung(epoch) for epoch in rung_epochs(max_epochs, grace_period, reduction_factor)}
+        self.rungs = {at: Rung(at) for at in rungs_below(budget, grace_period, reduction_factor)}
 
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        rung = self.rungs.get(epoch)
-        # A trial that was restored comes back to epochs where it was judged before.
+    def judge(self, trial_id: str, number: int, images: int, value: float) -> Decision | None:
+        rung = self.rungs.get(images)
+        # A trial that was restored comes back to rungs where it was judged before.
         if rung is None or trial_id in rung.values:
             return None
         rung.values[trial_id] = value
-        return Decision(epoch, value, rung.cutoff(self.reduction_factor), len(rung.values))
+        return Decision(images, value, rung.cutoff(self.reduction_factor), len(rung.values))
 
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
-        for epoch, value in curve.items():
-            if epoch in self.rungs:
-                self.rungs[epoch].values[trial_id] = value
+        for images, value in curve.items():
+            if images in self.rungs:
+                self.rungs[images].values[trial_id] = value
 
     def promising(self, trial_id: str, number: int) -> bool:
         judged = [rung for rung in self.rungs.values() if trial_id in rung.values]
@@ -97,8 +97,8 @@ class SeparateRules(StoppingRule):
     def rule_of(self, number: int) -> StoppingRule:
         """Return the rule that judges the trial with this number, always the same one."""
 
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
-        return self.rule_of(number).judge(trial_id, number, epoch, value)
+    def judge(self, trial_id: str, number: int, images: int, value: float) -> Decision | None:
+        return self.rule_of(number).judge(trial_id, number, images, value)
 
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
         self.rule_of(number).restore(trial_id, number, curve)
@@ -111,15 +111,14 @@ class Hyperband(SeparateRules):
     """ASHA with several grace periods at once, for objectives whose early values mislead.
 
     Asynchronous Hyperband of the same paper, section 3.2: bracket s lets its trials run for
-    ``grace_period * reduction_factor**s`` epochs before it judges them. Trials take the brackets in turn, by
+    ``grace_period * reduction_factor**s`` images before it judges them. Trials take the brackets in turn, by
     their number, so that a resumed search uses the same ones.
     """
 
-    def __init__(self, *, max_epochs: int, grace_period: int, reduction_factor: float) -> None:
-        graces = rung_epochs(max_epochs, grace_period, reduction_factor)
+    def __init__(self, *, budget: int, grace_period: int, reduction_factor: float) -> None:
+        graces = rungs_below(budget, grace_period, reduction_factor)
         self.brackets = [
-            Asha(max_epochs=max_epochs, grace_period=grace, reduction_factor=reduction_factor)
-            for grace in graces
+            Asha(budget=budget, grace_period=grace, reduction_factor=reduction_factor) for grace in graces
         ]
 
     def rule_of(self, number: int) -> Asha:
@@ -129,33 +128,33 @@ class Hyperband(SeparateRules):
 class Median(StoppingRule):
     """Stop a trial whose best value so far is below the median of the other trials' running means.
 
-    The rule of Google Vizier, section 3.2.2 (Golovin et al., KDD 2017), judged at every epoch from
+    The rule of Google Vizier, section 3.2.2 (Golovin et al., KDD 2017), judged at every report from
     ``grace_period`` on, as soon as `MIN_TRIALS` others have come as far.
     """
 
     MIN_TRIALS = 3
 
-    def __init__(self, *, max_epochs: int, grace_period: int) -> None:
-        rung_epochs(max_epochs, grace_period, 2)  # the same checks
-        self.max_epochs = max_epochs
+    def __init__(self, *, budget: int, grace_period: int) -> None:
+        rungs_below(budget, grace_period, 2)  # the same checks
+        self.budget = budget
         self.grace_period = grace_period
         self.curves: dict[str, dict[int, float]] = {}
 
-    def judge(self, trial_id: str, number: int, epoch: int, value: float) -> Decision | None:
+    def judge(self, trial_id: str, number: int, images: int, value: float) -> Decision | None:
         curve = self.curves.setdefault(trial_id, {})
-        if epoch in curve:
+        if images in curve:
             return None
-        curve[epoch] = value
-        if not self.grace_period <= epoch < self.max_epochs:
+        curve[images] = value
+        if not self.grace_period <= images < self.budget:
             return None
         others = [
-            sum(v for e, v in other.items() if e <= epoch) / sum(e <= epoch for e in other)
+            sum(v for at, v in other.items() if at <= images) / sum(at <= images for at in other)
             for other_id, other in self.curves.items()
-            if other_id != trial_id and max(other) >= epoch
+            if other_id != trial_id and max(other) >= images
         ]
         if len(others) < self.MIN_TRIALS:
             return None
-        return Decision(epoch, max(curve.values()), median(others), len(others) + 1)
+        return Decision(images, max(curve.values()), median(others), len(others) + 1)
 
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
         if curve:
@@ -172,19 +171,19 @@ class PerBudget(SeparateRules):
     rule
         That of one budget, which has seen no trial yet.
     budgets
-        Budget of each trial, by number, where it is not the present one.
+        Budget in epochs of each trial, by number, where it is not the present one.
     """
 
-    def __init__(self, rule: StoppingRule, budgets: Mapping[int, int]) -> None:
+    def __init__(self, rule: StoppingRule, budgets: Mapping[int, float]) -> None:
         self.budgets = budgets
-        self.rules: defaultdict[int | None, StoppingRule] = defaultdict(lambda: deepcopy(rule))
+        self.rules: defaultdict[float | None, StoppingRule] = defaultdict(lambda: deepcopy(rule))
 
     def rule_of(self, number: int) -> StoppingRule:
         return self.rules[self.budgets.get(number)]
 
 
 def make_rule(
-    scheduler: str, *, max_epochs: int, grace_period: int, reduction_factor: float
+    scheduler: str, *, budget: int, grace_period: int, reduction_factor: float
 ) -> StoppingRule | None:
     """Return the rule of one of `SCHEDULERS`; None lets every trial have its full budget.
 
@@ -195,13 +194,11 @@ def make_rule(
     """
     match scheduler:
         case "asha":
-            return Asha(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
+            return Asha(budget=budget, grace_period=grace_period, reduction_factor=reduction_factor)
         case "hyperband":
-            return Hyperband(
-                max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor
-            )
+            return Hyperband(budget=budget, grace_period=grace_period, reduction_factor=reduction_factor)
         case "median":
-            return Median(max_epochs=max_epochs, grace_period=grace_period)
+            return Median(budget=budget, grace_period=grace_period)
         case "none":
             return None
     raise UsageError(f"the scheduler must be one of {', '.join(SCHEDULERS)}, got '{scheduler}'")

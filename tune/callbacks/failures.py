@@ -1,7 +1,7 @@
 """Workers and nodes that trials lose: when that fails a trial, and where it is tried again.
 
-On spot machines a trial may lose its worker any number of times, as long as it trains new epochs in between.
-It has failed after `MAX_FAILURES` + 1 failures without one new epoch. Ray would put each attempt on the node
+On spot machines a trial may lose its worker any number of times, as long as it has new reports in between.
+It has failed after `MAX_FAILURES` + 1 failures without a new report. Ray would put each attempt on the node
 that is free, which is the one where trials die immediately: the next attempt avoids it, if there is another.
 """
 
@@ -35,13 +35,13 @@ class Failure:
     node_id: str | None
     host: str | None
     died: bool
-    before_first_epoch: bool
-    """Whether this worker had not yet trained an epoch."""
+    before_first_report: bool
+    """Whether this worker had not yet reported."""
     message: str
 
 
 class FailureTracker(DriverCallback):
-    """A Tune callback that counts the failures of each trial since its last new epoch.
+    """A Tune callback that counts the failures of each trial since its last new report.
 
     It outlives a run of Tune, so the next run continues its counts. The scheduler reports each failure.
     """
@@ -50,8 +50,8 @@ class FailureTracker(DriverCallback):
         super().__init__(clock=clock)
         self._checked_at = clock()
         self._failures: dict[str, list[Failure]] = {}
-        self._epochs: dict[str, int] = {}
-        self._progressed: set[str] = set()  # whose present worker has trained an epoch
+        self._images: dict[str, int] = {}
+        self._progressed: set[str] = set()  # whose present worker has reported
         self._waiting: dict[str, Trial] = {}  # for a node other than those where it failed
         self._unschedulable: set[str] = set()
 
@@ -67,8 +67,8 @@ class FailureTracker(DriverCallback):
     ) -> None:
         trial_id = trial.config["trial_id"]
         self._progressed.add(trial_id)
-        if result[TIME_ATTR] > self._epochs.get(trial_id, 0):  # not one that it has trained again
-            self._epochs[trial_id] = result[TIME_ATTR]
+        if result[TIME_ATTR] > self._images.get(trial_id, 0):  # not one that it has trained again
+            self._images[trial_id] = result[TIME_ATTR]
             self.forget(trial_id)
             trial.run_metadata.num_failures = 0
 
@@ -80,7 +80,7 @@ class FailureTracker(DriverCallback):
             node_id=node_id,
             host={node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}.get(node_id),
             died=isinstance(error, RayActorError),
-            before_first_epoch=trial_id not in self._progressed,
+            before_first_report=trial_id not in self._progressed,
             message=last_line(cause_of(error)),
         )
         self._progressed.discard(trial_id)
@@ -90,7 +90,7 @@ class FailureTracker(DriverCallback):
             self._avoid_failed_nodes(trial)
 
     def count(self, trial_id: str) -> int:
-        """Return how often a trial has failed since its last new epoch."""
+        """Return how often a trial has failed since its last new report."""
         return len(self._failures.get(trial_id, ()))
 
     def forget(self, trial_id: str) -> None:
@@ -130,14 +130,14 @@ class FailureTracker(DriverCallback):
 
     def _avoided(self, trial: Trial) -> set[str]:
         failures = self._failures.get(trial.config["trial_id"], ())
-        return {failure.node_id for failure in failures if failure.before_first_epoch and failure.node_id}
+        return {failure.node_id for failure in failures if failure.before_first_report and failure.node_id}
 
     def _avoid_failed_nodes(self, trial: Trial) -> None:
         request, selector = _request(trial), {}
         if (avoided := self._avoided(trial)) and _others(trial, avoided):
             trial_id = trial.config["trial_id"]
             logger.warning(
-                "%s failed on %s before its first epoch there, it waits for another node (%s)",
+                "%s failed on %s before its first report there, it waits for another node (%s)",
                 trial_id,
                 self.host(trial_id),
                 self._failures[trial_id][-1].message,

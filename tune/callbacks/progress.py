@@ -52,7 +52,7 @@ class Progress(DriverCallback):
     """Shows the trials so far; use as a context manager around the search.
 
     Where there is no terminal a line is printed when a trial has ended or there is a new best, else when some
-    epochs have passed, and not too often.
+    have reported, and not too often.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Progress(DriverCallback):
         self.console = console
         self.slots = slots
         self._started = clock()
-        self._epochs_before = 0
+        self._images_before = 0
         self._printed: tuple[object, object] = None, None
         self._printed_at = -math.inf
         self._live: Live | None = None
@@ -92,7 +92,7 @@ class Progress(DriverCallback):
 
     def __enter__(self) -> Self:
         self._started = self._clock()
-        self._epochs_before = self._n_epochs()
+        self._images_before = self._n_images()
         self._printed = self._news(), self._state()
         if self.console.is_terminal:
             self._live = Live(self._view(), console=self.console, auto_refresh=False, transient=True)
@@ -137,10 +137,10 @@ class Progress(DriverCallback):
 
     def _state(self) -> object:
         """Return what is worth a line after a while when it changes."""
-        return status_counts(self.tables.trials.values()), self._n_epochs()
+        return status_counts(self.tables.trials.values()), self._n_images()
 
-    def _n_epochs(self) -> int:
-        return sum(row["epochs"] for row in self.tables.trials.values())
+    def _n_images(self) -> int:
+        return sum(row["images"] for row in self.tables.trials.values())
 
     def _show_line(self) -> None:
         if self._cell is None:
@@ -152,10 +152,10 @@ class Progress(DriverCallback):
         return Pace.estimate(
             self.tables.trials.values(),
             n_trials=self.n_trials,
-            max_epochs=self.tables.max_epochs,
+            reports=self.tables.budget.reports,
             elapsed_s=self._clock() - self._started,
             slots=self.slots(),
-            epochs_before=self._epochs_before,
+            images_before=self._images_before,
         )
 
     def _counts(self, rows: list[dict[str, Any]]) -> tuple[Counter[str], int]:
@@ -190,7 +190,7 @@ class Progress(DriverCallback):
         table = trial_table(
             shown,
             self.tables.objective,
-            max_epochs=self.tables.max_epochs,
+            max_epochs=self.tables.budget.max_epochs,
             best=best,
             width=self.console.width,
         )
@@ -198,7 +198,7 @@ class Progress(DriverCallback):
 
 
 def trial_table(
-    rows: Iterable[Row], objective: Objective, *, max_epochs: int, best: Row | None, width: int
+    rows: Iterable[Row], objective: Objective, *, max_epochs: float, best: Row | None, width: int
 ) -> Table:
     """Return a table of trials, the best one marked; a narrow one shows fewer hyperparameters."""
     params = SHOWN_PARAMS[: len(SHOWN_PARAMS) if width >= 125 else 3 if width >= 90 else 0]
@@ -219,7 +219,7 @@ def trial_table(
             row["trial_id"],
             Text(status, style=STYLES[row["status"]]),
             *(value_text(row[CONFIG_PREFIX + name]) for name in params),
-            f"{row['epochs']}/{max_epochs}",
+            f"{row['epochs']:.3g}/{max_epochs:.3g}",
             "–" if row["objective"] is None else f"{row['objective']:.4f}",
             style="bold" if is_best else None,
         )

@@ -27,7 +27,7 @@ STATUSES = (
 class PrometheusCallback(DriverCallback):
     """Exports the tables' rows and what the trials report; a label for each study and each trial.
 
-    It reads an epoch's row when the trial reports it, so it comes after the recorder.
+    It reads a report's row when the trial reports it, so it comes after the recorder.
     """
 
     every_s = 5.0
@@ -39,20 +39,22 @@ class PrometheusCallback(DriverCallback):
         of_study, of_trial = ("study",), ("study", "trial")
         self.trials = Gauge("vae_trials", "Trials by status", (*of_study, "status"))
         self.best = Gauge("vae_best_objective", "Best objective so far", (*of_study, "objective"))
-        self.objective = Gauge("vae_trial_objective", "Objective at a trial's latest epoch", of_trial)
+        self.objective = Gauge("vae_trial_objective", "Objective at a trial's latest report", of_trial)
         self.trial_best = Gauge("vae_trial_best_objective", "A trial's best objective so far", of_trial)
         self.epoch = Gauge("vae_trial_epoch", "Epochs that a trial has trained", of_trial)
         self.speed = Gauge("vae_trial_images_per_second", "Training images per second of a trial", of_trial)
-        self.epochs = Counter("vae_epochs", "Epochs trained", of_study)
+        self.images = Counter("vae_images", "Images seen in training", of_study)
+        self._seen: dict[str, int] = {}
         self.checkpoint_bytes = Counter("vae_checkpoint_bytes", "Bytes of checkpoints written", of_trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         trial_id = trial.config["trial_id"]
-        if "train_loss" not in result:  # the report of an end without an epoch
+        if "train_loss" not in result:  # the report of an end without any training
             return
-        self.epochs.inc(1, {"study": self.study})
+        self.images.inc(max(0, result[TIME_ATTR] - self._seen.get(trial_id, 0)), {"study": self.study})
+        self._seen[trial_id] = result[TIME_ATTR]
         if result.get("checkpoint_bytes"):
             self.checkpoint_bytes.inc(result["checkpoint_bytes"], {"study": self.study, "trial": trial_id})
         self._set_trial(trial_id, result[TIME_ATTR])
@@ -65,18 +67,18 @@ class PrometheusCallback(DriverCallback):
         counts = dict.fromkeys(STATUSES, 0)
         for row in self.tables.trials.values():
             counts[row["status"]] += 1
-            if row["status"] == TrialStatus.RUNNING and row["epochs"]:
-                self._set_trial(row["trial_id"], row["epochs"])
+            if row["status"] == TrialStatus.RUNNING and row["images"]:
+                self._set_trial(row["trial_id"], row["images"])
         for status, count in counts.items():
             self.trials.set(count, {"study": self.study, "status": status})
         best = self.tables.best()
         if best is not None:
             self.best.set(best["objective"], {"study": self.study, "objective": self.tables.objective.name})
 
-    def _set_trial(self, trial_id: str, epoch: int) -> None:
+    def _set_trial(self, trial_id: str, images: int) -> None:
         tags = {"study": self.study, "trial": trial_id}
-        values = self.tables.epochs[trial_id][epoch]
-        self.epoch.set(epoch, tags)
+        values = self.tables.epochs[trial_id][images]
+        self.epoch.set(values["epoch"], tags)
         for gauge, value in (
             (self.objective, values[self.tables.objective.name]),
             (self.trial_best, self.tables.trials[trial_id]["objective"]),

@@ -26,7 +26,7 @@ WRITING_SHARE = 0.05
 
 
 class Recorder(DriverCallback):
-    """Records each start, epoch and end of a trial, and writes the tables every few seconds.
+    """Records each start, report and end of a trial, and writes the tables every few seconds.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Recorder(DriverCallback):
     ) -> None:
         trial_id = self._open(trial)
         self.tables.update(trial_id, node=result.get("hostname"))
-        self.tables.record_epoch(trial_id, result)
+        self.tables.record_report(trial_id, result)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         forget_pickle(trial)
@@ -112,7 +112,7 @@ class Recorder(DriverCallback):
         if self.failures.is_unschedulable(trial.config["trial_id"]):
             self._end(trial, Outcome.interrupted(StopReason.INTERRUPTED))
             return
-        self._end(trial, Outcome.from_result(trial.last_result, self.tables.max_epochs))
+        self._end(trial, Outcome.from_result(trial.last_result, self.tables.budget.images))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         trial_id, error = self._open(trial), cause_of(raised(trial))

@@ -18,7 +18,7 @@ from vae.errors import StorageError, UsageError
 DEFAULT_SPACE = Path(__file__).parents[1] / "space.yaml"
 START = "start"
 SMALLEST_BATCH = 4
-SET_BY_THE_STUDY = {"max_epochs": "--max-epochs", "schedule_epochs": "--max-epochs", "seed": "--seed"}
+SET_BY_THE_STUDY = {"max_epochs": "--budget or --max-epochs", "schedule_epochs": "--budget", "seed": "--seed"}
 
 
 def load_space(path: Path = DEFAULT_SPACE) -> Space:

@@ -35,6 +35,8 @@ class DatasetRecord:
     path: str = ""
     data_dir: str | None = None
     fingerprint: str = ""
+    n_train: int = 0
+    """Images that its trials train on; 0 in a file of an older version."""
     n_test: int = 0
     resize: int | None = None
     """Pixels a side to which they were resized; the file lacks it if they were not."""
@@ -83,18 +85,18 @@ class StudyRecord(JsonRecord):
         return int(self.arguments.get("seed", 0))
 
     @property
-    def max_epochs(self) -> int:
-        """The full budget of a trial; of a file that does not say it, a StorageError."""
+    def max_epochs(self) -> float:
+        """The full budget of a trial in epochs; of a file that does not say it, a StorageError."""
         try:
-            return int(self.arguments["max_epochs"])
+            return self.arguments["max_epochs"] + 0
         except KeyError as error:
             raise StorageError(
                 f"study.json of {self.name} does not say {error}; it was written by another version"
             ) from error
 
     @property
-    def previous_budget(self) -> int | None:
-        """The budget that the study had completed before it was extended to `max_epochs`, if it was."""
+    def previous_budget(self) -> float | None:
+        """The budget in epochs that was completed before an extension to `max_epochs`, if there was one."""
         budgets = (
             session.get("max_epochs", 0)
             for session in self.sessions

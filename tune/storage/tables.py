@@ -24,6 +24,7 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     bool: pa.bool_(),
     tuple[int, ...]: pa.list_(pa.int64()),
+    tuple[float, ...]: pa.list_(pa.float64()),
 }
 
 NEUTRAL_PANEL = {
@@ -53,13 +54,14 @@ TRIALS = make_schema(
         "stop_reason": pa.string(),
         "objective": pa.float64(),
         "pareto": pa.bool_(),
-        "best_epoch": pa.int64(),
-        "epochs": pa.int64(),
+        "best_epoch": pa.float64(),
+        "epochs": pa.float64(),
+        "images": pa.int64(),
         **{CONFIG_PREFIX + name: _ARROW_TYPES[param.type] for name, param in PARAMS.items()},
         **NEUTRAL_PANEL,
         "n_parameters": pa.int64(),
         "checkpoint": pa.string(),
-        "rung": pa.int64(),
+        "rung": pa.float64(),
         "cutoff": pa.float64(),
         "seed": pa.int64(),
         "node": pa.string(),
@@ -71,14 +73,17 @@ TRIALS = make_schema(
 )
 """One row per trial; ``proposal`` is null in studies of older versions.
 
-``pareto`` is null with a single objective, and for trials that are not compared.
+``pareto`` is null with a single objective, and for trials that are not compared. ``images`` are those that
+were seen in training, ``epochs`` the same in epochs, as are ``best_epoch`` and ``rung``.
 """
 
 EPOCHS = make_schema(
     {
         "study": pa.string(),
         "trial_id": pa.string(),
-        "epoch": pa.int64(),
+        "epoch": pa.float64(),
+        "images": pa.int64(),
+        "quick": pa.bool_(),
         **NEUTRAL_PANEL,
         "train_loss": pa.float64(),
         "val_loss": pa.float64(),
@@ -87,21 +92,28 @@ EPOCHS = make_schema(
         "train_kl": pa.float64(),
         "learning_rate": pa.float64(),
         "epoch_seconds": pa.float64(),
+        "validation_seconds": pa.float64(),
         "images_per_second": pa.float64(),
     }
 )
-"""One row per trial and epoch."""
+"""One row per trial and report, of which there is one after each epoch or at parts of the budget.
+
+``images`` were seen in training, ``epoch`` is the same in epochs and need not be whole. A ``quick`` report
+used a quarter of the validation images. ``epoch_seconds`` are those since the report before, this one's
+``validation_seconds`` included. The columns ``images``, ``quick`` and ``validation_seconds`` are null in
+studies of older versions.
+"""
 
 FINALIST_SEEDS = make_schema(
     {
         "study": pa.string(),
         "trial_id": pa.string(),
         "seed": pa.int64(),
-        "max_epochs": pa.int64(),
+        "max_epochs": pa.float64(),
         "status": pa.string(),
         "stop_reason": pa.string(),
         "objective": pa.float64(),
-        "best_epoch": pa.int64(),
+        "best_epoch": pa.float64(),
         **NEUTRAL_PANEL,
         "checkpoint": pa.string(),
         "trial_weights": pa.string(),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-TIME_ATTR = "epoch"
+TIME_ATTR = "images"
 STOP_REASON = "stop_reason"
 
 

@@ -7,7 +7,7 @@ from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
 from tune.storage.tables import read_table
 from tune.storage.trial_status import TrialStatus
-from tune.study.rules import whole
+from tune.study.rules import POSITIVE, whole
 from vae.errors import UsageError
 
 
@@ -16,7 +16,8 @@ def plan_extension(
     record: StudyRecord,
     *,
     trials: int = 0,
-    max_epochs: int | None = None,
+    max_epochs: float | None = None,
+    budget: int | None = None,
     target: float | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -34,15 +35,23 @@ def plan_extension(
             f"{run.location} is not finished; continue it with `python -m tune resume {run.location}`"
         )
     whole(0).check("trials", trials)
+    if budget is not None and max_epochs is not None:
+        raise UsageError(f"give budget or max_epochs, not both; got {budget} and {max_epochs:g}")
     if max_epochs is not None:
-        whole(1).check("max_epochs", max_epochs)
-    if not trials and max_epochs is None:
-        raise UsageError("there is nothing to extend; give --trials, --max-epochs or both")
-    if max_epochs is not None and max_epochs < record.max_epochs:
-        raise UsageError(f"max_epochs can only grow: it is {record.max_epochs}, got {max_epochs}")
+        POSITIVE.check("max_epochs", max_epochs)
+        if max_epochs < record.max_epochs:
+            raise UsageError(f"max_epochs can only grow: it is {record.max_epochs:g}, got {max_epochs:g}")
+    if budget is not None:
+        before = record.arguments.get("budget", 0)
+        whole(1).check("budget", budget)
+        if budget < before:
+            raise UsageError(f"budget can only grow: it is {before}, got {budget}")
+    larger = {} if budget is max_epochs is None else {"budget": budget, "max_epochs": max_epochs}
+    if not trials and not larger:
+        raise UsageError("there is nothing to extend; give --trials, --budget or both")
     return {name: value for name, value in changes.items() if value is not None} | {
+        **larger,
         "trials": n_trials(run, record) + trials,
-        "max_epochs": max_epochs or record.max_epochs,
         "target": _target(run, record, target),
     }
 

@@ -56,8 +56,8 @@ def trial_card(
         f"One of {len(rows)} trials of the search {escape(record.name)}, which compared them by {objectives} "
         f"({'lower' if record.mode == 'min' else 'higher'} is better) on validation images. Among the "
         f"{len(ranked)} with the full budget it is {place}.",
-        f"The weights are those of its best epoch, {row['best_epoch']} of {row['epochs']}. Seed of the "
-        f"search {record.seed}, of the training {row['seed']}. The search never saw the test images.",
+        f"The weights are those of its best epoch, {row['best_epoch']:.3g} of {row['epochs']:.3g}. Seed of "
+        f"the search {record.seed}, of the training {row['seed']}. The search never saw the test images.",
     ]
     return ModelCard(
         name=str(row["trial_id"]),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from tune.algorithms.budget import DEFAULT_BUDGET, FIRST_RUNG, Budget
 from tune.algorithms.objective import LABELLED_DEFAULT, MODES, UNLABELLED_DEFAULT
 from tune.algorithms.samplers import SAMPLERS, check_sampler
 from tune.algorithms.stopping_rules import SCHEDULERS, StoppingRule, make_rule
@@ -14,6 +15,7 @@ from tune.space.file import DEFAULT_SPACE, load_space, parse_space
 from tune.storage.filesystems import parse_location
 from tune.storage.study_record import StudyRecord
 from tune.study.rules import POSITIVE, Rule, duration, whole
+from vae.config import TrainingConfig
 from vae.data.resize import MAX_SIDE, MIN_SIDE
 from vae.errors import StorageError, UsageError
 
@@ -53,10 +55,21 @@ class Plan:
     )
     seed: int = _param(0, WHAT, "seed of splits, proposals and trials (%(default)s)", rule=whole(0))
 
-    trials: int = _param(20, HOW_LONG, "configurations to try (%(default)s)", rule=whole(1))
-    max_epochs: int = _param(8, HOW_LONG, "full budget of a trial (%(default)s)", rule=whole(1))
-    grace_period: int = _param(
-        None, HOW_LONG, "epochs before a trial can be stopped (a quarter of the budget)", rule=whole(1)
+    trials: int = _param(100, HOW_LONG, "configurations to try (%(default)s)", rule=whole(1))
+    budget: int | None = _param(
+        None,
+        HOW_LONG,
+        f"full budget of a trial: training images it sees, each as often as it comes ({DEFAULT_BUDGET})",
+        rule=whole(1),
+    )
+    max_epochs: float | None = _param(
+        None, HOW_LONG, "the same in epochs, such as 8 or 0.5, in place of --budget", rule=POSITIVE
+    )
+    grace_period: float | None = _param(
+        None,
+        HOW_LONG,
+        f"epochs before a trial can be stopped, such as 0.25 (the budget divided by {FIRST_RUNG})",
+        rule=POSITIVE,
     )
     reduction_factor: float = _param(
         3.0,
@@ -127,8 +140,11 @@ class Plan:
             rule, value = f.metadata["rule"], getattr(self, f.name)
             if rule and not (value is None and f.default is None):
                 self._set(f.name, rule.check(f.metadata["flag"].replace("-", "_") or f.name, value))
-        if given.grace_period is None:
-            self._set("grace_period", max(1, self.max_epochs // 4))
+        if self.budget is not None and self.max_epochs is not None:
+            raise UsageError(
+                f"budget and max_epochs say the same, in images and in epochs: got {self.budget} and "
+                f"{self.max_epochs:g}; give one of them"
+            )
         self._set("storage", parse_location(str(self.storage)))
         if self.warm_start is not None:
             self._set("warm_start", parse_location(str(self.warm_start)))
@@ -139,23 +155,38 @@ class Plan:
             self._set("objectives", names or None)
         self._set("space", _space(given.space))
         check_sampler(self.sampler, len(self.objectives or ("",)), continuous(self.space))
-        self.make_rule()
+        if self.scheduler not in SCHEDULERS:
+            raise UsageError(f"the scheduler must be one of {', '.join(SCHEDULERS)}, got '{self.scheduler}'")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def make_rule(self) -> StoppingRule | None:
-        """Return the rule that stops weak trials.
+    def choose_budget(self, n_train: int) -> Budget:
+        """Return the budget of a trial with so many training images.
 
         Raises
         ------
         UsageError
             The numbers do not go together.
         """
-        return make_rule(
-            self.scheduler,
+        branches = self.space.entries.get("batch_size", ())
+        sizes = [size for branch in branches for size in branch.domain.examples]
+        return Budget.choose(
+            images=self.budget,
             max_epochs=self.max_epochs,
             grace_period=self.grace_period,
+            n_train=n_train,
+            batch_size=int(max(sizes, default=TrainingConfig().batch_size)),
+            reduction_factor=self.reduction_factor,
+            stops_early=self.scheduler != "none",
+        )
+
+    def make_rule(self, budget: Budget) -> StoppingRule | None:
+        """Return the rule that stops weak trials."""
+        return make_rule(
+            self.scheduler,
+            budget=budget.images,
+            grace_period=budget.grace_period,
             reduction_factor=self.reduction_factor,
         )
 
@@ -167,12 +198,14 @@ class Plan:
         dims = {dim for branch in self.space.entries.get("latent_dim", ()) for dim in branch.domain.examples}
         return min(self.trials, self.finalists + max(0, len(dims) - 1))
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the plan as JSON values; the space has its own place in `study.json`.
+    def arguments(self, budget: Budget) -> dict[str, Any]:
+        """Return the plan as JSON values, with the budget that was chosen; the space has a place of its own.
 
         What older versions do not know is left out unless it was asked for.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "space"}
+        values |= {"budget": budget.images, "max_epochs": budget.max_epochs}
+        values["grace_period"] = budget.epochs(budget.grace_period)
         usual = {f.name for f in fields(self) if f.name in _LATER and values[f.name] == f.default}
         values = {name: value for name, value in values.items() if name not in usual}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
@@ -187,6 +220,8 @@ class Plan:
             It was written by another version, which asked for other things.
         """
         values = record.arguments | {"objectives": tuple(record.objectives), "space": record.space}
+        if "budget" in values:  # an older version knows epochs alone
+            del values["max_epochs"]
         try:
             return cls(**values)
         except TypeError as error:

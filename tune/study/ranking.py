@@ -83,7 +83,7 @@ def choose_finalists(run: RunDirectory, mode: str, n: int, *, per_dim: bool = Fa
     return finalists
 
 
-def current_seeds(run: RunDirectory, max_epochs: int | None) -> pd.DataFrame:
+def current_seeds(run: RunDirectory, max_epochs: float | None) -> pd.DataFrame:
     """Return the rows of `finalist_seeds` that belong to the present budget of a study.
 
     A training of another budget is left out, that of a trial which has other weights by now, and a completed
@@ -102,7 +102,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def is_of_state(run: RunDirectory, row: Mapping[str, Any], max_epochs: int | None) -> bool:
+def is_of_state(run: RunDirectory, row: Mapping[str, Any], max_epochs: float | None) -> bool:
     """Return whether a row of `finalist_seeds` is of this budget and of the weights that its trial has.
 
     Weights that cannot be known count: the row is of an older version, or the trial's checkpoint is not here.

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.ending import Ending
 from tune.algorithms.objective import Objective, check_target, choose_objectives
 from tune.cluster.resources import GPUS_PER_TRIAL, TrialResources, trial_resources
@@ -39,6 +40,7 @@ class StudySession:
     run: RunDirectory
     objectives: tuple[Objective, ...]
     data: TrialData
+    budget: Budget
     record: StudyRecord
     started: bool = False
     """Whether this session has begun its search: until then nothing of the study has changed."""
@@ -81,9 +83,9 @@ class StudySession:
         return sum(row["stop_reason"] == StopReason.INTERRUPTED for row in self.trials)
 
     @property
-    def n_epochs(self) -> int:
-        """How many epochs the trials have behind them."""
-        return sum(row["epochs"] for row in self.trials)
+    def n_images(self) -> int:
+        """How many images the trials have seen in training."""
+        return sum(row["images"] or 0 for row in self.trials)
 
 
 class _UnwrittenSession(StudySession):
@@ -135,13 +137,15 @@ def create_study(
         plan = replace(plan, space=without_start(plan.space))
     if plan.warm_start:
         plan = replace(plan, space=warm_start(plan.space, RunDirectory.open(plan.warm_start)))
+    budget = plan.choose_budget(len(data.train_images))
     name = plan.name or f"{dataset.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if not written:
-        record = _record(plan, name, objectives, dataset, data)
-        yield _UnwrittenSession(plan, RunDirectory(Path(name)), objectives, data, record)
+        record = _record(plan, name, objectives, dataset, data, budget)
+        yield _UnwrittenSession(plan, RunDirectory(Path(name)), objectives, data, budget, record)
         return
     run, made = _new_directory(plan.storage, name)
-    session = StudySession(plan, run, objectives, data, _record(plan, name, objectives, dataset, data))
+    record = _record(plan, name, objectives, dataset, data, budget)
+    session = StudySession(plan, run, objectives, data, budget, record)
     try:
         if arrays is not None:
             save_arrays(run.images_file, *arrays, resize=plan.resize)
@@ -193,10 +197,12 @@ def open_study(run: RunDirectory, *, extension: bool = False, **changes: Any) ->
         )
         check_target(plan.target, objectives[0])
         data = TrialData.from_dataset(dataset, seed=plan.seed)
-        session = StudySession(plan, run, objectives, data, record)
+        budget = plan.choose_budget(len(data.train_images))
+        session = StudySession(plan, run, objectives, data, budget, record)
         if record.status.is_final and record.sessions:  # an older version did not say it
             record.sessions[-1].setdefault("max_epochs", record.max_epochs)
-        record.arguments = plan.arguments()
+        record.arguments = plan.arguments(budget)
+        record.dataset.n_train = budget.n_train
         if extension:
             record.extended_at = datetime.now(UTC).isoformat()
         with _at_work(session, before):
@@ -217,7 +223,7 @@ def _at_work(session: StudySession, before: str | None = None) -> Iterator[None]
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "code": code_version(),
-            "max_epochs": session.plan.max_epochs,
+            "max_epochs": session.budget.max_epochs,
         }
     )
     session.save(status=StudyStatus.RUNNING, finished_at=None, end_reason=None)
@@ -260,12 +266,17 @@ def _remove(directories: list[Path]) -> None:
 
 
 def _record(
-    plan: Plan, name: str, objectives: Sequence[Objective], dataset: Dataset, data: TrialData
+    plan: Plan,
+    name: str,
+    objectives: Sequence[Objective],
+    dataset: Dataset,
+    data: TrialData,
+    budget: Budget,
 ) -> StudyRecord:
     return StudyRecord(
         name=name,
         created_at=_now(),
-        arguments=plan.arguments(),
+        arguments=plan.arguments(budget),
         dataset=DatasetRecord(
             name=dataset.name,
             # What `load_dataset` takes, wherever the evaluation is called from.
@@ -274,6 +285,7 @@ def _record(
             else plan.dataset,
             data_dir=None if plan.data_dir is None else str(plan.data_dir.expanduser().absolute()),
             fingerprint=dataset.fingerprint,
+            n_train=len(data.train_images),
             n_test=len(dataset.test),
             resize=dataset.resize,
         ),

@@ -12,13 +12,13 @@ from typing import Self
 class StudyState:
     """What everything that is derived from trials belongs to; a reader that finds another state says so."""
 
-    max_epochs: int | None = None
-    """The full budget of a trial; None for models that belong to no study."""
+    max_epochs: float | None = None
+    """The full budget of a trial in epochs; None for models that belong to no study."""
     weights: dict[str, str] = field(default_factory=dict)
     """`weights_hash` of each finalist's own model, by trial."""
 
     @classmethod
-    def of(cls, checkpoints: Mapping[str, Path], max_epochs: int | None) -> Self:
+    def of(cls, checkpoints: Mapping[str, Path], max_epochs: float | None) -> Self:
         """Return the state that finalists are in, whose checkpoints come by trial; a lost one is left out."""
         hashes = {trial_id: weights_hash(directory) for trial_id, directory in checkpoints.items()}
         return cls(max_epochs=max_epochs, weights={t: value for t, value in hashes.items() if value})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import SIZES, Objective, pareto_front
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory, check_trial_id
@@ -18,22 +19,23 @@ from vae.errors import StorageError
 logger = logging.getLogger(__name__)
 
 _SCHEDULE_EPOCHS = CONFIG_PREFIX + "schedule_epochs"
-_EPOCH_METRICS = [name for name in EPOCHS.names if name not in ("study", "trial_id", "epoch")]
+_REPORTED = [name for name in EPOCHS.names if name not in ("study", "trial_id")]
 
 
 class StudyTables:
     """The rows of both tables in memory; `write` brings the files up to date.
 
-    Rows are keyed by trial and by epoch, so a trial that restarts from a checkpoint replaces what it repeats.
+    Rows are keyed by trial and by images seen, so a trial that restarts from a checkpoint
+    replaces what it repeats.
 
     Parameters
     ----------
     run
         Where the tables and the checkpoints are.
     objectives
-        Of the study; the first decides which epoch of a trial is its best.
-    max_epochs
-        The full budget of a trial.
+        Of the study; the first decides which report of a trial is its best.
+    budget
+        Of a trial.
     study
         Its name; by default that of the run directory, which may have been renamed since.
     """
@@ -43,14 +45,14 @@ class StudyTables:
         run: RunDirectory,
         objectives: Sequence[Objective],
         *,
-        max_epochs: int,
+        budget: Budget,
         study: str | None = None,
     ) -> None:
         self.run = run
         self.study = study or run.path.name
         self.objectives = tuple(objectives)
         self.objective = self.objectives[0]
-        self.max_epochs = max_epochs
+        self.budget = budget
         self.trials: dict[str, dict[str, Any]] = {}
         self.epochs: dict[str, dict[int, dict[str, Any]]] = {}
         self.changed = False
@@ -60,10 +62,11 @@ class StudyTables:
         """Read the tables of an earlier driver, if it has written any."""
         if self.run.trials_file.exists():
             rows = read_table(self.run.trials_file).to_pylist()
-            self.trials = {row["trial_id"]: _complete(row) for row in rows}
+            self.trials = {row["trial_id"]: _complete(row, self.budget) for row in rows}
         if self.run.epochs_file.exists():
             for row in read_table(self.run.epochs_file).to_pylist():
-                self.epochs.setdefault(row["trial_id"], {})[row["epoch"]] = row
+                row = _with_images(row, "epoch", self.budget)
+                self.epochs.setdefault(row["trial_id"], {})[row["images"]] = row
         for trial_id in self.epochs.keys() & self.trials.keys():  # one may be older than the other
             self._summarise(trial_id)
 
@@ -94,6 +97,7 @@ class StudyTables:
                 "proposal": proposal,
                 "status": TrialStatus.PENDING,
                 "epochs": 0,
+                "images": 0,
                 "seed": params["seed"],
                 "train_seconds": 0.0,
                 **{CONFIG_PREFIX + name: value for name, value in _used_params(params).items()},
@@ -111,26 +115,26 @@ class StudyTables:
         row = self.trials[trial_id]
         self.update(trial_id, status=TrialStatus.RUNNING, started_at=row["started_at"] or _now())
 
-    def record_epoch(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record what a trial reported after an epoch; the same epoch again replaces it."""
+    def record_report(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Record what a trial reported; what it reports after as many images again replaces it."""
         row = self.trials[trial_id]
         self.update(trial_id, n_parameters=result.get("n_parameters", row["n_parameters"]))
-        if "train_loss" not in result:  # the report of an end without an epoch
+        if "train_loss" not in result:  # the report of an end without any training
             return
-        epoch = {"study": row["study"], "trial_id": trial_id, "epoch": result[TIME_ATTR]}
-        for name in _EPOCH_METRICS:
+        report = {"study": row["study"], "trial_id": trial_id}
+        for name in _REPORTED:
             # NaN would be the largest value in DuckDB and the smallest elsewhere; null is neither.
-            epoch[name] = result[name] if name in result and math.isfinite(result[name]) else None
-        self.epochs.setdefault(trial_id, {})[result[TIME_ATTR]] = epoch
+            report[name] = result[name] if name in result and math.isfinite(result[name]) else None
+        self.epochs.setdefault(trial_id, {})[result[TIME_ATTR]] = report
         self._summarise(trial_id)
 
     def end(self, trial_id: str, outcome: Outcome, cutoff: tuple[int, float] | None = None) -> None:
-        """Record how a trial ended and keep the model of its best epoch.
+        """Record how a trial ended and keep the model of its best report.
 
-        Of one that was stopped early, ``cutoff`` is the rung and what the objective had to reach there.
+        Of one that was stopped early, ``cutoff`` is the rung, in images, and what the objective had to reach.
         """
         if outcome.stop_reason == StopReason.RUNG and cutoff is not None:
-            self.update(trial_id, rung=cutoff[0], cutoff=cutoff[1])
+            self.update(trial_id, rung=self.budget.epochs(cutoff[0]), cutoff=cutoff[1])
         self.update(trial_id, status=outcome.status, stop_reason=outcome.stop_reason, finished_at=_now())
         self.keep_checkpoint(trial_id)
 
@@ -142,7 +146,7 @@ class StudyTables:
         self.update(trial_id, **{CONFIG_PREFIX + name: params[name] for name in budget})
 
     def keep_checkpoint(self, trial_id: str) -> None:
-        """Keep the model of a trial's best epoch, if there is one and it can be written."""
+        """Keep the model of a trial's best report, if there is one and it can be written."""
         try:
             if keep_best(self.run, trial_id, self.trials[trial_id]["best_epoch"]):
                 kept = self.run.checkpoint_dir(trial_id).relative_to(self.run.path)
@@ -159,23 +163,30 @@ class StudyTables:
         self.write()
 
     def best(self) -> dict[str, Any] | None:
-        """Return the row with the best objective so far, whatever its status."""
-        return self.objective.best(self.trials.values())
+        """Return the row with the best objective so far, whatever its status; a quick look only
+        as long as there is nothing else."""
+        rows = self.trials.values()
+        known = [row for row in rows if (row["images"] or 0) >= self.budget.quick_until]
+        return self.objective.best(known or rows)
 
     def _summarise(self, trial_id: str) -> None:
-        """Fill in what follows from the trial's epochs; the panel is that of the best one."""
-        epochs = [epoch for _, epoch in sorted(self.epochs[trial_id].items())]
+        """Fill in what follows from the trial's reports; the panel is that of the best one.
+
+        Quick looks do not compare with the others: the best of them counts as long as there is nothing else.
+        """
+        reports = [report for _, report in sorted(self.epochs[trial_id].items())]
         best: dict[str, Any] = {}
-        for epoch in epochs:
-            value = epoch[self.objective.name]
+        for report in [each for each in reports if not each.get("quick")] or reports:
+            value = report[self.objective.name]
             if value is not None and self.objective.better(value, best.get(self.objective.name)):
-                best = epoch
+                best = report
         self.update(
             trial_id,
             objective=best.get(self.objective.name),
             best_epoch=best.get("epoch"),
-            epochs=epochs[-1]["epoch"],
-            train_seconds=sum(epoch["epoch_seconds"] or 0.0 for epoch in epochs),
+            epochs=reports[-1]["epoch"],
+            images=reports[-1]["images"],
+            train_seconds=sum(report["epoch_seconds"] or 0.0 for report in reports),
             **{name: best.get(name) for name in NEUTRAL_PANEL},
         )
 
@@ -187,7 +198,8 @@ class StudyTables:
         values: list[list[float]] = []
         for trial_id, row in self.trials.items():
             row["pareto"] = False if row["status"] == TrialStatus.COMPLETED else None
-            best = self.epochs.get(trial_id, {}).get(row["best_epoch"], {})
+            reports = self.epochs.get(trial_id, {}).values()
+            best = next((each for each in reports if each["epoch"] == row["best_epoch"]), {})
             values_of = best | {name: row[column] for name, column in SIZES.items()}
             found = [value for o in self.objectives if (value := values_of.get(o.name)) is not None]
             if row["status"] == TrialStatus.COMPLETED and len(found) == len(self.objectives):
@@ -197,12 +209,19 @@ class StudyTables:
             row["pareto"] = on_it
 
 
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
+def _complete(row: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Return a row with the columns that a table of an older version lacks."""
-    row = dict.fromkeys(TRIALS.names) | row
+    row = _with_images(dict.fromkeys(TRIALS.names) | row, "epochs", budget)
     # A schedule ended with the budget, before it had epochs of its own.
     row[_SCHEDULE_EPOCHS] = row[_SCHEDULE_EPOCHS] or [row[CONFIG_PREFIX + "max_epochs"]]
     return row
+
+
+def _with_images(row: dict[str, Any], epochs: str, budget: Budget) -> dict[str, Any]:
+    """Return a row with its images; an older version counted whole epochs."""
+    if row.get("images") is not None:
+        return row
+    return row | {"images": round((row[epochs] or 0) * budget.n_train)}
 
 
 def _used_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Ray reads the name of an actor once, when it starts, and reuses it for one trial after another. The title of
 the process, by which Ray also reports CPU and memory, and the log follow the current trial.
 
-On SIGTERM a process first finishes the current epoch, with its checkpoint.
+On SIGTERM a process first trains until its next report, with its checkpoint.
 """
 
 import logging
@@ -50,7 +50,7 @@ def trial_actor(function: Callable[[dict[str, Any]], None], study: str) -> type[
             return bool(super().reset_config(new_config))
 
         def step(self) -> dict[str, Any]:
-            self._end.exit_if_signalled()  # Tune has the last epoch and its checkpoint
+            self._end.exit_if_signalled()  # Tune has the last report and its checkpoint
             setproctitle(f"ray::{self.config['trial_id']}")  # Ray sets another one at each call
             result: dict[str, Any] = super().step()
             if TIME_ATTR in result:
@@ -88,7 +88,7 @@ class DeferredSigterm:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._signalled:
-            logger.info("asked to end (SIGTERM): after this epoch, in %.0f s at the latest", GRACE_S)
+            logger.info("asked to end (SIGTERM): after its next report, in %.0f s at the latest", GRACE_S)
             again = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGTERM))
             again.daemon = True
             again.start()
@@ -99,7 +99,7 @@ class DeferredSigterm:
 
 def _log_line(result: Mapping[str, Any]) -> str:
     """Return the line of a trial's log for one result."""
-    parts = [f"epoch {result[TIME_ATTR]}"]
+    parts = [f"{result[TIME_ATTR]} images"]
     parts += [f"{name} {result[name]:.5g}" for name in LOGGED if name in result]
     if result.get(STOP_REASON):
         parts.append(f"ends: {result[STOP_REASON]}")

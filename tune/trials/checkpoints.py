@@ -1,4 +1,4 @@
-"""What trials write into Ray's directory: checkpoints, with the best epoch's model and all results so far.
+"""What trials write into Ray's directory: checkpoints, with the best model and all results so far.
 
 Each run of Tune has a directory of its own there, `ray/` the first and `ray/session-2/` the next, so that a
 worker that outlives its driver for a moment cannot write into what the next one reads.
@@ -14,13 +14,14 @@ from typing import Any
 
 from tune.storage.mirror import Mirror
 from tune.storage.run_directory import RunDirectory
+from tune.storage.trial_status import TIME_ATTR
 from vae.atomic import replaced_directory, write_text
 from vae.checkpoint import CONFIG_FILE, MODEL_FILE, read_config, read_header, read_tensors
 from vae.errors import StorageError
 from vae.training.state import STATE_FILE
 
 BEST_DIR = "best"
-"""Inside a checkpoint: the model of the best epoch so far, beside the state of the last."""
+"""Inside a checkpoint: the best model so far, beside the state of the last report."""
 
 CHECKPOINT = "checkpoint_"
 """How the name of a checkpoint's directory begins."""
@@ -29,7 +30,7 @@ OLD_SEEDS_DIR = "seeds"
 """Inside a kept checkpoint: where an older version kept the models of a finalist's fresh seeds."""
 
 HISTORY_FILE = "history.json"
-"""Inside a checkpoint: what the trial reported at each epoch, for the case that its driver dies."""
+"""Inside a checkpoint: all that the trial reported, for the case that its driver dies."""
 
 
 class CheckpointUnreachable(StorageError):
@@ -38,7 +39,7 @@ class CheckpointUnreachable(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class TrialCheckpoint:
-    """A complete checkpoint: its state is that of the last epoch in ``history``."""
+    """A complete checkpoint: its state is that of the last report in ``history``."""
 
     location: str
     """Its path, of a run under a URI that on its filesystem."""
@@ -73,7 +74,7 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 
 
 def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | None:
-    """Return the complete checkpoint of the latest epoch of a trial; a later one may be half written."""
+    """Return the latest complete checkpoint of a trial; a later one may be half written."""
     found = [
         TrialCheckpoint(run.mirror.remote_path(path) if run.mirror else str(path), history)
         for path in _checkpoint_dirs(run, trial_id)
@@ -82,8 +83,8 @@ def newest_checkpoint(run: RunDirectory, trial_id: str) -> TrialCheckpoint | Non
     return max(found, key=lambda checkpoint: len(checkpoint.history), default=None)
 
 
-def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
-    """Copy the model of a trial's best epoch to ``checkpoints/``; False if there is none.
+def keep_best(run: RunDirectory, trial_id: str, epoch: float | None) -> bool:
+    """Copy the best model of a trial, of that epoch, to ``checkpoints/``; False if there is none.
 
     The copy is absent or whole. If the search ends between a report and its processing, Tune does not know
     the newest checkpoint yet; so the trial's directory is searched for it.
@@ -104,7 +105,7 @@ def keep_best(run: RunDirectory, trial_id: str, epoch: int | None) -> bool:
     return False
 
 
-def _keep_best_remotely(run: RunDirectory, remote: Mirror, trial_id: str, epoch: int | None) -> bool:
+def _keep_best_remotely(run: RunDirectory, remote: Mirror, trial_id: str, epoch: float | None) -> bool:
     """Do the same under a URI, where the history says which checkpoint is whole, without fetching models."""
     target = run.checkpoint_dir(trial_id)
     for checkpoint in _remote_checkpoint_dirs(run, remote, trial_id):
@@ -143,24 +144,25 @@ def whole_history(path: Path) -> list[dict[str, Any]] | None:
     """Return the history of a checkpoint, None if that is half written."""
     try:
         history = read_history(path)
-        state_epoch = read_tensors(path / STATE_FILE)[1]["epoch"]
+        state = read_tensors(path / STATE_FILE)[1]
     except (OSError, ValueError, KeyError, StorageError):
         return None
     best = _model_epoch(path / BEST_DIR)
-    if [row.get("epoch") for row in history] != list(range(1, state_epoch + 1)):
+    unit = TIME_ATTR if "images" in state else "epoch"  # in which an older version counted
+    if not history or history[-1].get(unit) != state.get(unit):
         return None
     return history if best == _best_epoch(history) else None
 
 
-def _best_epoch(history: list[dict[str, Any]]) -> int | None:
+def _best_epoch(history: list[dict[str, Any]]) -> float | None:
     return next((row["epoch"] for row in reversed(history) if row["is_best"]), None)
 
 
-def _model_epoch(directory: Path) -> int | None:
+def _model_epoch(directory: Path) -> float | None:
     """Return the epoch of a model; None if there is none, or not all of it."""
     try:
         read_config(directory)
-        epoch: int | None = read_header(directory / MODEL_FILE).get("epoch")
+        epoch: float | None = read_header(directory / MODEL_FILE).get("epoch")
     except StorageError:
         return None
     return epoch

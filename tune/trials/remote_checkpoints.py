@@ -37,15 +37,15 @@ class RemoteCheckpoints:
         """Return those of one trial of a session, of which this is the folder."""
         return type(self)(self.filesystem, f"{self.folder}/{trial_id}")
 
-    def save(self, directory: Path, epoch: int) -> None:
-        """Write a directory as the checkpoint of an epoch, then delete those before it.
+    def save(self, directory: Path, images: int) -> None:
+        """Write a directory as the checkpoint after so many images, then delete those before it.
 
         Raises
         ------
         CheckpointUnreachable
             It could not be written; those before it are still there.
         """
-        checkpoint = f"{self.folder}/{CHECKPOINT}{epoch:06d}"
+        checkpoint = f"{self.folder}/{CHECKPOINT}{images:09d}"
         files = [path for path in directory.rglob("*") if path.is_file()]
         with _reached():
             for path in sorted(files, key=lambda path: path.name == HISTORY_FILE):

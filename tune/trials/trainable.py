@@ -1,4 +1,4 @@
-"""What runs in a worker: train one VAE, report each epoch with a checkpoint, resume after a failure."""
+"""What runs in a worker: train one VAE, report it with checkpoints, resume after a failure."""
 
 import gc
 import logging
@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 import ray
 import torch
-from ray.tune import Checkpoint, get_checkpoint, get_context, report
+from ray.tune import Checkpoint, get_checkpoint, get_context
+from ray.tune import report as report_to_tune
 
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.cluster.shared_storage import NotShared
 from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason
@@ -28,7 +30,7 @@ from vae.config import Config
 from vae.errors import is_out_of_memory
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ NO_CLUSTER_STORAGE = "Unable to set up cluster storage"  # Ray misses the file t
 
 @dataclass(frozen=True, slots=True)
 class CollapseRule:
-    """A posterior has collapsed if it has fewer than ``min_active_units`` in epoch ``after`` or later.
+    """A posterior has collapsed if it has fewer than ``min_active_units`` after so many images or later.
 
     At the start of a training no unit is active either, so the first `MIN_STEPS` steps do not count.
     """
@@ -47,8 +49,8 @@ class CollapseRule:
 
     MIN_STEPS: ClassVar[int] = 200
 
-    def applies(self, epoch: int, steps: int, active_units: float) -> bool:
-        return epoch >= self.after and steps >= self.MIN_STEPS and active_units < self.min_active_units
+    def applies(self, images: int, steps: int, active_units: float) -> bool:
+        return images >= self.after and steps >= self.MIN_STEPS and active_units < self.min_active_units
 
 
 def train_trial(
@@ -58,8 +60,9 @@ def train_trial(
     objective: Objective,
     n_threads: int,
     collapse: CollapseRule,
+    budget: Budget,
     remote: RemoteCheckpoints | None = None,
-    on_epoch_end: Callable[[EpochEnd], object] | None = None,
+    on_report: Callable[[Report], object] | None = None,
 ) -> None:
     """Train the trial that ``config`` describes; everything of interest goes through `ray.tune.report`.
 
@@ -70,15 +73,17 @@ def train_trial(
     data
         The images.
     objective
-        Decides which epoch is the best.
+        Decides which report is the best.
     n_threads
         Of torch, on the CPU.
     collapse
         When the trial ends because its posterior has collapsed.
+    budget
+        How long a trial trains in full, and when it reports.
     remote
         Where the checkpoints go if the study lies under a URI.
-    on_epoch_end
-        Called after each epoch, before it is reported.
+    on_report
+        Called before each report.
     """
     params = config["params"]
     remote = remote and remote.of_trial(config["trial_id"])
@@ -88,10 +93,10 @@ def train_trial(
         checkpoint = restore_checkpoint(Path(directory), config.get("resume_from"), remote)
         reporter = TrialReporter(Path(directory), data, objective, collapse, remote)
 
-        def report_epoch(end: EpochEnd) -> bool:
-            if on_epoch_end is not None:
-                on_epoch_end(end)
-            return reporter.report_epoch(end)
+        def send(report: Report) -> bool:
+            if on_report is not None:
+                on_report(report)
+            return reporter.send(report)
 
         try:
             train(
@@ -101,7 +106,9 @@ def train_trial(
                 device=device,
                 resume_from=checkpoint,
                 knn=data.knn(device),
-                on_epoch_end=report_epoch,
+                on_report=send,
+                report_at=budget.reports,
+                quick_until=budget.quick_until,
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -127,7 +134,7 @@ def restore_checkpoint(
 
 
 class TrialReporter:
-    """Reports each epoch of one trial; its directory is what becomes the checkpoint."""
+    """Sends the reports of one trial to Tune; its directory is what becomes the checkpoint."""
 
     def __init__(
         self,
@@ -140,7 +147,6 @@ class TrialReporter:
         self.directory = directory
         self.remote = remote
         self.collapse = collapse
-        self.n_train = len(data.train_images)
         self.history: list[dict[str, Any]] = []
         if (directory / HISTORY_FILE).exists():
             self.history = read_history(directory)
@@ -154,44 +160,48 @@ class TrialReporter:
             resize=data.resize,
             resume=True,
         )
-        self.epoch = 0
+        self.images = 0
 
-    def report_epoch(self, end: EpochEnd) -> bool:
-        """Report an epoch; True ends the training."""
-        metrics: dict[str, Any] = dict(end.metrics)
-        stop_reason = end.stop_reason or (
+    def send(self, report: Report) -> bool:
+        """Send a report with its checkpoint; True ends the training."""
+        metrics: dict[str, Any] = dict(report.metrics)
+        stop_reason = report.stop_reason or (
             None if math.isfinite(metrics[self.objective.name]) else StopReason.NAN
         )
-        steps = end.epoch * math.ceil(self.n_train / end.state.config.training.batch_size)
-        if stop_reason is None and self.collapse.applies(end.epoch, steps, metrics["active_units"]):
+        steps = report.images // report.state.config.training.batch_size
+        if stop_reason is None and self.collapse.applies(report.images, steps, metrics["active_units"]):
             stop_reason = StopReason.COLLAPSED
-        self.epoch = end.epoch
+        self.images = report.images
         result = metrics | {
-            TIME_ATTR: end.epoch,
+            TIME_ATTR: report.images,
+            "epoch": report.epoch,
+            "quick": report.quick,
             STOP_REASON: stop_reason,
-            "latent_dim": end.state.config.model.latent_dim,
-            "n_parameters": count_parameters(end.state.model),
+            "latent_dim": report.state.config.model.latent_dim,
+            "n_parameters": count_parameters(report.state.model),
         }
         if stop_reason:  # the last checkpoint stays the one before
-            report(result)
+            report_to_tune(result)
             return True
-        is_best = self.best.update(end)
-        end.state.save(self.directory)
+        is_best = self.best.update(report)
+        report.state.save(self.directory)
         self.history.append(result | {"is_best": is_best})
         write_history(self.directory, self.history)
         files = (path for path in self.directory.rglob("*") if path.is_file())
         result["checkpoint_bytes"] = sum(path.stat().st_size for path in files)
         if self.remote:
-            self.remote.save(self.directory, end.epoch)
-            report(result)
+            self.remote.save(self.directory, report.images)
+            report_to_tune(result)
         else:
             with _on_shared_storage():
-                report(result, checkpoint=Checkpoint.from_directory(self.directory))
+                report_to_tune(result, checkpoint=Checkpoint.from_directory(self.directory))
         return False
 
     def report_out_of_memory(self) -> None:
-        """Report why the trial ends; there is no epoch to go with it."""
-        report({TIME_ATTR: self.epoch, STOP_REASON: StopReason.OUT_OF_MEMORY, self.objective.name: math.nan})
+        """Report why the trial ends; there are no metrics to go with it."""
+        report_to_tune(
+            {TIME_ATTR: self.images, STOP_REASON: StopReason.OUT_OF_MEMORY, self.objective.name: math.nan}
+        )
 
 
 @contextmanager

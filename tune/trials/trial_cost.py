@@ -1,4 +1,4 @@
-"""What one configuration costs in a worker: a second of training, a validation and a checkpoint, measured."""
+"""What one configuration costs in a worker: a second of training, reports and a checkpoint, measured."""
 
 import math
 import resource
@@ -21,7 +21,8 @@ from vae.data import ImageSet
 from vae.errors import is_out_of_memory
 from vae.models import count_parameters
 from vae.training.best_model import BestModel
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
+from vae.training.validation import Validation
 
 WARM_UP_STEPS = 6
 TIMED_S = 1.0
@@ -33,12 +34,16 @@ class TrialCost:
     """What a trial with one configuration takes and leaves."""
 
     start_s: float
-    """Before the first epoch, in a worker that has all its imports."""
-    epoch_s: float
-    """Training, validation and checkpoint."""
+    """Before the first image, in a worker that has all its imports."""
+    image_s: float
+    """Of training."""
+    report_s: float
+    """A report with all validation images, and its checkpoint."""
+    quick_s: float
+    """A quick one, and its checkpoint."""
     checkpoint_bytes: int
     best_bytes: int
-    """Of the checkpoint, the part that is kept: the model of the best epoch."""
+    """Of the checkpoint, the part that is kept: the best model."""
     n_files: int
     """In a checkpoint."""
     memory_bytes: int
@@ -67,13 +72,13 @@ def _measure(config: Config, data: TrialData, objective: Objective, n_threads: i
     started = time.perf_counter()
     images, validation, knn = data.train(device), data.validation(device), data.knn(device)
     start_s = time.perf_counter() - started
-    batch, n = config.training.batch_size, len(images)
+    batch = config.training.batch_size
     few = _first(validation, batch)
     warm_up = train(config, _first(images, WARM_UP_STEPS * batch), few, device=device).history[0]
     steps = max(WARM_UP_STEPS, math.ceil(TIMED_S * warm_up["images_per_second"] / batch))
     checkpoint: dict[str, Any] = {}
 
-    def save(end: EpochEnd) -> None:
+    def save(report: Report) -> None:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -84,23 +89,29 @@ def _measure(config: Config, data: TrialData, objective: Objective, n_threads: i
                 split_seed=data.split_seed,
                 dataset=data.fingerprint,
             )
-            best.update(end)
-            end.state.save(directory)
+            best.update(report)
+            report.state.save(directory)
             sizes = {path: path.stat().st_size for path in directory.rglob("*") if path.is_file()}
             checkpoint["bytes"] = sum(sizes.values())
             checkpoint["best"] = sum(size for path, size in sizes.items() if path.parent.name == BEST_DIR)
             checkpoint["files"] = len(sizes) + 1  # and the history
         checkpoint["s"] = time.perf_counter() - begun
-        checkpoint["parameters"] = count_parameters(end.state.model)
+        checkpoint["model"] = report.state.model
+        checkpoint["parameters"] = count_parameters(report.state.model)
 
     used, started = _first(images, steps * batch), time.perf_counter()
-    timed = train(config, used, validation, device=device, knn=knn, on_epoch_end=save).history[0]
+    timed = train(config, used, validation, device=device, knn=knn, on_report=save).history[0]
     whole_s = time.perf_counter() - started
-    training_s = len(used) / timed["images_per_second"]
-    validation_s = timed["epoch_seconds"] - training_s
+    measure, quick_s = Validation(validation.images, config.loss, knn), 0.0
+    for _ in range(2):  # the first one pays for what is prepared once
+        begun = time.perf_counter()
+        measure(checkpoint["model"], quick=True)
+        quick_s = time.perf_counter() - begun
     return TrialCost(
         start_s=start_s + max(0.0, whole_s - timed["epoch_seconds"] - checkpoint["s"]),
-        epoch_s=n / timed["images_per_second"] + validation_s + checkpoint["s"],
+        image_s=1 / timed["images_per_second"],
+        report_s=timed["validation_seconds"] + checkpoint["s"],
+        quick_s=quick_s + checkpoint["s"],
         checkpoint_bytes=checkpoint["bytes"],
         best_bytes=checkpoint["best"],
         n_files=checkpoint["files"],

@@ -3,6 +3,7 @@
 import argparse
 import time
 from pathlib import Path
+from typing import get_args
 
 from vae.api import choose_device, diverged, kept_model, validation_knn
 from vae.checkpoint import MODEL_FILE, find_checkpoint, load_model, read_config, read_header
@@ -14,7 +15,7 @@ from vae.errors import UsageError
 from vae.metrics.validation_knn import sample_rows
 from vae.model_card import ModelCard, Score, escape, write_card
 from vae.models import count_parameters
-from vae.training.loop import EpochEnd, check_fit, train
+from vae.training.loop import Report, check_fit, train
 from vae.training.state import STATE_FILE, load_state
 from vae.training.tensorboard import TensorBoard
 
@@ -65,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help
             )
             continue
-        many = field.type == tuple[int, ...]
+        many = field.type in (tuple[int, ...], tuple[float, ...])
         default = {"milestones": "none", "schedule_epochs": "max_epochs"}.get(name, field.default)
         hyperparameters.add_argument(
             flag,
-            type=int if many else field.type,
+            type=get_args(field.type)[0] if many else field.type,
             nargs="*" if many else None,
             default=argparse.SUPPRESS,  # so that `--like` decides what was not given
             help=f"{help} (default: {default})",
@@ -141,21 +142,21 @@ def train_command(arguments: argparse.Namespace) -> int:
             epochs_before=epochs_before,
         )
 
-    def on_epoch_end(end: EpochEnd) -> None:
+    def on_report(report: Report) -> None:
         max_epochs = config.training.max_epochs
-        if end.epoch == epochs_before + 1:
-            size = count_parameters(end.state.model)
+        if report.epoch <= epochs_before + 1:
+            size = count_parameters(report.state.model)
             print(f"{config.model.architecture}, {size:,} parameters, {len(training):,} images on {device}")
-            print(_header(_panel(end)))
-        if end.epoch % arguments.print_every == 0 or end.epoch == max_epochs or end.stop_reason:
-            print(_row(end, max_epochs), flush=True)
+            print(_header(_panel(report)))
+        if report.epoch % arguments.print_every == 0 or report.epoch == max_epochs or report.stop_reason:
+            print(_row(report, max_epochs), flush=True)
         if board:
-            board.log_epoch(end)
-        if end.stop_reason:
+            board.log(report)
+        if report.stop_reason:
             return
-        best.update(end)
-        end.state.dataset, end.state.resize = dataset.fingerprint, resize
-        end.state.save(output)
+        best.update(report)
+        report.state.dataset, report.state.resize = dataset.fingerprint, resize
+        report.state.save(output)
 
     result = train(
         config,
@@ -164,7 +165,7 @@ def train_command(arguments: argparse.Namespace) -> int:
         device=device,
         resume_from=state,
         knn=None if validation is None else validation_knn(training, validation, seed, device),
-        on_epoch_end=on_epoch_end,
+        on_report=on_report,
     )
     if result.stop_reason == "nan":
         raise diverged(config, epochs_before + len(result.history))
@@ -245,16 +246,16 @@ def _write_card(
     )
 
 
-def _panel(end: EpochEnd) -> list[str]:
+def _panel(report: Report) -> list[str]:
     """Return the names of what was measured on validation images."""
-    return [name for name in PANEL if name in end.metrics]
+    return [name for name in PANEL if name in report.metrics]
 
 
 def _header(panel: list[str]) -> str:
     return f"{'epoch':>9} {'train loss':>11} {''.join(f'{name:>12} ' for name in panel)}{'images/s':>9}"
 
 
-def _row(end: EpochEnd, max_epochs: int) -> str:
-    values = "".join(f"{end.metrics[name]:>12.4f} " for name in _panel(end))
-    loss, speed = end.metrics["train_loss"], end.metrics["images_per_second"]
-    return f"{end.epoch:>4}/{max_epochs:<4} {loss:>11.3f} {values}{speed:>9,.0f}"
+def _row(report: Report, max_epochs: float) -> str:
+    values = "".join(f"{report.metrics[name]:>12.4f} " for name in _panel(report))
+    loss, speed = report.metrics["train_loss"], report.metrics["images_per_second"]
+    return f"{report.epoch:>4}/{max_epochs:<4} {loss:>11.3f} {values}{speed:>9,.0f}"

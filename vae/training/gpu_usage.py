@@ -1,7 +1,6 @@
 """How much of a GPU one training uses, memory and share of the time: measured in three short epochs."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from vae.config import Config, ModelConfig
 from vae.data import ImageSet
-from vae.models import VAE, ImageShape, build_model, count_parameters
-from vae.training.loop import EpochEnd, train
+from vae.models import ImageShape, build_model, count_parameters
+from vae.training.loop import Report, train
+from vae.training.validation import Knn
 
 STEPS = 50
 """Of a measured epoch, at most."""
@@ -41,7 +41,7 @@ def measure_gpu_usage(
     validation_images: ImageSet,
     *,
     device: str | torch.device = "cuda",
-    knn: Callable[[VAE], float] | None = None,
+    knn: Knn | None = None,
 ) -> GpuUsage | None:
     """Train for three short epochs, validation included; None on a CPU, where there is nothing to measure.
 
@@ -64,7 +64,7 @@ def measure_gpu_usage(
     n_validation = max(1, round(len(validation_images) * n / len(train_images)))
     trace, ended = _Trace(device), {}
 
-    def on_epoch_end(end: EpochEnd) -> None:
+    def on_report(end: Report) -> None:
         ended[end.epoch] = trace.now()
         if end.epoch == TIMED:
             trace.start()
@@ -77,7 +77,7 @@ def measure_gpu_usage(
         _first(validation_images, n_validation),
         device=device,
         knn=knn,
-        on_epoch_end=on_epoch_end,
+        on_report=on_report,
     )
     if device.type != "cuda":
         return None

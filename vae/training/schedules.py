@@ -9,7 +9,7 @@ MILESTONE_FACTOR = 0.1
 
 
 def learning_rate_factor(
-    schedule: str, epochs_done: float, schedule_epochs: Sequence[int], milestones: Sequence[int] = ()
+    schedule: str, epochs_done: float, schedule_epochs: Sequence[float], milestones: Sequence[int] = ()
 ) -> float:
     """Return the factor on the peak learning rate.
 
@@ -39,14 +39,22 @@ def learning_rate_factor(
     return 1.0
 
 
-def _progress(epochs_done: float, schedule_epochs: Sequence[int]) -> float:
+def _progress(epochs_done: float, schedule_epochs: Sequence[float]) -> float:
     """Return the fraction of the present cycle that is done, 0 to 1."""
-    start = 0
+    start = 0.0
     for end in schedule_epochs:
         if epochs_done < end:
             return (epochs_done - start) / (end - start)
         start = end
     return 1.0
+
+
+def warmup_factor(steps_done: int, warmup_steps: int) -> float:
+    """Return the factor on the learning rate while it warms up, linear to 1 in the last of these steps.
+
+    Goyal et al. 2017, arXiv:1706.02677.
+    """
+    return min(1.0, (steps_done + 1) / warmup_steps) if warmup_steps else 1.0
 
 
 def kl_warmup_factor(epochs_done: float, kl_warmup_epochs: float) -> float:

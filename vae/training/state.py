@@ -1,4 +1,4 @@
-"""The state of a training run: what is needed to resume after an epoch, in one atomically written file."""
+"""The state of a training run: what is needed to resume after a report, in one atomically written file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +18,10 @@ STATE_FILE = "training.safetensors"
 
 
 class TrainingState:
-    """A model, its optimiser and how many epochs are done.
+    """A model, its optimiser and how far its training is.
 
-    There is no generator to save: the randomness of an epoch follows from the seed and its number.
+    The order of an epoch's images follows from the seed and the epoch's number; within an epoch the generator
+    has moved on, and its state is kept.
     """
 
     def __init__(self, config: Config, model: VAE, epoch: int = 0, dataset: str | None = None) -> None:
@@ -29,6 +30,13 @@ class TrainingState:
         self.optimizer = build_optimizer(model, config.training)
         self.balance = Balance(device=next(model.parameters()).device)
         self.epoch = epoch
+        """Epochs that are done."""
+        self.step = 0
+        """Steps of the next epoch that are done."""
+        self.images: int | None = None
+        """Images seen until the last report; None: as many as those epochs have."""
+        self.generator_state: Tensor | None = None
+        """Of the epoch that has begun; None between two epochs."""
         self.dataset = dataset
         """Fingerprint of the data set; None if the caller did not set it."""
         self.resize: int | None = None
@@ -48,8 +56,11 @@ class TrainingState:
                 if value is not None:  # SGD without momentum
                     tensors[f"optimizer.{index}.{name}"] = value
         tensors["balance"] = self.balance.means
+        if self.generator_state is not None:
+            tensors["generator"] = self.generator_state
         write_config(directory, self.config, self.model.image_shape, self.model.n_classes, self.resize)
-        write_tensors(directory / STATE_FILE, tensors, {"epoch": self.epoch, "dataset": self.dataset})
+        header = {name: getattr(self, name) for name in ("epoch", "step", "images", "dataset")}
+        write_tensors(directory / STATE_FILE, tensors, header)
 
 
 def load_state(directory: Path, config: Config, device: str | torch.device = "cpu") -> TrainingState:
@@ -68,7 +79,10 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
     state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
+    state.step, state.images = header.get("step", 0), header.get("images")
     state.resize = saved.resize
+    if "generator" in tensors:
+        state.generator_state = tensors["generator"].cpu()
     if "balance" in tensors:
         state.balance = Balance(tensors["balance"])
     slots: dict[int, dict[str, Any]] = {}

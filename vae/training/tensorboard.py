@@ -1,6 +1,7 @@
 """TensorBoard's log of one training run: curves, distributions, hyperparameters, images, the latent space."""
 
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from vae.data import Dataset, ImageSet
 from vae.errors import StorageError
 from vae.inference import decode, to_unit
 from vae.models import VAE
-from vae.training.loop import EpochEnd
+from vae.training.loop import Report
 
 if TYPE_CHECKING:
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
@@ -43,9 +44,10 @@ _TRAIN_BESIDE_VALIDATION = {
 class TensorBoard:
     """Writes a run to a directory that `tensorboard --logdir` reads; nothing is made before the first epoch.
 
-    Always: every metric of `EpochEnd`, histograms of the weights and of the latents of validation images, the
+    Always: every metric of `Report`, histograms of the weights and of the latents of validation images, the
     hyperparameters. With `images`: reconstructions, samples of the prior, and the latent space for the
-    projector, the last only after the epochs 1, 2, 4, 8, … and the final one: each time it is 2 MB.
+    projector, the last only after the epochs 1, 2, 4, 8, … and the final one: each time it is 2 MB. The step
+    is the epoch, rounded up.
 
     Parameters
     ----------
@@ -72,19 +74,20 @@ class TensorBoard:
         self._images = images
         self._epochs_before = epochs_before
 
-    def log_epoch(self, end: EpochEnd) -> None:
-        """Log one epoch.
+    def log(self, report: Report) -> None:
+        """Log one report.
 
         Raises
         ------
         StorageError
             The directory cannot be written.
         """
-        for name, value in end.metrics.items():
-            self._writer.add_scalar(_tag(name), value, end.epoch)
-        if end.stop_reason is None:  # the weights of a diverged model are not numbers
+        epoch = ceil(report.epoch)
+        for name, value in report.metrics.items():
+            self._writer.add_scalar(_tag(name), value, epoch)
+        if report.stop_reason is None:  # the weights of a diverged model are not numbers
             with torch.no_grad():
-                self._log_model(end.state.model, end.epoch)
+                self._log_model(report.state.model, epoch)
         self._writer.flush()
 
     def _log_model(self, model: VAE, epoch: int) -> None:
@@ -106,7 +109,7 @@ class TensorBoard:
         noise = torch.randn(N_TILES, model.latent_dim, generator=torch.Generator().manual_seed(0))
         samples = decode(model, noise.to(images.device))
         self._writer.add_image("images/samples_of_the_prior", _mosaic(samples), epoch)
-        if epoch.bit_count() == 1 or epoch == self._config.training.max_epochs:
+        if epoch.bit_count() == 1 or epoch == ceil(self._config.training.max_epochs):
             self._log_latent_space(mean, epoch)
 
     def _log_latent_space(self, mean: Tensor, epoch: int) -> None:

@@ -28,7 +28,7 @@ def run(study, outcome, *values):
     trial = study.ask(SPACE)
     trial.set_user_attr("trial_id", f"{trial.number:04d}")
     for epoch, value in enumerate(values, start=1):
-        journal.record_epoch(study, trial._trial_id, epoch, [value])
+        journal.record_values(study, trial._trial_id, epoch, [value])
     journal.tell(study, trial._trial_id, outcome, [KNN])
     return trial.number
 
@@ -94,7 +94,7 @@ def test_a_larger_budget_keeps_what_a_sampler_has_noted_in_its_trials(study, tmp
         trial = study.ask()
         value = -((space.sample(trial)["kl_weight"] - 0.5) ** 2)
         trial.set_user_attr("trial_id", f"{number:04d}")
-        journal.record_epoch(study, trial._trial_id, 4, [value])
+        journal.record_values(study, trial._trial_id, 4, [value])
         journal.tell(study, trial._trial_id, Outcome("completed"), [KNN])
     before = [trial.system_attrs for trial in study.get_trials()]
     assert any(before)
@@ -139,7 +139,7 @@ def test_what_an_older_version_had_as_fail_samplers_see_as_they_do_now(study, tm
     done = run(study, Outcome("completed"), 0.1, 0.2, 0.3, 0.4)
     trial = study.ask(SPACE)
     trial.set_user_attr("trial_id", "0001")
-    journal.record_epoch(study, trial._trial_id, 1, [0.5])
+    journal.record_values(study, trial._trial_id, 1, [0.5])
     study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
     study.tell(trial.number, state=FAIL)
     before = study.trials
@@ -153,7 +153,7 @@ def test_what_an_older_version_had_as_fail_samplers_see_as_they_do_now(study, tm
 def test_the_first_report_of_an_epoch_stays(study, tmp_path, recwarn):
     trial = study.ask(SPACE)
     for value in (0.1, 0.2):
-        journal.record_epoch(study, trial._trial_id, 1, [value])
+        journal.record_values(study, trial._trial_id, 1, [value])
     assert journal.curve(open_journal(tmp_path).trials[0]) == {1: (0.1,)}
     assert not recwarn.list
 

@@ -34,7 +34,7 @@ def propose_all(run, plan, *, n, reopened_after=()):
         if (proposal := proposals.propose()) is None:
             break
         found.append(proposal)
-        journal.record_epoch(study, proposal.optuna_id, 4, [proposal.params["latent_dim"] / 10])
+        journal.record_values(study, proposal.optuna_id, 4, [proposal.params["latent_dim"] / 10])
         journal.tell(study, proposal.optuna_id, Outcome("completed"), [KNN])
     return found, study
 

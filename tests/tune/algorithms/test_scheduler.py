@@ -14,8 +14,8 @@ MAX_EPOCHS = 9
 
 
 def scheduler(objective=KNN, rule=True):
-    asha = Asha(max_epochs=MAX_EPOCHS, grace_period=1, reduction_factor=3) if rule else None
-    return EarlyStopping(asha, objective, max_epochs=MAX_EPOCHS)
+    asha = Asha(budget=MAX_EPOCHS, grace_period=1, reduction_factor=3) if rule else None
+    return EarlyStopping(asha, objective, budget=MAX_EPOCHS)
 
 
 def report(scheduler, trial_id, epoch, value, **result):
@@ -103,7 +103,7 @@ class Failures:
 
 def test_a_failure_is_recorded_before_the_trial_is_queued_again():
     failures = Failures()
-    scheduler = EarlyStopping(None, KNN, max_epochs=9, failures=failures)
+    scheduler = EarlyStopping(None, KNN, budget=9, failures=failures)
     scheduler.on_trial_error(None, FakeTrial("ray-0"))
     assert [trial.trial_id for trial in failures.recorded] == ["ray-0"]
 
@@ -118,7 +118,7 @@ def test_trials_that_no_node_can_take_are_ended():
             return []
 
     controller, failures = Controller(), Failures()
-    scheduler = EarlyStopping(None, KNN, max_epochs=9, failures=failures)
+    scheduler = EarlyStopping(None, KNN, budget=9, failures=failures)
     assert scheduler.choose_trial_to_run(controller) is None
     assert controller.ended == []
     failures.waiting = [FakeTrial("ray-0")]

@@ -9,8 +9,8 @@ from tune.algorithms.stopping_rules import Asha, Hyperband, Median, PerBudget, m
 from vae.errors import UsageError
 
 
-def asha(max_epochs=9, grace_period=1, reduction_factor=3.0):
-    return Asha(max_epochs=max_epochs, grace_period=grace_period, reduction_factor=reduction_factor)
+def asha(budget=9, grace_period=1, reduction_factor=3.0):
+    return Asha(budget=budget, grace_period=grace_period, reduction_factor=reduction_factor)
 
 
 def goes_on(rule, trial_id, epoch, value, number=0):
@@ -49,11 +49,11 @@ def test_a_decision_tells_rung_value_cutoff_and_how_many_were_there():
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_decisions_are_those_of_the_papers_rule_in_random_searches(factor):
     rng = random.Random(factor)
-    max_epochs = factor**3 + 1
-    rule, seen = asha(max_epochs=max_epochs, reduction_factor=factor), {}
+    budget = factor**3 + 1
+    rule, seen = asha(budget=budget, reduction_factor=factor), {}
     for number in range(150):
         value = rng.random()
-        for epoch in range(1, max_epochs):
+        for epoch in range(1, budget):
             decision = goes_on(rule, str(number), epoch, value)
             if epoch not in (1, factor, factor**2, factor**3):
                 assert decision
@@ -85,7 +85,7 @@ def test_a_trial_that_starts_beyond_a_rung_is_not_filled_into_it():
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_a_rule_restored_from_learning_curves_decides_as_one_that_never_stopped(name):
     rng = random.Random(1)
-    numbers = {"max_epochs": 27, "grace_period": 1, "reduction_factor": 3}
+    numbers = {"budget": 27, "grace_period": 1, "reduction_factor": 3}
     whole, curves, halfway = make_rule(name, **numbers), {}, None
     for number in range(80):
         if number == 40:
@@ -116,7 +116,7 @@ def test_a_stopped_trial_becomes_promising_when_worse_ones_join_its_rung():
 
 
 def test_hyperband_gives_the_brackets_in_turn_and_judges_within_one():
-    rule = Hyperband(max_epochs=9, grace_period=1, reduction_factor=3)
+    rule = Hyperband(budget=9, grace_period=1, reduction_factor=3)
     assert [sorted(bracket.rungs) for bracket in rule.brackets] == [[1, 3], [3]]
     assert rule.judge("a", 0, 1, 0.9) is not None
     assert rule.judge("b", 1, 1, 0.1) is None  # the second bracket has no rung there
@@ -125,7 +125,7 @@ def test_hyperband_gives_the_brackets_in_turn_and_judges_within_one():
 
 
 def test_the_median_rule_compares_the_best_with_the_running_means_of_the_others():
-    rule = Median(max_epochs=10, grace_period=2)
+    rule = Median(budget=10, grace_period=2)
     others = {"a": [0.2, 0.4], "b": [0.5, 0.7], "c": [0.1, 0.9]}
     for number, (name, values) in enumerate(others.items()):
         for epoch, value in enumerate(values, start=1):
@@ -139,7 +139,7 @@ def test_the_median_rule_compares_the_best_with_the_running_means_of_the_others(
 
 
 def test_the_median_rule_waits_for_company():
-    rule = Median(max_epochs=10, grace_period=1)
+    rule = Median(budget=10, grace_period=1)
     for number, value in enumerate([0.9, 0.8, 0.1]):
         assert rule.judge(str(number), number, 1, value) is None
     assert rule.judge("3", 3, 1, 0.1).stopped
@@ -147,7 +147,7 @@ def test_the_median_rule_waits_for_company():
 
 @pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
 def test_trials_of_another_budget_are_not_compared(name):
-    numbers = {"max_epochs": 9, "grace_period": 1, "reduction_factor": 3}
+    numbers = {"budget": 9, "grace_period": 1, "reduction_factor": 3}
     rule = PerBudget(make_rule(name, **numbers), dict.fromkeys(range(4), 3))
     for number in range(4):  # an annealed schedule is ahead at first
         rule.restore(f"old {number}", number, {1: 0.9 + number / 100, 2: 0.95, 3: 0.97})
@@ -169,9 +169,9 @@ def test_a_trial_is_promising_among_those_of_its_budget():
 
 
 def test_no_scheduler_is_no_rule_whatever_the_numbers():
-    assert make_rule("none", max_epochs=1, grace_period=1, reduction_factor=3) is None
+    assert make_rule("none", budget=1, grace_period=1, reduction_factor=3) is None
 
 
 def test_an_unknown_scheduler_is_refused():
     with pytest.raises(UsageError, match="must be one of asha, hyperband, median, none, got 'pbt'"):
-        make_rule("pbt", max_epochs=9, grace_period=1, reduction_factor=3)
+        make_rule("pbt", budget=9, grace_period=1, reduction_factor=3)

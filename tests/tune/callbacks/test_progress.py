@@ -6,7 +6,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from tests.tune.conftest import KNN, PARAMS, epoch_result
+from tests.tune.conftest import KNN, PARAMS, budget_of, epoch_result
 from tune.algorithms.outcome import Outcome
 from tune.callbacks.progress import Progress, trial_table
 from tune.storage.run_directory import RunDirectory
@@ -15,12 +15,12 @@ from tune.study.study_tables import StudyTables
 
 @pytest.fixture
 def tables(tmp_path):
-    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], budget=budget_of(3))
     for number, value in enumerate([0.7, 0.9]):
         trial_id = f"000{number}-fc-4d"
         tables.open(trial_id, number, PARAMS)
         tables.start(trial_id)
-        tables.record_epoch(trial_id, epoch_result(1, value))
+        tables.record_report(trial_id, epoch_result(1, value))
     tables.end(trial_id, Outcome("stopped_early", "rung"))
     return tables
 
@@ -52,7 +52,7 @@ def lines_at(tables):
 
 def test_without_a_terminal_there_is_a_line_when_a_trial_ends_or_is_the_new_best(tables, lines_at):
     assert lines_at(1.0, 40.0) == []
-    tables.record_epoch("0000-fc-4d", epoch_result(2, 0.95))
+    tables.record_report("0000-fc-4d", epoch_result(2, 0.95))
     (line,) = lines_at(45.0, 46.0)
     assert line.startswith("1/5 trials (1 stopped early, 1 running, 3 pending) · 0.022 epochs/s · 0:45 · ")
     assert line.endswith("best 0.9500 0000-fc-4d")
@@ -63,9 +63,9 @@ def test_without_a_terminal_there_is_a_line_when_a_trial_ends_or_is_the_new_best
 
 
 def test_without_a_terminal_other_epochs_are_a_line_after_a_while(tables, lines_at):
-    tables.record_epoch("0000-fc-4d", epoch_result(2, 0.8))  # no new best
+    tables.record_report("0000-fc-4d", epoch_result(2, 0.8))  # no new best
     assert len(lines_at(40.0, 41.0)) == 1
-    tables.record_epoch("0000-fc-4d", epoch_result(3, 0.8))
+    tables.record_report("0000-fc-4d", epoch_result(3, 0.8))
     assert lines_at(45.0, 60.0, 69.0) == []
     assert len(lines_at(70.0, 71.0, 200.0)) == 1
 

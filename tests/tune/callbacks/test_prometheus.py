@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 from ray.util.metrics import Counter, Gauge
 
-from tests.tune.conftest import KNN, PARAMS, FakeTrial, epoch_result
+from tests.tune.conftest import KNN, PARAMS, FakeTrial, budget_of, epoch_result
 from tune.algorithms.outcome import Outcome
 from tune.callbacks import prometheus
 from tune.callbacks.prometheus import PrometheusCallback
@@ -37,7 +37,7 @@ TRIAL_IDS = ["0000-fc-4d", "0001-fc-4d"]
 
 def search(tmp_path, clock=lambda: 0.0, n_trials=1):
     """Return the tables of a search whose trials run, and what exports them."""
-    tables = StudyTables(RunDirectory(tmp_path / "runs" / "tiny"), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path / "runs" / "tiny"), [KNN], budget=budget_of(3))
     for number in range(n_trials):
         tables.open(TRIAL_IDS[number], number, PARAMS)
         tables.start(TRIAL_IDS[number])
@@ -46,7 +46,7 @@ def search(tmp_path, clock=lambda: 0.0, n_trials=1):
 
 def report(tables, exporter, epoch, value, trial_id=TRIAL_IDS[0]):
     result = epoch_result(epoch, value, images_per_second=100.0 * epoch, checkpoint_bytes=1000)
-    tables.record_epoch(trial_id, result)
+    tables.record_report(trial_id, result)
     exporter.on_trial_result(0, [], FakeTrial("ray-0", {"trial_id": trial_id}), result)
 
 
@@ -107,7 +107,7 @@ def test_an_end_without_an_epoch_and_a_value_that_is_not_finite_are_left_out(tmp
 
 def exported() -> set[str]:
     """Return the names as Prometheus sees them."""
-    exporter = PrometheusCallback(StudyTables(RunDirectory("tiny"), [KNN], max_epochs=1))
+    exporter = PrometheusCallback(StudyTables(RunDirectory("tiny"), [KNN], budget=budget_of(1)))
     found = set()
     for metric in vars(exporter).values():
         if isinstance(metric, Gauge | Counter):

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from tests.pickle_bomb import Bomb
-from tests.tune.conftest import KNN, PARAMS, FakeTrial, epoch_result
+from tests.tune.conftest import KNN, PARAMS, FakeTrial, budget_of, epoch_result
 from tune.callbacks import failures
 from tune.callbacks.failures import FailureTracker
 from tune.callbacks.recorder import WRITE_EVERY_S, Recorder
@@ -31,7 +31,7 @@ def outcomes():
 @pytest.fixture
 def recorder(tmp_path, clock, outcomes):
     return Recorder(
-        StudyTables(RunDirectory(tmp_path / "run"), [KNN], max_epochs=MAX_EPOCHS),
+        StudyTables(RunDirectory(tmp_path / "run"), [KNN], budget=budget_of(MAX_EPOCHS)),
         FailureTracker(),
         tell=lambda ray_id, outcome: outcomes.append((ray_id, outcome.status)),
         cutoff_of={TRIAL_ID: (1, 0.7)}.get,

@@ -6,7 +6,7 @@ import signal
 import pytest
 from ray.tune.tune import _setup_signal_catching
 
-from tests.tune.conftest import KNN
+from tests.tune.conftest import KNN, budget_of
 from tune.callbacks.shutdown import Interruption, TimeLimit
 from tune.callbacks.utilization import Utilization
 from tune.cluster import resources
@@ -71,7 +71,7 @@ def test_ctrl_c_works_as_usual_after_the_search(ended):
 
 def test_the_time_budget_ends_the_search(ended, tmp_path, monkeypatch):
     monkeypatch.setattr(resources, "alive_nodes", list)
-    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], budget=budget_of(3))
     reasons = []
     for seconds in (-1.0, 3600.0):
         interruption = Interruption()
@@ -91,6 +91,6 @@ def test_an_interrupted_search_stays_interrupted_when_its_time_is_up(tmp_path, m
     interruption = Interruption()
     interruption.reason = "interrupted"
     budget = TimeBudget(-1.0, started=0.0, evaluation_s=0.0, finalists=3, finalist_seeds=1)
-    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], budget=budget_of(3))
     TimeLimit(interruption, budget, tables, Utilization(TrialResources(1.0, 0.0, 2))).on_step_begin(0, [])
     assert interruption.reason == "interrupted"

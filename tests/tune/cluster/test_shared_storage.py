@@ -3,7 +3,7 @@ import pickle
 import pytest
 import ray
 
-from tests.tune.conftest import KNN, FakeTrial
+from tests.tune.conftest import KNN, FakeTrial, budget_of
 from tune.callbacks.failures import FailureTracker
 from tune.callbacks.recorder import Recorder
 from tune.cluster import shared_storage
@@ -86,7 +86,7 @@ def test_a_node_that_joins_later_and_does_not_see_it_ends_the_search(tmp_path, m
         pickled_error_file=str(tmp_path / "error.pkl"),
     )
     trial.run_metadata.num_failures = 3
-    tables = StudyTables(RunDirectory(tmp_path), [KNN], max_epochs=3)
+    tables = StudyTables(RunDirectory(tmp_path), [KNN], budget=budget_of(3))
     recorder = Recorder(tables, FailureTracker(), tell=lambda *_: None, cutoff_of=lambda _: None)
     with pytest.raises(NotShared):
         recorder.on_trial_error(0, [trial], trial)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tune.conftest import KNN, PARAMS, epoch_result
+from tests.tune.conftest import KNN, PARAMS, budget_of, epoch_result
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
@@ -15,11 +15,11 @@ from vae.errors import UsageError
 def study(tmp_path):
     """Return a directory with two completed trials, and the record of a study that was asked for ten."""
     run = RunDirectory(tmp_path)
-    tables = StudyTables(run, [KNN], max_epochs=3)
+    tables = StudyTables(run, [KNN], budget=budget_of(3))
     for number, value in enumerate([0.7, 0.9]):
         trial_id = f"000{number}-fc-4d"
         tables.open(trial_id, number, PARAMS)
-        tables.record_epoch(trial_id, epoch_result(3, value))
+        tables.record_report(trial_id, epoch_result(3, value))
         tables.end(trial_id, Outcome("completed"))
     tables.write()
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tune.conftest import KNN, PARAMS, epoch_result
+from tests.tune.conftest import KNN, PARAMS, budget_of, epoch_result
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory
@@ -26,7 +26,7 @@ FIRST = "0000-fc-4d"
 
 @pytest.fixture
 def tables(tmp_path):
-    return StudyTables(RunDirectory(tmp_path / "run"), [KNN], max_epochs=MAX_EPOCHS)
+    return StudyTables(RunDirectory(tmp_path / "run"), [KNN], budget=budget_of(MAX_EPOCHS))
 
 
 def start(tables, number=0, **params):
@@ -41,7 +41,7 @@ def run(tables, number, *results):
     """Carry a trial through its epochs to its end."""
     trial_id = start(tables, number)
     for result in results:
-        tables.record_epoch(trial_id, result)
+        tables.record_report(trial_id, result)
     tables.end(trial_id, Outcome.from_result(results[-1], tables.max_epochs))
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_a_number_is_null(tables):
 def test_a_trial_that_restarts_has_one_row_for_each_epoch(tables):
     start(tables)
     for result in (epoch_result(1, 0.5), epoch_result(2, 0.6)):
-        tables.record_epoch(FIRST, result)
+        tables.record_report(FIRST, result)
     tables.update(FIRST, status="pending")
     first_start = tables.trials[FIRST]["started_at"]
     run(tables, 0, epoch_result(2, 0.65), epoch_result(3, 0.7))
@@ -112,7 +112,7 @@ def test_a_trial_that_restarts_has_one_row_for_each_epoch(tables):
 
 def test_trials_that_have_not_ended_are_interrupted_at_the_end(tables):
     tables.open(FIRST, 0, PARAMS)
-    tables.record_epoch(start(tables, 1), epoch_result(1, 0.5))
+    tables.record_report(start(tables, 1), epoch_result(1, 0.5))
     tables.finish("time_budget")
     rows = trials(tables)
     assert [(row["status"], row["stop_reason"], row["epochs"]) for row in rows] == [
@@ -128,7 +128,7 @@ def test_a_change_is_known_until_it_is_written(tables):
     assert tables.changed
     tables.write()
     assert not tables.changed
-    tables.record_epoch(FIRST, epoch_result(1, 0.5))
+    tables.record_report(FIRST, epoch_result(1, 0.5))
     assert tables.changed
 
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_that_is_damaged_or_of_another_epoch_is_passed_over(tables)
     weights.write_bytes(weights.read_bytes()[:-100])
     start(tables)
     for result in (epoch_result(1, 0.5), epoch_result(2, 0.6)):
-        tables.record_epoch(FIRST, result)
+        tables.record_report(FIRST, result)
     tables.finish("interrupted")
     assert load_model(tables.run.checkpoint_dir(FIRST)).epoch == 2
 
@@ -227,11 +227,11 @@ def test_the_best_so_far_is_the_best_of_all_trials(tables):
 
 def test_what_an_earlier_driver_wrote_is_loaded_and_continued(tables):
     run(tables, 0, epoch_result(1, 0.5), epoch_result(2, 0.6), epoch_result(3, 0.7))
-    tables.record_epoch(start(tables, 1), epoch_result(1, 0.4))
+    tables.record_report(start(tables, 1), epoch_result(1, 0.4))
     tables.finish("interrupted")
     first = trials(tables)
 
-    again = StudyTables(tables.run, [KNN], max_epochs=9)
+    again = StudyTables(tables.run, [KNN], budget=budget_of(9))
     again.load()
     again.reopen("0001-fc-4d", PARAMS | {"max_epochs": 9, "schedule_epochs": [3, 9]})
     run(again, 1, epoch_result(2, 0.8), epoch_result(9, 0.1))
@@ -245,14 +245,14 @@ def test_what_an_earlier_driver_wrote_is_loaded_and_continued(tables):
 
 
 def test_a_driver_that_died_between_the_two_tables_leaves_rows_that_agree(tables):
-    tables.record_epoch(start(tables), epoch_result(1, 0.5))
+    tables.record_report(start(tables), epoch_result(1, 0.5))
     tables.write()
     trials_before = tables.run.trials_file.read_bytes()
-    tables.record_epoch(FIRST, epoch_result(2, 0.8))
+    tables.record_report(FIRST, epoch_result(2, 0.8))
     tables.write()
     tables.run.trials_file.write_bytes(trials_before)
 
-    again = StudyTables(tables.run, [KNN], max_epochs=MAX_EPOCHS)
+    again = StudyTables(tables.run, [KNN], budget=budget_of(MAX_EPOCHS))
     again.load()
     (row,) = again.trials.values()
     assert (row["epochs"], row["objective"], row["best_epoch"]) == (2, 0.8, 2)
@@ -260,7 +260,7 @@ def test_a_driver_that_died_between_the_two_tables_leaves_rows_that_agree(tables
 
 def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
     objectives = [KNN, Objective("val_mse", "min")]
-    tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, max_epochs=MAX_EPOCHS)
+    tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, budget=budget_of(MAX_EPOCHS))
     values = [(3, 0.9, 0.3), (3, 0.8, 0.1), (3, 0.8, 0.2), (1, 0.99, 0.01)]
     for number, (epoch, knn, mse) in enumerate(values):
         run(tables, number, epoch_result(epoch, knn, val_mse=mse))
@@ -271,7 +271,7 @@ def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
 @pytest.mark.parametrize("first", [KNN, Objective("val_loss", "min")])
 def test_the_pareto_front_knows_objectives_that_are_no_columns_of_the_trials(tmp_path, first):
     second = Objective("val_loss", "min") if first is KNN else KNN
-    tables = StudyTables(RunDirectory(tmp_path / "run"), [first, second], max_epochs=MAX_EPOCHS)
+    tables = StudyTables(RunDirectory(tmp_path / "run"), [first, second], budget=budget_of(MAX_EPOCHS))
     for number, (knn, loss) in enumerate([(0.9, 30.0), (0.8, 10.0), (0.8, 20.0)]):
         best, last = epoch_result(2, knn, val_loss=loss), epoch_result(3, knn - 0.5, val_loss=loss + 50)
         run(tables, number, best, last)
@@ -284,10 +284,10 @@ def test_the_pareto_front_knows_objectives_that_are_no_columns_of_the_trials(tmp
 )
 def test_the_pareto_front_knows_sizes_which_no_epoch_has(tmp_path, second, front):
     objectives = [KNN, Objective(second, "min")]
-    tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, max_epochs=MAX_EPOCHS)
+    tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, budget=budget_of(MAX_EPOCHS))
     for number, (knn, dim, size) in enumerate([(0.9, 8, 900), (0.8, 4, 990), (0.8, 8, 100)]):
         trial_id = start(tables, number, latent_dim=dim)
-        tables.record_epoch(trial_id, epoch_result(3, knn, n_parameters=size))
+        tables.record_report(trial_id, epoch_result(3, knn, n_parameters=size))
         tables.end(trial_id, Outcome("completed"))
     tables.finish("interrupted")
     assert [row["pareto"] for row in trials(tables)] == front
@@ -298,7 +298,7 @@ def test_rows_of_an_older_version_have_the_schedule_that_they_were_trained_with(
     tables.finish("interrupted")
     file = tables.run.trials_file
     pq.write_table(read_table(file).drop_columns("config_schedule_epochs"), file)
-    again = StudyTables(tables.run, [KNN], max_epochs=9)
+    again = StudyTables(tables.run, [KNN], budget=budget_of(9))
     again.load()
     assert again.trials[FIRST]["config_schedule_epochs"] == [3]
 

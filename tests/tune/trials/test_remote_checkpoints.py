@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.s3_server import ACCESS_DENIED, INTERNAL_ERROR
-from tests.tune.conftest import KNN, SmallPlan, open_journal
+from tests.tune.conftest import KNN, SmallPlan, budget_of, open_journal
 from tests.tune.conftest import TRAINED_PARAMS as PARAMS
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
@@ -176,12 +176,12 @@ def test_a_journal_older_than_the_checkpoints_judges_the_last_epoch_alone(uri, t
     results = train(run, config["params"], config["trial_id"], kill_after=3)
 
     elsewhere = RunDirectory.resolve(uri)
-    tables = StudyTables(elsewhere, [KNN], max_epochs=MAX_EPOCHS)
-    rule = Asha(max_epochs=MAX_EPOCHS, grace_period=2, reduction_factor=2)
+    tables = StudyTables(elsewhere, [KNN], budget=budget_of(MAX_EPOCHS))
+    rule = Asha(budget=MAX_EPOCHS, grace_period=2, reduction_factor=2)
     (unfinished,) = restore_trials(
         journal.open_study(elsewhere.journal_file, elsewhere.path.name),
         plan,
-        EarlyStopping(rule, KNN, max_epochs=MAX_EPOCHS),
+        EarlyStopping(rule, KNN, budget=MAX_EPOCHS),
         tables,
     )
     assert unfinished.trial_id == config["trial_id"]

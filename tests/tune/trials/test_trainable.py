@@ -94,7 +94,7 @@ def test_images_without_labels_are_searched_by_a_score_that_needs_none(data, tun
 
 def test_a_hook_is_called_before_each_report(data, tune):
     reported = []
-    hook = {"on_epoch_end": lambda end: reported.append((end.epoch, len(tune.results)))}
+    hook = {"on_report": lambda end: reported.append((end.epoch, len(tune.results)))}
     train_trial(
         {"params": PARAMS}, data=data, objective=KNN, n_threads=1, collapse=CollapseRule(0, after=2), **hook
     )

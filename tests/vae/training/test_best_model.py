@@ -7,14 +7,14 @@ from vae.checkpoint import load_model
 from vae.config import Config
 from vae.models import build_model
 from vae.training.best_model import BestModel
-from vae.training.loop import EpochEnd
+from vae.training.loop import Report
 
 CONFIG = Config.from_params({"width": 0.1, "latent_dim": 2})
 
 
 def epoch_end(epoch, stop_reason=None, **metrics):
     model = build_model(CONFIG.model, (1, 8, 8), seed=epoch)
-    return EpochEnd(epoch, metrics, stop_reason, SimpleNamespace(model=model, config=CONFIG))
+    return Report(epoch, metrics, stop_reason, SimpleNamespace(model=model, config=CONFIG))
 
 
 def test_the_epoch_with_the_lowest_value_is_kept_the_earlier_one_of_equals(tmp_path):

@@ -37,7 +37,7 @@ def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(
         end.state.save(tmp_path)
         return end.epoch == 2
 
-    first = train(config, digits.train, digits.validation, on_epoch_end=stop_after_two)
+    first = train(config, digits.train, digits.validation, on_report=stop_after_two)
     assert first.stop_reason == "callback"
     torch.rand(5)  # the state of the global generator must not matter
     second = train(config, digits.train, digits.validation, resume_from=tmp_path)
@@ -85,7 +85,7 @@ def test_every_option_learns_and_resumes_exactly(digits, tmp_path, option):
         end.state.save(tmp_path)
         return end.epoch == 2
 
-    train(config, digits.train, digits.validation, on_epoch_end=stop_after_two)
+    train(config, digits.train, digits.validation, on_report=stop_after_two)
     assert torch.equal(
         weights(train(config, digits.train, digits.validation, resume_from=tmp_path).model),
         weights(whole.model),
@@ -135,7 +135,7 @@ def test_every_image_is_used_once_an_epoch(digits, monkeypatch):
 def test_a_diverged_run_says_nan_and_stops(digits):
     config = Config.from_params(SMALL | {"learning_rate": 1e30, "optimizer": "sgd"})
     ends = []
-    result = train(config, digits.train, digits.validation, on_epoch_end=ends.append)
+    result = train(config, digits.train, digits.validation, on_report=ends.append)
     assert result.stop_reason == "nan"
     assert len(ends) == len(result.history) < config.training.max_epochs
     assert not math.isfinite(result.history[-1]["train_loss"])
@@ -162,7 +162,7 @@ def test_a_state_of_another_config_is_refused(digits, tmp_path):
     def save(end):
         end.state.save(tmp_path)
 
-    train(Config.from_params(SMALL | {"max_epochs": 1}), digits.train, digits.validation, on_epoch_end=save)
+    train(Config.from_params(SMALL | {"max_epochs": 1}), digits.train, digits.validation, on_report=save)
     longer = Config.from_params(SMALL | {"max_epochs": 2})
     assert len(train(longer, digits.train, digits.validation, resume_from=tmp_path).history) == 1
     other = Config.from_params(SMALL | {"latent_dim": 5})

@@ -49,9 +49,9 @@ def test_a_resumed_training_ends_bit_for_bit_as_one_that_never_stopped(
         if end.epoch == 1:
             end.state.save(tmp_path)
 
-    train(config, data, data, on_epoch_end=save_the_first)
+    train(config, data, data, on_report=save_the_first)
     whole = {name: value.clone() for name, value in tensors(ends[-1].state).items()}
-    train(config, data, data, resume_from=tmp_path, on_epoch_end=ends.append)
+    train(config, data, data, resume_from=tmp_path, on_report=ends.append)
     assert [end.epoch for end in ends] == [1, 2, 2]
     resumed = tensors(ends[-1].state)
     assert resumed.keys() == whole.keys()
@@ -73,20 +73,20 @@ def test_a_training_continued_to_more_epochs_has_the_curve_of_its_own_config(tmp
         ends.append(end)
         end.state.save(tmp_path)
 
-    train(Config.from_params(params | {"max_epochs": 2}), data, data, on_epoch_end=save)
+    train(Config.from_params(params | {"max_epochs": 2}), data, data, on_report=save)
     longer = Config.from_params(params | {"max_epochs": 5})
-    continued = train(longer, data, data, resume_from=tmp_path, on_epoch_end=ends.append)
+    continued = train(longer, data, data, resume_from=tmp_path, on_report=ends.append)
     assert continued.config.training.schedule_epochs == (2, 5)
     assert ends[-1].state.config == continued.config
     assert ends[2].metrics["learning_rate"] > 3 * ends[1].metrics["learning_rate"]
     from_scratch = []
-    train(continued.config, data, data, on_epoch_end=from_scratch.append)
+    train(continued.config, data, data, on_report=from_scratch.append)
     assert rates_and_losses(from_scratch) == rates_and_losses(ends)
 
 
 def test_a_state_is_not_continued_with_another_schedule(tmp_path):
     data, params = images(1), {"width": 0.1, "latent_dim": 4, "batch_size": 8, "max_epochs": 2}
-    train(Config.from_params(params), data, data, on_epoch_end=lambda end: end.state.save(tmp_path))
+    train(Config.from_params(params), data, data, on_report=lambda end: end.state.save(tmp_path))
     other = Config.from_params(params | {"max_epochs": 5, "schedule_epochs": [3, 5]})
     message = r"was trained with schedule_epochs \[2\], got \[3, 5\]; they must agree"
     with pytest.raises(StorageError, match=message):
@@ -95,7 +95,7 @@ def test_a_state_is_not_continued_with_another_schedule(tmp_path):
 
 def test_a_state_of_before_schedules_had_epochs_of_their_own_is_continued(tmp_path):
     data, params = images(1), {"width": 0.1, "latent_dim": 4, "batch_size": 8, "max_epochs": 2}
-    train(Config.from_params(params), data, data, on_epoch_end=lambda end: end.state.save(tmp_path))
+    train(Config.from_params(params), data, data, on_report=lambda end: end.state.save(tmp_path))
     content = json.loads((tmp_path / CONFIG_FILE).read_text())
     del content["params"]["schedule_epochs"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(content))

@@ -16,7 +16,7 @@ from vae.data.splits import split_validation
 from vae.errors import StorageError
 from vae.inference import embed
 from vae.models import build_model
-from vae.training.loop import EpochEnd, train
+from vae.training.loop import Report, train
 from vae.training.state import TrainingState
 from vae.training.tensorboard import TensorBoard
 
@@ -47,13 +47,13 @@ def an_epoch(digits, *, stop_reason=None, weight=None):
     model = build_model(CONFIG.model, digits.train.image_shape)
     if weight is not None:
         next(model.parameters()).data.fill_(weight)
-    return EpochEnd(1, {"train_loss": 1.0}, stop_reason, TrainingState(CONFIG, model.eval()))
+    return Report(1, {"train_loss": 1.0}, stop_reason, TrainingState(CONFIG, model.eval()))
 
 
 def test_a_run_shows_its_metrics_distributions_and_images(digits, tmp_path):
     split = split_validation(digits.train, seed=0)
     board = TensorBoard(tmp_path, CONFIG, digits, split.validation, images=True)
-    result = train(CONFIG, split.train, split.validation, on_epoch_end=board.log_epoch)
+    result = train(CONFIG, split.train, split.validation, on_report=board.log)
     log = read(tmp_path)
     for metric, tag in [
         ("train_loss", "train/loss"),
@@ -82,7 +82,7 @@ def test_scalars_alone_bring_no_images(tmp_path):
 def test_inputs_stand_above_their_reconstructions(digits, tmp_path):
     images = digits.train.subset(slice(0, 16))
     board = TensorBoard(tmp_path, CONFIG, digits, images, images=True)
-    board.log_epoch(an_epoch(digits))
+    board.log(an_epoch(digits))
     (panel,) = read(tmp_path).Images("images/input_above_reconstruction")
     (tmp_path / "panel.png").write_bytes(panel.encoded_image_string)
     pixels = np.asarray(Image.open(tmp_path / "panel.png"))[..., 0]
@@ -123,7 +123,7 @@ def test_photos_of_any_shape_fit_the_projector(digits, tmp_path, height, width, 
     board = TensorBoard(
         tmp_path, CONFIG, photos, ImageSet(photos.train.images, photos.train.labels), images=True
     )
-    board.log_epoch(EpochEnd(1, {}, None, state))
+    board.log(Report(1, {}, None, state))
     (space,) = latent_spaces(tmp_path)
     side = max(height, width)
     assert list(space.sprite.single_image_dim) == [side, side]
@@ -151,7 +151,7 @@ def test_a_resumed_run_has_each_epoch_once_and_its_new_hyperparameters(tmp_path)
 
 def test_a_diverged_model_leaves_its_loss_and_no_distribution(digits, tmp_path):
     board = TensorBoard(tmp_path, CONFIG, digits, digits.train, images=True)
-    board.log_epoch(an_epoch(digits, stop_reason="nan", weight=float("nan")))
+    board.log(an_epoch(digits, stop_reason="nan", weight=float("nan")))
     tags = read(tmp_path).Tags()
     assert (tags["scalars"], tags["histograms"], tags["images"]) == (["train/loss"], [], [])
 
@@ -159,4 +159,4 @@ def test_a_diverged_model_leaves_its_loss_and_no_distribution(digits, tmp_path):
 def test_a_directory_that_cannot_be_written_is_one_line(digits):
     board = TensorBoard(Path("/proc/run"), CONFIG, digits, digits.train)
     with pytest.raises(StorageError, match="cannot write /proc/run"):
-        board.log_epoch(an_epoch(digits))
+        board.log(an_epoch(digits))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.algorithms.rungs import rung_cutoff, rung_epochs
+from tune.algorithms.budget import rung_cutoff, rungs_below
 from vae.errors import UsageError
 
 
@@ -22,16 +22,16 @@ from vae.errors import UsageError
     ],
 )
 def test_rungs_lie_at_powers_of_the_reduction_factor_below_the_budget(arguments, rungs):
-    assert rung_epochs(*arguments) == rungs
+    assert rungs_below(*arguments) == rungs
 
 
 @given(st.integers(2, 500), st.integers(1, 499), st.floats(1.01, 50))
 def test_rungs_rise_from_the_grace_period_and_stay_below_the_budget(max_epochs, grace_period, factor):
     if grace_period >= max_epochs:
-        with pytest.raises(UsageError, match="grace_period must be < max_epochs"):
-            rung_epochs(max_epochs, grace_period, factor)
+        with pytest.raises(UsageError, match="grace_period must be < the budget"):
+            rungs_below(max_epochs, grace_period, factor)
         return
-    rungs = rung_epochs(max_epochs, grace_period, factor)
+    rungs = rungs_below(max_epochs, grace_period, factor)
     assert rungs[0] == grace_period
     assert list(rungs) == sorted(set(rungs))
     assert rungs[-1] < max_epochs
@@ -40,9 +40,9 @@ def test_rungs_rise_from_the_grace_period_and_stay_below_the_budget(max_epochs, 
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ((8, 8, 3), "grace_period must be < max_epochs, got 8 and 8"),
+        ((8, 8, 3), "grace_period must be < the budget, got 8 and 8"),
         ((8, 0, 3), "grace_period must be >= 1, got 0"),
-        ((1, 1, 3), "max_epochs must be >= 2, got 1"),
+        ((1, 1, 3), "grace_period must be < the budget, got 1 and 1"),
         ((8, 1, 1.0), "reduction_factor must be > 1, got 1"),
         ((8, 1, float("inf")), "reduction_factor must be > 1, got inf"),
         ((8, 1, float("nan")), "reduction_factor must be > 1, got nan"),
@@ -50,7 +50,7 @@ def test_rungs_rise_from_the_grace_period_and_stay_below_the_budget(max_epochs, 
 )
 def test_a_ladder_that_cannot_work_is_refused(arguments, rule):
     with pytest.raises(UsageError, match=rule):
-        rung_epochs(*arguments)
+        rungs_below(*arguments)
 
 
 def test_one_of_three_goes_on_and_always_one():

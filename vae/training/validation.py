@@ -1,0 +1,65 @@
+"""What is measured of a model in training, on the validation images: the neutral panel and KNN accuracy."""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vae.config import LossConfig
+from vae.metrics.panel import evaluate_panel
+from vae.metrics.unlabelled import UnlabelledScores
+from vae.models import VAE
+
+MAX_IMAGES = 10_000
+"""Of the validation images, evenly spaced: exact enough, and large data sets are not looked at for longer."""
+QUICK = 4
+"""A quick look takes one of so many."""
+
+
+class Knn(Protocol):
+    """What measures the KNN accuracy, see `vae.metrics.validation_knn.ValidationKnn`."""
+
+    def __call__(self, model: VAE, *, quick: bool = False) -> float: ...
+
+
+class Validation:
+    """Measures a model, with all validation images or, for a quick look, with a quarter of them.
+
+    Parameters
+    ----------
+    images
+        The validation images, uint8 (n, C, H, W).
+    loss
+        Of the training.
+    knn
+        Measures ``val_knn_accuracy``; None measures none.
+    """
+
+    def __init__(self, images: Tensor, loss: LossConfig, knn: Knn | None = None) -> None:
+        self.loss = loss
+        self.knn = knn
+        self.images = _evenly_spaced(images, MAX_IMAGES)
+        self._scores: dict[bool, UnlabelledScores] = {}
+
+    def __call__(self, model: VAE, *, quick: bool = False) -> dict[str, float]:
+        """Return the neutral panel; the KNN accuracy is NaN if the loss is not finite."""
+        images = _evenly_spaced(self.images, len(self.images) // QUICK) if quick else self.images
+        if quick not in self._scores:  # a training that has only one kind of look needs only one
+            self._scores[quick] = UnlabelledScores(images)
+        metrics = evaluate_panel(model, images, self.loss, unlabelled=self._scores[quick])
+        if self.knn is not None:
+            is_finite = math.isfinite(metrics["val_loss"])
+            metrics["val_knn_accuracy"] = self._knn_accuracy(model, quick) if is_finite else math.nan
+        return metrics
+
+    def _knn_accuracy(self, model: VAE, quick: bool) -> float:
+        assert self.knn is not None
+        return self.knn(model, quick=True) if quick else self.knn(model)
+
+
+def _evenly_spaced(images: Tensor, at_most: int) -> Tensor:
+    if len(images) <= max(1, at_most):
+        return images
+    rows = torch.linspace(0, len(images) - 1, max(1, at_most), dtype=torch.float64)
+    return images[rows.long().to(images.device)]
