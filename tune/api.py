@@ -31,7 +31,7 @@ def search(
     sampler: str = "tpe",
     scheduler: str = "asha",
     grace_period: float | None = None,
-    reduction_factor: float = 3.0,
+    reduction_factor: float = 4.0,
     min_active_units: int = 1,
     time_budget: float | str | None = None,
     start: bool = True,

@@ -1,11 +1,11 @@
-"""The objective of every trial, epoch by epoch, coloured by how the trial ended."""
+"""The objective of every trial, report by report, coloured by how the trial ended."""
 
 from collections import Counter
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from evaluation.analysis.results import Results
 from evaluation.figures.style import CATEGORY_COLOURS, WINNER, limits_without_outliers
@@ -27,8 +27,15 @@ _ENDS: dict[TrialCategory, dict[str, Any]] = {
 }
 
 
+WIDE = 16
+"""From this ratio of the last epoch to the first on, the axis is logarithmic."""
+
+
 def draw_learning_curves(results: Results) -> Figure:
-    """Draw the curves; a failed trial without any value is a cross at the foot, at its last epoch."""
+    """Draw the curves; a failed trial without any value is a cross at the foot, at its last epoch.
+
+    Quick looks, which use fewer images, are not joined to what follows: the values do not compare.
+    """
     metric = results.objectives[0]
     measured = results.epochs.dropna(subset=[metric]).sort_values("epoch")
     curves = dict(tuple(measured.groupby("trial_id")))
@@ -56,13 +63,16 @@ def draw_learning_curves(results: Results) -> Figure:
                 )
             continue
         x, y = curve["epoch"], curve[metric]
+        looks = [part for _, part in curve.groupby(curve["quick"].eq(True)) if len(part)]
         if trial["trial_id"] == results.winner:
-            axes.plot(x, y, color="white", linewidth=4.5, zorder=4)
-            axes.plot(x, y, color=WINNER, linewidth=3, zorder=5)
+            for part in looks:
+                for style in ({"color": "white", "linewidth": 4.5}, {"color": WINNER, "linewidth": 3}):
+                    axes.plot(part["epoch"], part[metric], zorder=4.5, solid_capstyle="round", **style)
             best = x == trial["best_epoch"]
             axes.plot(x[best], y[best], "o", color=WINNER, markersize=7, zorder=5)
             continue
-        axes.plot(x, y, color=colour, **_LINES[kind])
+        for part in looks:
+            axes.plot(part["epoch"], part[metric], color=colour, **_LINES[kind])
         if end:
             axes.plot(
                 x.iloc[-1:], y.iloc[-1:], linestyle="", color=colour, zorder=_LINES[kind]["zorder"], **end
@@ -70,7 +80,11 @@ def draw_learning_curves(results: Results) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC_NAMES.get(metric, metric)} on the validation images")
     axes.margins(x=0.02)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not measured.empty and measured["epoch"].max() > WIDE * measured["epoch"].min():
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = []
     if results.winner is not None:
         handles.append(

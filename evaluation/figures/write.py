@@ -54,8 +54,8 @@ FIGURES = {
     "importance": "How much each hyperparameter decides whether a trial is among the best quarter: Optuna's "
     "PED-ANOVA, based on the trials that completed, were stopped at a rung, diverged or collapsed. The "
     "further one came, the better it counts. Errors and trials that were cut short are left out.",
-    "learning_curves": "Every trial of the search, epoch by epoch, by how it ended. The winner's dot is its "
-    "best epoch, by which trials are ranked and whose checkpoint is kept.",
+    "learning_curves": "Every trial of the search, by how it ended. The winner's dot is its best report, by "
+    "which trials are ranked and whose checkpoint is kept. Quick looks, at fewer images, stand alone.",
     "rung_ladder": "Who was judged at each rung, and who continued. A trial is judged when it arrives, among "
     "those that came before it: the first had another cutoff to reach than the last, the dashed line.",
     "pareto": "Every trial by its first two objectives, and the front that none of them beats.",

@@ -99,7 +99,7 @@ EPOCHS = make_schema(
 """One row per trial and report, of which there is one after each epoch or at parts of the budget.
 
 ``images`` were seen in training, ``epoch`` is the same in epochs and need not be whole. A ``quick`` report
-used a quarter of the validation images. ``epoch_seconds`` are those since the report before, this one's
+used at most 2,500 of the validation images. ``epoch_seconds`` are those since the report before, this one's
 ``validation_seconds`` included. The columns ``images``, ``quick`` and ``validation_seconds`` are null in
 studies of older versions.
 """

@@ -72,7 +72,7 @@ class Plan:
         rule=POSITIVE,
     )
     reduction_factor: float = _param(
-        3.0,
+        4.0,
         HOW_LONG,
         "one of so many trials continues beyond a rung (%(default)g)",
         rule=Rule(whole=False, minimum=1, above=True),

@@ -3,7 +3,9 @@
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vae.data import ImageSet
 from vae.inference import embed
@@ -13,8 +15,8 @@ from vae.models import VAE
 N_NEIGHBORS = 10
 MAX_IMAGES = 10_000
 """Of each part: exact enough to rank trials, at the same cost whatever the dataset."""
-QUICK = 4
-"""A quick look takes one image of so many, of both parts."""
+QUICK_IMAGES = 2500
+"""Of each part, for a quick look: within one rung it ranks trials nearly as well, in a tenth of the time."""
 
 
 class ValidationKnn:
@@ -36,18 +38,29 @@ class ValidationKnn:
 
     def __call__(self, model: VAE, *, quick: bool = False) -> float:
         """Return the accuracy in [0, 1], higher is better; NaN if a latent is not finite."""
-        every = slice(None, None, QUICK if quick else 1)
-        reference, query = embed(model, self.reference[every]), embed(model, self.query[every])
+        seen, asked = (_rows(part, quick) for part in (self.reference, self.query))
+        reference, query = embed(model, self.reference[seen]), embed(model, self.query[asked])
         if not (reference.isfinite().all() and query.isfinite().all()):
             return math.nan
         return knn_accuracy(
             reference,
-            self.reference_labels[every],
+            self.reference_labels[seen],
             query,
-            self.query_labels[every],
+            self.query_labels[asked],
             n_neighbors=N_NEIGHBORS,
             weights="distance",
         )
+
+
+def _rows(images: Tensor, quick: bool) -> Tensor | slice:
+    return evenly_spaced(images, QUICK_IMAGES) if quick else slice(None)
+
+
+def evenly_spaced(images: Tensor, at_most: int) -> Tensor | slice:
+    """Return the rows of at most so many images, evenly spaced."""
+    if len(images) <= at_most:
+        return slice(None)
+    return torch.linspace(0, len(images) - 1, at_most, dtype=torch.float64).long().to(images.device)
 
 
 def sample_rows(images: ImageSet, seed: int) -> NDArray[np.int64]:

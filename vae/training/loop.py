@@ -82,7 +82,7 @@ def train(
         After how many training images there is a report, rising; by default after each epoch. The end of the
         training is always reported.
     quick_until
-        Reports before so many images use a part of the validation images, see `Validation`.
+        Reports before so many images are quick looks, see `Validation`.
 
     Returns
     -------

@@ -3,18 +3,16 @@
 import math
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from vae.config import LossConfig
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores
+from vae.metrics.validation_knn import QUICK_IMAGES, evenly_spaced
 from vae.models import VAE
 
 MAX_IMAGES = 10_000
 """Of the validation images, evenly spaced: exact enough, and large data sets are not looked at for longer."""
-QUICK = 4
-"""A quick look takes one of so many."""
 
 
 class Knn(Protocol):
@@ -24,7 +22,7 @@ class Knn(Protocol):
 
 
 class Validation:
-    """Measures a model, with all validation images or, for a quick look, with a quarter of them.
+    """Measures a model, with all validation images or, for a quick look, with at most `QUICK_IMAGES`.
 
     Parameters
     ----------
@@ -39,12 +37,12 @@ class Validation:
     def __init__(self, images: Tensor, loss: LossConfig, knn: Knn | None = None) -> None:
         self.loss = loss
         self.knn = knn
-        self.images = _evenly_spaced(images, MAX_IMAGES)
+        self.images = images[evenly_spaced(images, MAX_IMAGES)]
         self._scores: dict[bool, UnlabelledScores] = {}
 
     def __call__(self, model: VAE, *, quick: bool = False) -> dict[str, float]:
         """Return the neutral panel; the KNN accuracy is NaN if the loss is not finite."""
-        images = _evenly_spaced(self.images, len(self.images) // QUICK) if quick else self.images
+        images = self.images[evenly_spaced(self.images, QUICK_IMAGES)] if quick else self.images
         if quick not in self._scores:  # a training that has only one kind of look needs only one
             self._scores[quick] = UnlabelledScores(images)
         metrics = evaluate_panel(model, images, self.loss, unlabelled=self._scores[quick])
@@ -56,10 +54,3 @@ class Validation:
     def _knn_accuracy(self, model: VAE, quick: bool) -> float:
         assert self.knn is not None
         return self.knn(model, quick=True) if quick else self.knn(model)
-
-
-def _evenly_spaced(images: Tensor, at_most: int) -> Tensor:
-    if len(images) <= max(1, at_most):
-        return images
-    rows = torch.linspace(0, len(images) - 1, max(1, at_most), dtype=torch.float64)
-    return images[rows.long().to(images.device)]
