@@ -66,8 +66,8 @@ def draw_learning_curves(results: Results) -> Figure:
         looks = [part for _, part in curve.groupby(curve["quick"].eq(True)) if len(part)]
         if trial["trial_id"] == results.winner:
             for part in looks:
-                for style in ({"color": "white", "linewidth": 4.5}, {"color": WINNER, "linewidth": 3}):
-                    axes.plot(part["epoch"], part[metric], zorder=4.5, solid_capstyle="round", **style)
+                for line_colour, width in (("white", 4.5), (WINNER, 3)):
+                    axes.plot(part["epoch"], part[metric], color=line_colour, linewidth=width, zorder=4.5)
             best = x == trial["best_epoch"]
             axes.plot(x[best], y[best], "o", color=WINNER, markersize=7, zorder=5)
             continue
