@@ -91,6 +91,7 @@ class StudyView:
         rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
         rows.sort(
             key=lambda row: (
+                row["status"] != TrialStatus.COMPLETED,
                 row["objective"] is None,
                 -objective.sign * (row["objective"] or 0.0),
                 row["number"],
@@ -108,7 +109,7 @@ class StudyView:
         return cls(summary, is_running, rows, objective, study.max_epochs)
 
     def view(self, console: Console) -> RenderableType:
-        """Return every trial, best first."""
+        """Return every trial, those with the full budget first, the best of them on top."""
         return self._view(self.rows, console)
 
     def live(self, console: Console) -> RenderableType:
@@ -120,6 +121,7 @@ class StudyView:
         return self._view([row for row in self.rows if row["number"] in shown], console)
 
     def _view(self, rows: list[dict[str, Any]], console: Console) -> RenderableType:
-        best = self.objective.best(self.rows)
+        completed = [row for row in self.rows if row["status"] == TrialStatus.COMPLETED]
+        best = self.objective.best(completed or self.rows)
         table = trial_table(rows, self.objective, max_epochs=self.max_epochs, best=best, width=console.width)
         return Group(Text(self.summary), table)

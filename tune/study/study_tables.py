@@ -163,11 +163,14 @@ class StudyTables:
         self.write()
 
     def best(self) -> dict[str, Any] | None:
-        """Return the row with the best objective so far, whatever its status; a quick look only
-        as long as there is nothing else."""
+        """Return the best row so far: of those with the full budget, or as long as there is none, of all.
+
+        Trials that have had no more than quick looks come last.
+        """
         rows = self.trials.values()
-        known = [row for row in rows if (row["images"] or 0) >= self.budget.quick_until]
-        return self.objective.best(known or rows)
+        completed = [row for row in rows if row["status"] == TrialStatus.COMPLETED]
+        seen = [row for row in rows if row["images"] >= self.budget.quick_until]
+        return self.objective.best(completed or seen or rows)
 
     def _summarise(self, trial_id: str) -> None:
         """Fill in what follows from the trial's reports; the panel is that of the best one.
