@@ -15,7 +15,6 @@ from vae.models import VAE
 ACTIVE_VARIANCE = 0.01
 
 
-@torch.no_grad()
 def evaluate_panel(
     model: VAE,
     images: Tensor,
@@ -24,7 +23,20 @@ def evaluate_panel(
     unlabelled: UnlabelledScores | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, float]:
-    """Return the neutral panel of a model on uint8 images (n, C, H, W).
+    """Return the neutral panel of a model, see `panel_and_means`."""
+    return panel_and_means(model, images, loss, unlabelled=unlabelled, batch_size=batch_size)[0]
+
+
+@torch.no_grad()
+def panel_and_means(
+    model: VAE,
+    images: Tensor,
+    loss: LossConfig,
+    *,
+    unlabelled: UnlabelledScores | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> tuple[dict[str, float], Tensor]:
+    """Return the neutral panel of a model on uint8 images (n, C, H, W), and their posterior means.
 
     All but the losses come from the posterior mean, with nothing sampled, so the panel is deterministic.
 
@@ -61,7 +73,7 @@ def evaluate_panel(
     # One copy from the device, as each of them waits for it.
     numbers = torch.cat((sums / n, active_units(posterior_means).view(1)))
     val_ssim, val_mse, val_kl, val_loss, val_reconstruction_loss, n_active = numbers.tolist()
-    return {
+    panel = {
         "val_loss": val_loss,
         "val_reconstruction_loss": val_reconstruction_loss,
         "val_ssim": val_ssim,
@@ -71,6 +83,7 @@ def evaluate_panel(
         "active_units": n_active,
         **(unlabelled(posterior_means) if unlabelled else {}),
     }
+    return panel, posterior_means
 
 
 def active_units(posterior_means: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ N_NEIGHBORS = 10
 MAX_IMAGES = 10_000
 """Of each part: exact enough to rank trials, at the same cost whatever the dataset."""
 QUICK_IMAGES = 2500
-"""Of each part, for a quick look: within one rung it ranks trials nearly as well, at a fraction of the cost."""
+"""Of each part, for a quick look: within one rung they rank trials nearly as well, at a fraction of the
+cost."""
 
 
 class ValidationKnn:
@@ -36,10 +37,19 @@ class ValidationKnn:
         self.reference, self.reference_labels = reference.images, reference.labels
         self.query, self.query_labels = query.images, query.labels
 
-    def __call__(self, model: VAE, *, quick: bool = False) -> float:
-        """Return the accuracy in [0, 1], higher is better; NaN if a latent is not finite."""
+    def __call__(self, model: VAE, *, quick: bool = False, query_means: Tensor | None = None) -> float:
+        """Return the accuracy in [0, 1], higher is better; NaN if a latent is not finite.
+
+        Parameters
+        ----------
+        quick
+            Take at most `QUICK_IMAGES` of each part.
+        query_means
+            The posterior means of the query images, if they are known already.
+        """
         seen, asked = (_rows(part, quick) for part in (self.reference, self.query))
-        reference, query = embed(model, self.reference[seen]), embed(model, self.query[asked])
+        reference = embed(model, self.reference[seen])
+        query = embed(model, self.query[asked]) if query_means is None else query_means
         if not (reference.isfinite().all() and query.isfinite().all()):
             return math.nan
         return knn_accuracy(

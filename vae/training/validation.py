@@ -3,10 +3,11 @@
 import math
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from vae.config import LossConfig
-from vae.metrics.panel import evaluate_panel
+from vae.metrics.panel import panel_and_means
 from vae.metrics.unlabelled import UnlabelledScores
 from vae.metrics.validation_knn import QUICK_IMAGES, evenly_spaced
 from vae.models import VAE
@@ -18,7 +19,7 @@ MAX_IMAGES = 10_000
 class Knn(Protocol):
     """What measures the KNN accuracy, see `vae.metrics.validation_knn.ValidationKnn`."""
 
-    def __call__(self, model: VAE, *, quick: bool = False) -> float: ...
+    def __call__(self, model: VAE, *, quick: bool = False, query_means: Tensor | None = None) -> float: ...
 
 
 class Validation:
@@ -38,6 +39,8 @@ class Validation:
         self.loss = loss
         self.knn = knn
         self.images = images[evenly_spaced(images, MAX_IMAGES)]
+        asked = getattr(knn, "query", None)  # so that the same images need not be encoded twice
+        self._knn_asks_these = isinstance(asked, Tensor) and torch.equal(asked, self.images)
         self._scores: dict[bool, UnlabelledScores] = {}
 
     def __call__(self, model: VAE, *, quick: bool = False) -> dict[str, float]:
@@ -45,12 +48,10 @@ class Validation:
         images = self.images[evenly_spaced(self.images, QUICK_IMAGES)] if quick else self.images
         if quick not in self._scores:  # a training that has only one kind of look needs only one
             self._scores[quick] = UnlabelledScores(images)
-        metrics = evaluate_panel(model, images, self.loss, unlabelled=self._scores[quick])
+        metrics, means = panel_and_means(model, images, self.loss, unlabelled=self._scores[quick])
         if self.knn is not None:
-            is_finite = math.isfinite(metrics["val_loss"])
-            metrics["val_knn_accuracy"] = self._knn_accuracy(model, quick) if is_finite else math.nan
+            metrics["val_knn_accuracy"] = math.nan
+            if math.isfinite(metrics["val_loss"]):
+                known = means if self._knn_asks_these else None
+                metrics["val_knn_accuracy"] = self.knn(model, quick=quick, query_means=known)
         return metrics
-
-    def _knn_accuracy(self, model: VAE, quick: bool) -> float:
-        assert self.knn is not None
-        return self.knn(model, quick=True) if quick else self.knn(model)
