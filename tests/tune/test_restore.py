@@ -42,24 +42,24 @@ def restore(run):
     study = journal.open_study(run.journal_file, run.path.name)
     tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
     tables.load()
-    unfinished = restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), make_scheduler(), tables)
+    unfinished = restore_trials(study, SmallPlan(), make_scheduler(), tables)
     return list(tables.trials.values()), unfinished
 
 
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_path, monkeypatch, has_ended):
     run = RunDirectory(tmp_path)
-    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], budget=budget_of(MAX_EPOCHS))
     scheduler = make_scheduler()
-    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=scheduler.cutoff_of)
+    searcher = OptunaSearcher(study, SmallPlan(), budget_of(MAX_EPOCHS), [KNN], cutoff_of=scheduler.cutoff_of)
     names = [searcher.suggest(f"ray-{n}")["trial_id"] for n in range(2)]
     for number, (name, value) in enumerate(zip(names, [0.9, 0.4], strict=True)):
         stopped = scheduler.judge(name, number, 2, value)
         assert stopped == (number == 1)
-    searcher.on_trial_result("ray-0", {"epoch": 2, KNN.name: 0.9})
+    searcher.on_trial_result("ray-0", {"images": 2, KNN.name: 0.9})
     if not has_ended:  # the kill comes between the last value and the end
         monkeypatch.setattr(searcher, "tell", lambda *_: None)
-    searcher.on_trial_complete("ray-1", {"epoch": 2, KNN.name: 0.4})
+    searcher.on_trial_complete("ray-1", {"images": 2, KNN.name: 0.4})
 
     rows, unfinished = restore(run)
     assert [trial.trial_id for trial in unfinished] == names[:1]
@@ -71,8 +71,8 @@ def test_a_trial_stopped_before_its_row_was_written_keeps_rung_and_cutoff(tmp_pa
 @pytest.mark.parametrize("damage", [None, "model.safetensors", "config.json"])
 def test_a_kept_model_that_a_power_cut_has_emptied_is_kept_again(tmp_path, monkeypatch, damage):
     run = RunDirectory(tmp_path)
-    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
-    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=lambda _: None)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], budget=budget_of(MAX_EPOCHS))
+    searcher = OptunaSearcher(study, SmallPlan(), budget_of(MAX_EPOCHS), [KNN], cutoff_of=lambda _: None)
     trial_id = searcher.suggest("ray-0")["trial_id"]
     results = [epoch_result(epoch, 0.9) for epoch in range(1, MAX_EPOCHS + 1)]
     tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
@@ -101,14 +101,14 @@ def test_after_a_restart_the_rungs_hold_what_they_held_and_reasons_are_what_they
     tmp_path, reason, value
 ):
     run = RunDirectory(tmp_path)
-    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], max_epochs=MAX_EPOCHS)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], budget=budget_of(MAX_EPOCHS))
     live = make_scheduler()
-    searcher = OptunaSearcher(study, SmallPlan(max_epochs=MAX_EPOCHS), [KNN], cutoff_of=live.cutoff_of)
+    searcher = OptunaSearcher(study, SmallPlan(), budget_of(MAX_EPOCHS), [KNN], cutoff_of=live.cutoff_of)
     for number, end in enumerate([None, None, reason, reason, None]):
         config = searcher.suggest(f"ray-{number}")
         for epoch in (1, 2):
             ends = end if epoch == 2 else None
-            result = {"epoch": epoch, KNN.name: value if ends else 0.8 + number / 100, "stop_reason": ends}
+            result = {"images": epoch, KNN.name: value if ends else 0.8 + number / 100, "stop_reason": ends}
             if live.on_trial_result(None, FakeTrial(f"ray-{number}", config), result) == "STOP":
                 searcher.on_trial_complete(f"ray-{number}", result)
             else:
@@ -116,7 +116,7 @@ def test_after_a_restart_the_rungs_hold_what_they_held_and_reasons_are_what_they
     again = make_scheduler()
     study = journal.open_study(run.journal_file, tmp_path.name)
     tables = StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS))
-    restore_trials(study, SmallPlan(max_epochs=MAX_EPOCHS), again, tables)
+    restore_trials(study, SmallPlan(), again, tables)
     assert again.rule.rungs[2].values == live.rule.rungs[2].values
     assert len(live.rule.rungs[2].values) == (5 if reason == "collapsed" else 3)
     rows = sorted(tables.trials.values(), key=lambda row: row["number"])
@@ -126,7 +126,7 @@ def test_after_a_restart_the_rungs_hold_what_they_held_and_reasons_are_what_they
 def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    study = journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=MAX_EPOCHS)
+    study = journal.create_study(run.journal_file, run.path.name, [KNN], budget=budget_of(MAX_EPOCHS))
     parse_space(SMALL_SPACE).sample(trial := study.ask())
     trial.set_user_attr(journal.TRIAL_ID, "../elsewhere")
     with pytest.raises(StorageError, match=r"must be the name of a directory, got '../elsewhere'"):

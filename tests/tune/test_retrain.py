@@ -12,6 +12,7 @@ from rich.console import Console
 
 import tune.retrain
 from tests.tune.conftest import KNN
+from tune.algorithms.budget import Budget
 from tune.algorithms.searcher import trial_seed
 from tune.cluster.resources import TrialResources
 from tune.retrain import fresh_seeds, retrain_finalists
@@ -32,6 +33,11 @@ def data():
     return TrialData.from_dataset(load_dataset("digits"), seed=0)
 
 
+def budget_on(data, max_epochs):
+    n = len(data.train_images)
+    return Budget(images=max_epochs * n, n_train=n, grace_period=n, reduction_factor=3)
+
+
 def session(run, data, *, max_epochs=2, slots=2):
     """What `retrain_finalists` needs of a study at work."""
     return SimpleNamespace(
@@ -39,7 +45,8 @@ def session(run, data, *, max_epochs=2, slots=2):
         record=run.read_study(),
         data=data,
         objectives=(KNN,),
-        plan=SimpleNamespace(seed=0, max_epochs=max_epochs),
+        plan=SimpleNamespace(seed=0),
+        budget=budget_on(data, max_epochs),
         resources=lambda n_runs: TrialResources(1.0, 0.0, slots),
     )
 
@@ -243,9 +250,9 @@ def test_out_of_memory_of_any_kind_is_known_as_in_a_trial(data, monkeypatch, err
     params = {"architecture": "fc", "width": 0.25, "max_epochs": 3, "seed": 1}
     if reason is None:
         with pytest.raises(RuntimeError, match="no such luck"):
-            tune.retrain._train(params, data, KNN, n_threads=1)
+            tune.retrain._train(params, data, KNN, n_threads=1, budget=budget_on(data, 3))
         return
-    trained = tune.retrain._train(params, data, KNN, n_threads=1)
+    trained = tune.retrain._train(params, data, KNN, n_threads=1, budget=budget_on(data, 3))
     assert trained.columns == {"status": "failed", "stop_reason": reason}
 
 
@@ -254,13 +261,15 @@ class Ranked(TrialData):
 
     def knn(self, device):
         values = iter([0.5, 0.9, 0.7])
-        return lambda model: next(values)
+        return lambda model, **options: next(values)
 
 
 def test_a_row_holds_the_neutral_panel_of_the_best_epoch_not_of_the_last(data, tmp_path, monkeypatch):
     monkeypatch.setattr(tune.retrain.ray, "get_gpu_ids", list)
     params = {"architecture": "fc", "width": 0.25, "max_epochs": 3, "seed": 1}
-    trained = tune.retrain._train(params, subclassed(data, Ranked), KNN, n_threads=1)
+    trained = tune.retrain._train(
+        params, subclassed(data, Ranked), KNN, n_threads=1, budget=budget_on(data, 3)
+    )
     columns = trained.columns
     assert (columns["objective"], columns["best_epoch"]) == (0.9, 2)
     assert np.isfinite(columns["val_ssim"])

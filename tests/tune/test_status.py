@@ -66,12 +66,12 @@ def test_on_a_terminal_the_running_trials_are_shown_however_many_are_better(stud
         watch_status(lambda: StudyView.read(study), out, sleep=steps)
     live = out.file.getvalue().split("tiny: completed")[0]
     assert "0000-fc-4d" in live
-    assert "0002-fc-3d" in live  # the best
+    assert "0001-conv-10d" in live  # the best
     assert "0004-fc-2d" not in live
 
 
-def test_once_the_table_has_every_trial_best_first(study):
+def test_once_the_table_has_every_trial_those_with_the_full_budget_first(study):
     out = console()
     out.print(StudyView.read(study).view(out))
     ids = [word for word in out.file.getvalue().split() if word.startswith("000")]
-    assert ids == ["0002-fc-3d", "0001-conv-10d", "0000-fc-4d", "0004-fc-2d", "0003-fc-3d"]
+    assert ids == ["0001-conv-10d", "0000-fc-4d", "0004-fc-2d", "0002-fc-3d", "0003-fc-3d"]

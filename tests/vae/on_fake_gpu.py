@@ -22,7 +22,7 @@ from vae.training.state import load_state
 
 SMALL = {"batch_size": 64, "latent_dim": 4, "width": 0.1, "max_epochs": 2, "ssim_window": 5, "seed": 3}
 SMALL |= {"schedule": "constant", "learning_rate": 2**-9}  # the same in single precision, as GPUs take it
-TIMES = ("epoch_seconds", "images_per_second")
+TIMES = ("epoch_seconds", "validation_seconds", "images_per_second")
 
 AXES = {
     "architecture": ARCHITECTURES,
@@ -100,14 +100,14 @@ def as_in(result):
 NEIGHBORS = Counter(scores=7)
 """Both sides are looked at, the references gathered, index and distance copied, and both sides."""
 UNLABELLED = Counter(scores=3) + NEIGHBORS
-AN_EPOCH = Counter(_train_epoch=1, evaluate_panel=1) + UNLABELLED
+AN_EPOCH = Counter(_train_until=1, panel_and_means=1) + UNLABELLED
 """Waits, by function: all of them at its end."""
 
 
 def waits_by_function(gpu):
     """Return how often the steps waited, the panel, and the scores of the latent means."""
     functions = [wait.function for wait in gpu.waits]
-    return Counter(name if name in ("_train_epoch", "evaluate_panel") else "scores" for name in functions)
+    return Counter(name if name in ("_train_until", "panel_and_means") else "scores" for name in functions)
 
 
 @pytest.mark.parametrize("case", every_pair(), ids="-".join)
@@ -127,7 +127,7 @@ def test_a_long_epoch_waits_once_in_fifty_steps(parts):
     with FakeGpu() as gpu:
         train(config, train_part, validation, device=DEVICE)
     steps = len(train_part) // 2
-    waits = [wait.operation for wait in gpu.waits if wait.function == "_train_epoch"]
+    waits = [wait.operation for wait in gpu.waits if wait.function in ("_train_epoch", "_train_until")]
     assert waits == ["item"] * (steps // FINITE_CHECK_STEPS) + ["tolist"]
 
 
@@ -157,7 +157,7 @@ def test_a_model_embeds_decodes_and_is_measured_on_the_gpu_as_on_the_cpu(parts, 
         decoded = decode(model, embedded, batch_size=20)
         assert gpu.waits == []
         assert evaluate_panel(model, there.images, config.loss) == panel
-        assert waits_by_function(gpu) == {"evaluate_panel": 1}
+        assert waits_by_function(gpu) == {"panel_and_means": 1}
         torch.testing.assert_close(embedded.cpu(), latents)
         torch.testing.assert_close(decoded.cpu(), images)
 

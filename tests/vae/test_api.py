@@ -100,7 +100,7 @@ def test_validation_images_can_be_given(digits):
         validation=(parts.validation.images, parts.validation.labels),
         **SMALL,
     )
-    clocked = ["epoch_seconds", "images_per_second"]
+    clocked = ["epoch_seconds", "validation_seconds", "images_per_second"]
     pd.testing.assert_frame_equal(split.history.drop(columns=clocked), given.history.drop(columns=clocked))
     assert (split.split_seed, given.split_seed) == (0, None)
 
@@ -217,7 +217,7 @@ def test_nothing_is_printed_without_a_terminal(digits, capfd, tmp_path, monkeypa
 
 
 def end_of(epoch):
-    return Report(epoch, {"val_loss": 12.345, "val_knn_accuracy": 0.5}, None, None)
+    return Report(epoch, epoch, {"val_loss": 12.345, "val_knn_accuracy": 0.5}, None, None)
 
 
 def test_a_terminal_shows_a_bar(tmp_path):

@@ -118,8 +118,9 @@ class StudyRecord(JsonRecord):
         content = asdict(self)
         content |= content.pop("other") | {"objective": content.pop("objectives"), "mode": self.mode}
         content |= {name: self.arguments[name] for name in _ARGUMENTS if name in self.arguments}
-        if self.dataset.resize is None:
-            del content["dataset"]["resize"]
+        for name, absent in (("resize", None), ("n_train", 0)):
+            if content["dataset"][name] == absent:
+                del content["dataset"][name]
         return {k: v for k, v in content.items() if k not in _OPTIONAL or v}
 
     @classmethod

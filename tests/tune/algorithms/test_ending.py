@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.tune.conftest import KNN, SmallPlan, open_journal
+from tests.tune.conftest import KNN, SmallPlan, budget_of, open_journal
 from tune.algorithms import journal
 from tune.algorithms.ending import EndKind, find_ending
 from tune.algorithms.objective import Objective
@@ -24,14 +24,14 @@ STOPPED, COLLAPSED, FAILED, LACKS_MEMORY = (
 
 def ending_after(run, ends, *, objective=KNN, space=SPACE, since_after=None, **limits):
     """Return the ending of a study in which trials ended one after another: with a value, or an outcome."""
-    study = journal.create_study(run / "optuna.journal", run.name, [objective], max_epochs=4)
-    searcher, since = OptunaSearcher(study, SmallPlan(space), [objective]), None
+    study = journal.create_study(run / "optuna.journal", run.name, [objective], budget=budget_of(4))
+    searcher, since = OptunaSearcher(study, SmallPlan(space), budget_of(4), [objective]), None
     for number, end in enumerate(ends):
         searcher.suggest(str(number))
         if isinstance(end, Outcome):
             searcher.tell(str(number), end)
         else:
-            searcher.on_trial_complete(str(number), {"epoch": 4, objective.name: end})
+            searcher.on_trial_complete(str(number), {"images": 4, objective.name: end})
         if number == since_after:
             since = datetime.now().astimezone()
     plan = SmallPlan(space, **limits)
@@ -62,12 +62,12 @@ def test_the_patience_counts_what_has_ended_without_a_better_best(tmp_path, ends
 
 
 def test_the_patience_follows_the_order_in_which_trials_end(tmp_path):
-    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], max_epochs=4)
-    searcher = OptunaSearcher(study, SmallPlan(SPACE, patience=2), [KNN])
+    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], budget=budget_of(4))
+    searcher = OptunaSearcher(study, SmallPlan(SPACE, patience=2), budget_of(4), [KNN])
     for name in "abc":
         searcher.suggest(name)
     for name, value in (("c", 0.5), ("b", 0.4), ("a", 0.6)):
-        searcher.on_trial_complete(name, {"epoch": 4, KNN.name: value})
+        searcher.on_trial_complete(name, {"images": 4, KNN.name: value})
     assert searcher.ending() is None
 
 
@@ -100,10 +100,10 @@ def test_a_target_is_reached_by_what_is_at_least_as_good(tmp_path, objective, en
 
 
 def test_what_was_stopped_early_does_not_reach_a_target(tmp_path):
-    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], max_epochs=4)
-    searcher = OptunaSearcher(study, SmallPlan(SPACE, target=0.9), [KNN])
+    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], budget=budget_of(4))
+    searcher = OptunaSearcher(study, SmallPlan(SPACE, target=0.9), budget_of(4), [KNN])
     searcher.suggest("a")
-    searcher.on_trial_complete("a", {"epoch": 2, KNN.name: 0.95})
+    searcher.on_trial_complete("a", {"images": 2, KNN.name: 0.95})
     assert searcher.ending() is None
 
 
@@ -114,14 +114,14 @@ def test_a_space_that_was_tried_to_the_last_configuration_ends_the_search(tmp_pa
 
 
 def test_what_still_runs_may_be_better_and_then_the_search_continues(tmp_path):
-    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], max_epochs=4)
-    searcher = OptunaSearcher(study, SmallPlan(SPACE, patience=1), [KNN])
+    study = journal.create_study(tmp_path / "optuna.journal", "run", [KNN], budget=budget_of(4))
+    searcher = OptunaSearcher(study, SmallPlan(SPACE, patience=1), budget_of(4), [KNN])
     for name in "abc":
         searcher.suggest(name)
-    searcher.on_trial_complete("a", {"epoch": 4, KNN.name: 0.5})
-    searcher.on_trial_complete("b", {"epoch": 4, KNN.name: 0.4})
+    searcher.on_trial_complete("a", {"images": 4, KNN.name: 0.5})
+    searcher.on_trial_complete("b", {"images": 4, KNN.name: 0.4})
     assert searcher.suggest("d") is None  # not yet
-    searcher.on_trial_complete("c", {"epoch": 4, KNN.name: 0.6})
+    searcher.on_trial_complete("c", {"images": 4, KNN.name: 0.6})
     assert searcher.suggest("d")["number"] == 3
     searcher.on_trial_complete("d", error=True)  # Ray has ended it; what became of it is told later
     searcher.tell("d", STOPPED)

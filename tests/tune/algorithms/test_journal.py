@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
+from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, budget_of, open_journal
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.proposals import Proposals
@@ -21,7 +21,7 @@ SPACE = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 @pytest.fixture
 def study(tmp_path):
-    return journal.create_study(tmp_path / "optuna.journal", tmp_path.name, [KNN], max_epochs=4)
+    return journal.create_study(tmp_path / "optuna.journal", tmp_path.name, [KNN], budget=budget_of(4))
 
 
 def run(study, outcome, *values):
@@ -113,7 +113,9 @@ def test_a_driver_killed_while_it_proposed_leaves_the_same_proposal_to_the_next(
     def search(name, *, killed):
         (tmp_path / name).mkdir()
         file, plan = tmp_path / name / "optuna.journal", SmallPlan(space, sampler)
-        study = journal.create_study(file, name, [KNN], max_epochs=4, start=map(space.to_optuna, space.start))
+        study = journal.create_study(
+            file, name, [KNN], budget=budget_of(4), start=map(space.to_optuna, space.start)
+        )
         for number in range(n_before + 2):
             if killed and number == n_before:
                 half = Proposals(study, plan)._ask()
@@ -122,11 +124,11 @@ def test_a_driver_killed_while_it_proposed_leaves_the_same_proposal_to_the_next(
                 ]:
                     half.suggest_categorical(parameter, choices)
                 study = journal.open_study(file, name)
-            searcher = OptunaSearcher(study, plan, [KNN])
+            searcher = OptunaSearcher(study, plan, budget_of(4), [KNN])
             config = searcher.suggest(str(number))
             assert config["number"] == number
             value = config["params"]["learning_rate"]
-            searcher.on_trial_complete(str(number), {"epoch": 4, KNN.name: value})
+            searcher.on_trial_complete(str(number), {"images": 4, KNN.name: value})
         return [(trial.params, trial.state, trial.intermediate_values) for trial in study.trials]
 
     assert search("killed", killed=True) == search("whole", killed=False)

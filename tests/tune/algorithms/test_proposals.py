@@ -5,7 +5,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from tests.tune.conftest import KNN, SmallPlan
+from tests.tune.conftest import KNN, SmallPlan, budget_of
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.proposals import Proposals, number_of, proposal_of, trial_name
@@ -25,7 +25,9 @@ def propose_all(run, plan, *, n, reopened_after=()):
     run.mkdir(parents=True)
     file = run / "optuna.journal"
     start = map(plan.space.to_optuna, plan.space.start)
-    study = journal.create_study(file, run.name, [KNN], max_epochs=4, start=start, n_warm=plan.space.n_warm)
+    study = journal.create_study(
+        file, run.name, [KNN], budget=budget_of(4), start=start, n_warm=plan.space.n_warm
+    )
     proposals, found = Proposals(study, plan), []
     for i in range(n):
         if i in reopened_after:

@@ -7,7 +7,7 @@ from optuna.samplers import CmaEsSampler
 from optuna.trial import create_trial
 
 from tests.pickle_bomb import Bomb
-from tests.tune.conftest import KNN
+from tests.tune.conftest import KNN, budget_of
 from tune.algorithms import journal
 from tune.algorithms.samplers import STARTUP_TRIALS, make_sampler
 from vae.errors import StorageError
@@ -20,7 +20,7 @@ def objective(trial):
 def left_by_another(tmp_path, state):
     """Return the study of a journal with enough trials, in which an earlier driver has stored that state."""
     file = tmp_path / "optuna.journal"
-    study = journal.create_study(file, "run", [KNN], max_epochs=1)
+    study = journal.create_study(file, "run", [KNN], budget=budget_of(1))
     for number in range(STARTUP_TRIALS):
         trial = create_trial(
             params={"x": number / 10, "y": 0.5},
@@ -50,7 +50,7 @@ def test_a_damaged_state_is_one_line(tmp_path, state):
 
 def test_it_proposes_what_optunas_own_sampler_does(tmp_path):
     def search(name, make):
-        study = journal.create_study(tmp_path / name, name, [KNN], max_epochs=1)
+        study = journal.create_study(tmp_path / name, name, [KNN], budget=budget_of(1))
         for number in range(STARTUP_TRIALS + 25):  # generations of 6
             study.sampler = make(number)
             study.optimize(objective, n_trials=1)

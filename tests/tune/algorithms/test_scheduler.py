@@ -20,7 +20,7 @@ def scheduler(objective=KNN, rule=True):
 
 def report(scheduler, trial_id, epoch, value, **result):
     trial = FakeTrial(f"ray-{trial_id}", {"trial_id": trial_id, "number": 0})
-    return scheduler.on_trial_result(None, trial, {"epoch": epoch, scheduler.metric: value, **result})
+    return scheduler.on_trial_result(None, trial, {"images": epoch, scheduler.metric: value, **result})
 
 
 def test_a_trial_below_the_cutoff_is_stopped_and_the_decision_is_kept_and_logged(caplog):
@@ -30,7 +30,7 @@ def test_a_trial_below_the_cutoff_is_stopped_and_the_decision_is_kept_and_logged
     assert report(asha, "b", 1, 0.5) == "STOP"
     (decision,) = asha.decisions["b"]
     assert (decision.rung, decision.value, decision.cutoff, decision.n_trials) == (1, 0.5, 0.9, 2)
-    assert "b stopped at epoch 1: val_knn_accuracy 0.5, cutoff 0.9 of 2 trials" in caplog.text
+    assert "b stopped after 1 images: val_knn_accuracy 0.5, cutoff 0.9 of 2 trials" in caplog.text
 
 
 def test_a_trial_ends_with_its_full_budget():
@@ -78,7 +78,7 @@ def test_nan_without_a_stop_reason_is_an_error_rather_than_a_survivor():
 
 
 def test_a_result_without_the_time_attribute_is_an_error():
-    with pytest.raises(ValueError, match="every result needs 'epoch'"):
+    with pytest.raises(ValueError, match="every result needs 'images'"):
         scheduler().on_trial_result(None, FakeTrial("a"), {"training_iteration": 1, KNN.name: 0.5})
 
 

@@ -5,7 +5,7 @@ import math
 import optuna
 import pytest
 
-from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, open_journal
+from tests.tune.conftest import KNN, SMALL_SPACE, SmallPlan, budget_of, open_journal
 from tune.algorithms import journal
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
@@ -17,6 +17,7 @@ COMPLETE, PRUNED, FAIL, RUNNING, WAITING = (
     optuna.trial.TrialState[name] for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 )
 MAX_EPOCHS = 4
+BUDGET = budget_of(MAX_EPOCHS)
 
 
 def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, seed=0, **options):
@@ -26,8 +27,8 @@ def make_searcher(run, *objectives, space=None, sampler="random", n_trials=10, s
         study = journal.open_study(file, run.name)
     else:
         start = map(space.to_optuna, space.start[:n_trials])
-        study = journal.create_study(file, run.name, objectives, max_epochs=MAX_EPOCHS, start=start)
-    return OptunaSearcher(study, SmallPlan(space, sampler, MAX_EPOCHS, seed), objectives, **options)
+        study = journal.create_study(file, run.name, objectives, budget=BUDGET, start=start)
+    return OptunaSearcher(study, SmallPlan(space, sampler, seed), BUDGET, objectives, **options)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def stored_trial(tmp_path, number=0):
 
 
 def result(epoch, value, **more):
-    return {"epoch": epoch, KNN.name: value, **more}
+    return {"images": epoch, KNN.name: value, **more}
 
 
 def test_a_full_budget_is_told_complete_with_the_best_epoch(searcher, tmp_path):
@@ -56,8 +57,8 @@ def test_a_full_budget_is_told_complete_with_the_best_epoch(searcher, tmp_path):
 def test_the_best_epoch_of_a_minimised_objective_is_the_smallest(tmp_path):
     searcher = make_searcher(tmp_path, Objective("val_mse", "min"))
     searcher.suggest("ray-a")
-    searcher.on_trial_result("ray-a", {"epoch": 1, "val_mse": 0.2})
-    searcher.on_trial_complete("ray-a", {"epoch": 4, "val_mse": 0.3})
+    searcher.on_trial_result("ray-a", {"images": 1, "val_mse": 0.2})
+    searcher.on_trial_complete("ray-a", {"images": 4, "val_mse": 0.3})
     assert stored_trial(tmp_path).values == [0.2]
     assert open_journal(tmp_path).direction == optuna.study.StudyDirection.MINIMIZE
 

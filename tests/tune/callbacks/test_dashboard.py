@@ -180,7 +180,7 @@ def test_metrics_of_study_and_trials_reach_the_prometheus_endpoint(seen):
     assert {"running", "pending", "completed"} <= {
         labels["status"] for labels in seen.metrics["ray_vae_trials"]
     }
-    assert {"ray_vae_best_objective", "ray_vae_epochs_total"} <= seen.metrics.keys()
+    assert {"ray_vae_best_objective", "ray_vae_images_total"} <= seen.metrics.keys()
 
 
 def test_ray_counts_cpu_and_memory_by_trial(seen):

@@ -66,7 +66,7 @@ def start(failures, trial):
 
 
 def report(failures, trial, epoch):
-    failures.on_trial_result(0, [trial], trial, {"epoch": epoch})
+    failures.on_trial_result(0, [trial], trial, {"images": epoch})
 
 
 def avoided(trial):
@@ -126,7 +126,7 @@ def test_a_trial_that_dies_at_once_is_tried_on_another_node(failures, trial, cap
     start(failures, trial)
     fail(failures, trial, "b")
     assert avoided(trial) == "!in(b-node)"
-    assert "0000-fc-4d failed on host-b-node before its first epoch there" in caplog.text
+    assert "0000-fc-4d failed on host-b-node before its first report there" in caplog.text
     start(failures, trial)
     fail(failures, trial, "a")
     assert avoided(trial) == "!in(a-node,b-node)"

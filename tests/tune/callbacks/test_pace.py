@@ -67,7 +67,7 @@ def test_nothing_is_promised_before_the_first_epoch():
         [row("pending", 0), row("running", 0)], n_trials=4, reports=range(1, 5), elapsed_s=9.0
     )
     assert pace.remaining_s is None
-    assert str(pace) == "0 epochs/s · 0:09"
+    assert str(pace) == "0 images/s · 0:09"
 
 
 def test_when_all_trials_have_ended_no_time_is_left():

@@ -54,7 +54,7 @@ def test_without_a_terminal_there_is_a_line_when_a_trial_ends_or_is_the_new_best
     assert lines_at(1.0, 40.0) == []
     tables.record_report("0000-fc-4d", epoch_result(2, 0.95))
     (line,) = lines_at(45.0, 46.0)
-    assert line.startswith("1/5 trials (1 stopped early, 1 running, 3 pending) · 0.022 epochs/s · 0:45 · ")
+    assert line.startswith("1/5 trials (1 stopped early, 1 running, 3 pending) · 0 images/s · 0:45 · ")
     assert line.endswith("best 0.9500 0000-fc-4d")
     tables.end("0000-fc-4d", Outcome("completed"))
     assert lines_at(48.0) == []

@@ -56,7 +56,7 @@ def test_each_epoch_of_a_trial_is_exported(tmp_path, values):
     report(tables, exporter, 2, 0.7)
     of_trial = ("tiny", "0000-fc-4d")
     assert values == {
-        ("vae_epochs", "tiny"): 2,
+        ("vae_images", "tiny"): 2,
         ("vae_checkpoint_bytes", *of_trial): 2000,
         ("vae_trial_epoch", *of_trial): 2,
         ("vae_trial_objective", *of_trial): 0.7,
@@ -99,7 +99,7 @@ def test_the_end_of_the_search_is_exported_at_once(tmp_path, values):
 def test_an_end_without_an_epoch_and_a_value_that_is_not_finite_are_left_out(tmp_path, values):
     tables, exporter = search(tmp_path)
     trial = FakeTrial("ray-0", {"trial_id": TRIAL_IDS[0]})
-    exporter.on_trial_result(0, [trial], trial, {"epoch": 0, "stop_reason": "oom"})
+    exporter.on_trial_result(0, [trial], trial, {"images": 0, "stop_reason": "oom"})
     assert not values
     report(tables, exporter, 1, float("nan"))
     assert not any("objective" in name for name, *_ in values)

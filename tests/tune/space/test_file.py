@@ -75,7 +75,7 @@ def test_numbers_may_be_written_in_scientific_notation(tmp_path):
         ),
         ("reconstruction_loss: sim", "did you mean 'ssim'"),
         ("architecture: {float: [0.1, 1]}", "architecture must be a name, got 0.1"),
-        ("max_epochs: 5", "max_epochs is not part of the space, it is set by --max-epochs"),
+        ("max_epochs: 5", "max_epochs is not part of the space, it is set by --budget or --max-epochs"),
         ("seed: 5", "set by --seed"),
         ("ssim_window: {choice: [7], when: {reconstruction_loss: ssim}}", "must stand above it"),
         (

@@ -90,7 +90,7 @@ def test_a_search_that_loses_its_storage_ends_with_one_line_and_goes_on_when_it_
 
 def test_the_status_of_a_study_under_a_uri_takes_its_tables_alone(study_uri, tmp_path, capsys):
     tune_main(["status", study_uri])
-    assert "tiny: completed, 1 stopped early, 3 completed, 1 failed of 5" in capsys.readouterr().out
+    assert "tiny: completed, 3 completed, 1 stopped early, 1 failed of 5" in capsys.readouterr().out
     assert not list((tmp_path / "here").glob("*/tiny/checkpoints"))
 
 

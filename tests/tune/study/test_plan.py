@@ -57,13 +57,17 @@ def test_every_field_has_a_help_text_and_a_group():
     assert all(f.metadata["help"] and f.metadata["group"] for f in fields(Plan))
 
 
-@pytest.mark.parametrize(("max_epochs", "grace_period"), [(2, 1), (8, 2), (81, 20)])
-def test_the_grace_period_is_a_quarter_of_the_budget(max_epochs, grace_period):
-    assert Plan(max_epochs=max_epochs).grace_period == grace_period
+def test_a_full_training_sees_as_many_images_on_a_small_set_as_on_a_large_one():
+    assert Plan().choose_budget(50_000).images == Plan().choose_budget(6_000).images == 400_000
+    assert Plan().choose_budget(50_000).max_epochs == 8
+    assert Plan(max_epochs=2.5).choose_budget(6_000).images == 15_000
 
 
 def test_a_longer_budget_keeps_the_grace_period():
-    assert replace(Plan(max_epochs=8), max_epochs=80).grace_period == 2
+    record = Plan(max_epochs=8).arguments(Plan(max_epochs=8).choose_budget(50_000))
+    assert (record["budget"], record["grace_period"]) == (400_000, 0.25)
+    longer = Plan(budget=4_000_000, grace_period=record["grace_period"]).choose_budget(50_000)
+    assert longer.rungs[0] == 12_500
 
 
 @pytest.mark.parametrize(
@@ -105,11 +109,15 @@ def test_one_objective_may_be_named_alone():
 
 def test_a_plan_is_the_same_after_json(tmp_path):
     plan = Plan(space=SMALL_SPACE, objectives="val_ssim", data_dir=tmp_path, storage=tmp_path, trials=3)
-    content = json.loads(json.dumps({"arguments": plan.arguments(), "space": plan.space.source}))
+    content = json.loads(
+        json.dumps({"arguments": plan.arguments(plan.choose_budget(50_000)), "space": plan.space.source})
+    )
     record = StudyRecord(name="a", objectives=["val_ssim"], **content)
-    assert Plan.from_record(record) == plan
-    assert "resize" not in plan.arguments(), "a study that does not resize opens in older versions"
-    assert Plan(resize=32).arguments()["resize"] == 32
+    assert Plan.from_record(record) == replace(plan, budget=400_000, grace_period=0.25)
+    assert "resize" not in plan.arguments(plan.choose_budget(50_000)), (
+        "a study that does not resize opens in older versions"
+    )
+    assert Plan(resize=32).arguments(Plan().choose_budget(50_000))["resize"] == 32
 
 
 def test_a_plan_of_another_version_is_one_clear_error():

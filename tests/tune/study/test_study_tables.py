@@ -42,7 +42,7 @@ def run(tables, number, *results):
     trial_id = start(tables, number)
     for result in results:
         tables.record_report(trial_id, result)
-    tables.end(trial_id, Outcome.from_result(results[-1], tables.max_epochs))
+    tables.end(trial_id, Outcome.from_result(results[-1], tables.budget.images))
 
 
 def trials(tables):
@@ -71,7 +71,7 @@ def test_a_completed_trial_has_the_panel_of_its_best_epoch(tables):
         (epoch_result(3, 0.5), "completed", None),
         (epoch_result(2, 0.5), "stopped_early", "rung"),
         (epoch_result(2, math.nan, stop_reason="nan", train_loss=math.nan), "failed", "nan"),
-        ({"epoch": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan}, "failed", "oom"),
+        ({"images": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan}, "failed", "oom"),
     ],
 )
 def test_the_status_says_how_a_trial_ended(tables, last, status, reason):
@@ -83,7 +83,7 @@ def test_the_status_says_how_a_trial_ended(tables, last, status, reason):
 
 
 def test_a_report_without_an_epoch_adds_no_row(tables):
-    run(tables, 0, epoch_result(1, 0.6), {"epoch": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan})
+    run(tables, 0, epoch_result(1, 0.6), {"images": 1, "stop_reason": "oom", "val_knn_accuracy": math.nan})
     tables.finish("interrupted")
     assert [(row["epoch"], row["val_knn_accuracy"]) for row in epochs(tables)] == [(1, 0.6)]
 

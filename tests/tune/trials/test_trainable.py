@@ -10,6 +10,7 @@ from ray.tune import Checkpoint
 
 from tests.tune.conftest import KNN
 from tests.tune.conftest import TRAINED_PARAMS as PARAMS
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.trials import trainable
 from tune.trials.checkpoints import read_history
@@ -18,7 +19,7 @@ from tune.trials.trainable import CollapseRule, train_trial
 from vae.checkpoint import load_model
 from vae.data import load_dataset
 
-CLOCKED = ("epoch_seconds", "images_per_second", "checkpoint_bytes")
+CLOCKED = ("epoch_seconds", "validation_seconds", "images_per_second", "checkpoint_bytes")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ class FakeTune:
             target = self.directory / f"checkpoint_{len(self.results)}"
             shutil.copytree(checkpoint.path, target)
             self.checkpoint = Checkpoint.from_directory(target)
-        if self.kill_after == metrics["epoch"]:
+        if self.kill_after == metrics.get("epoch", 0):
             self.kill_after = None
             raise Killed
 
@@ -53,19 +54,27 @@ class FakeTune:
 @pytest.fixture
 def tune(tmp_path, monkeypatch):
     fake = FakeTune(tmp_path)
-    monkeypatch.setattr(trainable, "report", fake.report)
+    monkeypatch.setattr(trainable, "report_to_tune", fake.report)
     monkeypatch.setattr(trainable, "get_checkpoint", lambda: fake.checkpoint)
     monkeypatch.setattr(trainable.ray, "get_gpu_ids", list)
     return fake
 
 
+def budget_on(data, max_epochs):
+    """Return a budget that is judged after two epochs: every report is at the end of one."""
+    n = len(data.train_images)
+    return Budget(images=max_epochs * n, n_train=n, grace_period=2 * n, reduction_factor=3, stops_early=False)
+
+
 def run(data, objective=KNN, resume_from=None, min_active_units=0, **params):
+    max_epochs = (PARAMS | params)["max_epochs"]
     train_trial(
         {"params": PARAMS | params, "resume_from": resume_from},
         data=data,
         objective=objective,
         n_threads=1,
-        collapse=CollapseRule(min_active_units, after=2),
+        collapse=CollapseRule(min_active_units, after=2 * len(data.train_images)),
+        budget=budget_on(data, max_epochs),
     )
 
 
@@ -96,7 +105,13 @@ def test_a_hook_is_called_before_each_report(data, tune):
     reported = []
     hook = {"on_report": lambda end: reported.append((end.epoch, len(tune.results)))}
     train_trial(
-        {"params": PARAMS}, data=data, objective=KNN, n_threads=1, collapse=CollapseRule(0, after=2), **hook
+        {"params": PARAMS},
+        data=data,
+        objective=KNN,
+        n_threads=1,
+        collapse=CollapseRule(0, after=2),
+        budget=budget_on(data, 4),
+        **hook,
     )
     assert reported == [(1, 0), (2, 1), (3, 2), (4, 3)]
 
@@ -178,7 +193,7 @@ def test_out_of_memory_is_a_reason_and_not_an_error(data, tune, monkeypatch, err
     monkeypatch.setattr(trainable, "train", fail)
     run(data)
     (result,) = tune.results
-    assert (result["stop_reason"], result["epoch"]) == ("oom", 0)
+    assert (result["stop_reason"], result["images"]) == ("oom", 0)
     assert KNN.name in result
 
 

@@ -14,7 +14,7 @@ CONFIG = Config.from_params({"width": 0.1, "latent_dim": 2})
 
 def epoch_end(epoch, stop_reason=None, **metrics):
     model = build_model(CONFIG.model, (1, 8, 8), seed=epoch)
-    return Report(epoch, metrics, stop_reason, SimpleNamespace(model=model, config=CONFIG))
+    return Report(epoch, epoch, metrics, stop_reason, SimpleNamespace(model=model, config=CONFIG))
 
 
 def test_the_epoch_with_the_lowest_value_is_kept_the_earlier_one_of_equals(tmp_path):

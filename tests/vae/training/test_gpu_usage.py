@@ -44,7 +44,11 @@ def test_on_a_cpu_it_trains_all_the_same_and_measures_nothing(digits):
     models = []
     config = Config.from_params({"architecture": "fc", "batch_size": 8, "learning_rate": 1e12})
     usage = measure_gpu_usage(
-        config, digits.train, digits.validation, device="cpu", knn=lambda model, **options: models.append(model) or 0.5
+        config,
+        digits.train,
+        digits.validation,
+        device="cpu",
+        knn=lambda model, **options: models.append(model) or 0.5,
     )
     assert usage is None
     assert len(models) == 3

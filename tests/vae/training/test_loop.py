@@ -190,7 +190,7 @@ def test_images_without_labels_train_as_well(digits):
 def test_the_knn_accuracy_is_measured_after_each_epoch_and_its_time_counted(digits):
     config = Config.from_params(SMALL | {"max_epochs": 2})
 
-    def knn(model):
+    def knn(model, **options):
         assert not model.training
         time.sleep(0.2)
         return 0.25
@@ -202,5 +202,7 @@ def test_the_knn_accuracy_is_measured_after_each_epoch_and_its_time_counted(digi
 
 def test_a_diverged_model_has_no_knn_accuracy(digits):
     config = Config.from_params(SMALL | {"learning_rate": 1e30, "optimizer": "sgd"})
-    result = train(config, digits.train, digits.validation, knn=lambda model, **options: pytest.fail("measured"))
+    result = train(
+        config, digits.train, digits.validation, knn=lambda model, **options: pytest.fail("measured")
+    )
     assert math.isnan(result.history[-1]["val_knn_accuracy"])

@@ -47,7 +47,7 @@ def an_epoch(digits, *, stop_reason=None, weight=None):
     model = build_model(CONFIG.model, digits.train.image_shape)
     if weight is not None:
         next(model.parameters()).data.fill_(weight)
-    return Report(1, {"train_loss": 1.0}, stop_reason, TrainingState(CONFIG, model.eval()))
+    return Report(1, 1, {"train_loss": 1.0}, stop_reason, TrainingState(CONFIG, model.eval()))
 
 
 def test_a_run_shows_its_metrics_distributions_and_images(digits, tmp_path):
@@ -123,7 +123,7 @@ def test_photos_of_any_shape_fit_the_projector(digits, tmp_path, height, width, 
     board = TensorBoard(
         tmp_path, CONFIG, photos, ImageSet(photos.train.images, photos.train.labels), images=True
     )
-    board.log(Report(1, {}, None, state))
+    board.log(Report(1, 1, {}, None, state))
     (space,) = latent_spaces(tmp_path)
     side = max(height, width)
     assert list(space.sprite.single_image_dim) == [side, side]
