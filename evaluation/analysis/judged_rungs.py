@@ -8,7 +8,6 @@ import pandas as pd
 from evaluation.analysis.results import Results
 from tune.algorithms.budget import rung_cutoff, rungs_below
 from tune.storage.trial_status import StopReason
-from vae.config import epochs_of
 
 SHORTER = 1e-9
 """Epochs by which a trial that ended of itself at a rung stays below it."""
@@ -65,7 +64,7 @@ def judged_rungs(results: Results) -> list[JudgedRung]:
     sign = -1 if results.mode == "min" else 1
     found = []
     for budget, (bracket, grace) in product(sorted(set(trials["budget"])), enumerate(graces)):
-        for epoch in (epochs_of(images, n) for images in rungs_below(budget_images, grace, factor)):
+        for epoch in (images / n for images in rungs_below(budget_images, grace, factor)):
             seen = values.query("budget == @budget and bracket == @bracket and epoch == @epoch")
             here = seen.query("last >= @epoch")
             if here.empty:

@@ -26,6 +26,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from tests.benchmarks.curves import CURVES
+from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.algorithms.samplers import make_sampler
 from tune.algorithms.scheduler import EarlyStopping
@@ -37,7 +38,7 @@ from tune.storage.trial_status import STOP_REASON, TIME_ATTR
 KNN = Objective("val_knn_accuracy", "max")
 NOT_PARAMS = ("config", "epoch", "val_knn_accuracy", "val_loss", "epoch_seconds")
 WORKERS = 4
-REDUCTION_FACTOR = 3.0  # the default of `tune search`
+REDUCTION_FACTOR = 3.0
 FRACTIONS = (0.25, 0.5, 1.0)
 
 
@@ -101,8 +102,10 @@ def our_searcher(table: Table, seed: int, sampler: str = "tpe") -> OptunaSearche
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
     space = parse_space({name: {"choice": list(values)} for name, values in table.choices.items()})
     no_end = {"patience": None, "target": None}
-    plan = SimpleNamespace(space=space, sampler=sampler, max_epochs=table.max_epochs, seed=seed, **no_end)
-    return OptunaSearcher(study, plan, [KNN])
+    plan = SimpleNamespace(space=space, sampler=sampler, seed=seed, **no_end)
+    # On a single image an epoch is an image.
+    budget = Budget(images=table.max_epochs, n_train=1, grace_period=1, reduction_factor=REDUCTION_FACTOR)
+    return OptunaSearcher(study, plan, budget, [KNN])
 
 
 def our_scheduler(table: Table, grace_period: int) -> EarlyStopping:

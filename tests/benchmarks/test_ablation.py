@@ -48,10 +48,10 @@ class ListedProposals:
         return self.proposals[int(trial_id) % len(self.proposals)]
 
     def on_trial_result(self, trial_id, result):
-        self.calls.append(f"result {trial_id}:{result['epoch']}")
+        self.calls.append(f"result {trial_id}:{result['images']}")
 
     def on_trial_complete(self, trial_id, result):
-        self.calls.append(f"complete {trial_id}:{result['epoch']}")
+        self.calls.append(f"complete {trial_id}:{result['images']}")
 
 
 class StopAt(FIFOScheduler):
@@ -62,7 +62,7 @@ class StopAt(FIFOScheduler):
         self.epoch = epoch
 
     def on_trial_result(self, tune_controller, trial, result):
-        return TrialScheduler.STOP if result["epoch"] >= self.epoch else TrialScheduler.CONTINUE
+        return TrialScheduler.STOP if result["images"] >= self.epoch else TrialScheduler.CONTINUE
 
 
 def run_listed(proposals, *, stop_at=TABLE.max_epochs, **settings):
