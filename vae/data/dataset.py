@@ -208,8 +208,8 @@ def _warn_of_near_copies(source: str, dataset: Dataset) -> None:
     if share > MANY_NEAR_COPIES:
         logger.warning(
             "%s: %.0f %% of the test images have a near copy among the training images (frames of one "
-            "video, say), so that the accuracy on test images may be too high; name what belongs together in a "
-            "column 'group' of a .parquet file, or in an array 'groups' of an .npz",
+            "video, say), so that the accuracy on test images may be too high; name what belongs together in "
+            "a column 'group' of a .parquet file, or in an array 'groups' of an .npz",
             source,
             100 * share,
         )
