@@ -11,15 +11,18 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.pipeline.serial import (
+    STRUCTURE_ROUND,
     Embedded,
     Event,
     MissingScore,
     Scored,
     not_finite,
     planned_rounds,
+    proximity,
     score,
 )
 from evaluation.scores.protocols import Round
+from evaluation.scores.ranks import Proximity
 from evaluation.scores.settings import KnnGrid
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
@@ -66,6 +69,7 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
     embed_task, score_task = ray.remote(_embed), ray.remote(_score).options(**resources, num_gpus=gpus)
 
     images_ref = ray.put(images)
+    pixels_ref = ray.remote(_proximity).options(**resources).remote(images_ref, grid)
     # The most expensive first: the last task to start should be a short one.
     queue = sorted(embedders, key=lambda embedder: -embedder.relative_cost)
     embedding: dict[Any, list[EmbeddingKey]] = {}
@@ -102,7 +106,8 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
             yield missing_score
             continue
         for which in planned_rounds(images, grid):
-            scoring[score_task.remote(embedding_ref, images_ref, which, grid)] = result.key, which
+            pixels = pixels_ref if which.protocol == STRUCTURE_ROUND else None  # the others need not wait
+            scoring[score_task.remote(embedding_ref, images_ref, which, grid, pixels)] = result.key, which
         yield Embedded(result)
 
 
@@ -125,9 +130,16 @@ def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
         yield from embedder.embeddings(images, _device())
 
 
-def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:
+def _proximity(images: Images, grid: KnnGrid) -> Proximity | None:
     with _own_cores_only():
-        return score(embedding, images, which, grid, _device())
+        return proximity(images, grid)
+
+
+def _score(
+    embedding: Embedding, images: Images, which: Round, grid: KnnGrid, pixels: Proximity | None
+) -> Scored:
+    with _own_cores_only():
+        return score(embedding, images, which, grid, pixels, _device())
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
 from evaluation.result_tables import PREDICTIONS
 from evaluation.scores.as_searched import score_as_searched
 from evaluation.scores.protocols import ROUNDS, Round, score_round
+from evaluation.scores.ranks import Proximity
 from evaluation.scores.settings import KnnGrid, Setting
-from evaluation.scores.structure import score_structure
+from evaluation.scores.structure import pixel_proximity, score_structure
 from vae.errors import one_line
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
 
 def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
     """Embed and score one after the other; a failure is a `MissingScore` and the others continue."""
+    pixels = proximity(images, grid)
     for embedder in embedders:
         missing = list(embedder.keys)
         try:
@@ -76,16 +78,16 @@ def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Ite
                     yield missing_score
                     continue
                 yield Embedded(embedding)
-                yield from _score(embedding, images, grid)
+                yield from _score(embedding, images, grid, pixels)
         except Exception as error:  # whatever one method raises, the others are evaluated
             logger.debug("%s failed", embedder, exc_info=True)
             yield from (MissingScore(key, None, one_line(error)) for key in missing)
 
 
-def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
+def _score(embedding: Embedding, images: Images, grid: KnnGrid, pixels: Proximity | None) -> Iterator[Event]:
     for which in planned_rounds(images, grid):
         try:
-            yield score(embedding, images, which, grid)
+            yield score(embedding, images, which, grid, pixels)
         except Exception as error:
             logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
             yield MissingScore(embedding.key, which, one_line(error))
@@ -97,8 +99,20 @@ def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
     return [*(ROUNDS if labelled else ()), Round(STRUCTURE_ROUND)]
 
 
-def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:
-    """Score one round of an embedding."""
+def proximity(images: Images, grid: KnnGrid) -> Proximity | None:
+    """Return what the structure of all embeddings is compared with; None if there are no or few pixels."""
+    return pixel_proximity(images.test_pixels(), seed=grid.seed) if images.test.size else None
+
+
+def score(
+    embedding: Embedding,
+    images: Images,
+    which: Round,
+    grid: KnnGrid,
+    pixels: Proximity | None = None,
+    device: str = "cpu",
+) -> Scored:
+    """Score one round of an embedding; that of the structure needs the `proximity` of the images."""
     key = embedding.key
     columns = asdict(key)
     if which.protocol == STRUCTURE_ROUND:
@@ -107,7 +121,7 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
             images.train_labels,
             embedding.test,
             images.test_labels,
-            images.test_pixels() if images.test.size else None,
+            pixels,
             seed=grid.seed,
         )
         return Scored(key, which, [columns | row for row in rows])
