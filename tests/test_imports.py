@@ -33,7 +33,7 @@ ALLOWED = {
     # The evaluation.
     "evaluation": "evaluation.analysis evaluation.embedders evaluation.export evaluation.pipeline "
     "evaluation.report evaluation.scores tune.space tune.storage tune.study vae vae.data",
-    "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
+    "evaluation.embedders": "evaluation tune.storage vae vae.data vae.metrics vae.models",
     "evaluation.scores": "vae.data vae.metrics",
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.space "
     "tune.storage tune.study vae vae.data vae.metrics",
