@@ -14,6 +14,9 @@ from vae.errors import UsageError
 
 HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
 HOLDOUT_FRACTION = 0.2
+NEAR_COPY = 0.2
+"""Two images are near copies if their distance in pixels is at most this share of that of two chance ones."""
+NEAR_COPY_SAMPLE = 200
 Rows = NDArray[np.int64]
 
 
@@ -206,3 +209,34 @@ def _folds(labels: Rows, groups: Rows, n_folds: int, seed: int) -> Iterator[Rows
         except ValueError as error:
             raise UsageError(f"cannot split by group into {n_folds}: {error}; give more groups") from None
     yield from (np.sort(rows) for rows in found)
+
+
+def near_copy_share(train: ImageSet, test: ImageSet) -> float:
+    """Return the share of test images with a near copy in training, in [0, 1].
+
+    Of many test images `NEAR_COPY_SAMPLE` are compared, evenly spaced ones.
+
+    What two chance images differ by is the median distance of these test images to as many of training.
+
+    Examples
+    --------
+    >>> images = torch.arange(64, dtype=torch.uint8).reshape(8, 1, 2, 4)
+    >>> near_copy_share(ImageSet(images, None), ImageSet(images[:2], None))
+    1.0
+    """
+    queries = test.images[_evenly(len(test))].flatten(1).float()
+    others = train.images[_evenly(len(train))].flatten(1).float()
+    limit = NEAR_COPY * torch.cdist(queries, others).median()
+    if limit == 0:  # most are one and the same image: nothing can be said
+        return 0.0
+    nearest = torch.full((len(queries),), torch.inf)
+    for part in train.images.split(1024):  # |x|² - 2xy, in the order of operands that is fast
+        points = part.flatten(1).float()
+        found = torch.addmm(points.square().sum(1, keepdim=True), points, queries.T, alpha=-2)
+        nearest = torch.minimum(nearest, found.amin(0))
+    near = nearest + queries.square().sum(1) <= limit**2
+    return near.float().mean().item()
+
+
+def _evenly(n: int) -> Tensor:
+    return torch.linspace(0, n - 1, min(n, NEAR_COPY_SAMPLE), dtype=torch.float64).long()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vae.data import ImageSet, dataset_from_arrays, load_dataset, save_arrays
-from vae.data.splits import group_folds, hold_out_test, split_validation
+from vae.data.splits import group_folds, hold_out_test, near_copy_share, split_validation
 from vae.errors import UsageError
 
 
@@ -99,6 +99,35 @@ def test_a_group_in_both_of_training_and_test_is_warned_of(tmp_path, caplog):
     np.savez(tmp_path / "a.npz", **parts, test_groups=np.array(["patient 3", "patient 3", "new"]))
     load_dataset(tmp_path / "a.npz")
     assert "1 groups have images in both of the training and the test part" in caplog.text
+
+
+def frames(seed: int) -> np.ndarray:
+    """20 videos of 3 frames: one scene each, with the camera's noise."""
+    seen = np.repeat(noise(20, seed).astype(int), 3, axis=0)
+    return (seen + np.random.default_rng(seed).integers(-5, 6, seen.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_the_share_of_near_copies_is_that_of_their_definition():
+    parts = [torch.from_numpy(images[:, None]) for images in (frames(7)[::2], frames(7)[1::2], noise(30, 8))]
+    train, test = ImageSet(parts[0], None), ImageSet(torch.cat(parts[1:]), None)
+    train_points, test_points = (part.images.flatten(1).double() for part in (train, test))
+    distances = (test_points[:, None] - train_points).square().sum(2).sqrt()
+    expected = (distances.amin(1) <= 0.2 * distances.median()).double().mean()
+    assert 0.4 < expected < 0.6
+    assert near_copy_share(train, test) == pytest.approx(float(expected))
+
+
+def test_frames_of_videos_are_warned_of_once_and_groups_are_the_way_out(tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", images=frames(9))
+    load_dataset(tmp_path / "a.npz")
+    assert "a.npz: 100 % of the test images have a near copy among the training images" in caplog.text
+    caplog.clear()
+    load_dataset(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", images=frames(10), groups=PATIENTS)
+    load_dataset(tmp_path / "b.npz")
+    dataset_from_arrays(noise(60, 11))
+    dataset_from_arrays(np.zeros((60, 8, 8)))
+    assert "near copy" not in caplog.text
 
 
 @pytest.mark.parametrize(
