@@ -128,8 +128,14 @@ class Budget:
 
     @property
     def reports(self) -> tuple[int, ...]:
-        """When a trial reports, the end included."""
-        return tuple(sorted({*self.rungs, *range(self.interval, self.images, self.interval), self.images}))
+        """When a trial reports, the end included; at least a step of the largest batch lies between two."""
+        rungs = [at for at in self.rungs if at <= self.images - self.batch_size]
+        between = [
+            at
+            for at in range(self.interval, self.images - self.batch_size + 1, self.interval)
+            if all(abs(at - rung) >= self.batch_size for rung in rungs)
+        ]
+        return tuple(sorted({*rungs, *between, self.images}))
 
     @property
     def quick_until(self) -> int:

@@ -99,7 +99,7 @@ class DeferredSigterm:
 
 def _log_line(result: Mapping[str, Any]) -> str:
     """Return the line of a trial's log for one result."""
-    parts = [f"{result[TIME_ATTR]} images"]
+    parts = [f"epoch {result['epoch']:.3g}"] if "epoch" in result else []
     parts += [f"{name} {result[name]:.5g}" for name in LOGGED if name in result]
     if result.get(STOP_REASON):
         parts.append(f"ends: {result[STOP_REASON]}")

@@ -146,9 +146,13 @@ def images_of(config: Config, n_train: int) -> int:
 
 def _reports_due(report_at: Sequence[int], total: int, n_train: int, batch_size: int) -> list[int]:
     """Return when reports are due; of several that are reached in one step, the last."""
+    steps = math.ceil(n_train / batch_size)
+
+    def step_of(images: int) -> int:
+        return images // n_train * steps + math.ceil(images % n_train / batch_size)
+
     due = [images for images in report_at or range(n_train, total, n_train) if images < total]
-    by_step = {(i // n_train, math.ceil(i % n_train / batch_size)): i for i in [*due, total]}
-    return list(by_step.values())
+    return list({step_of(images): images for images in [*due, total]}.values())
 
 
 def check_fit(config: Config, image_shape: ImageShape, n_images: int, n_classes: int = 0) -> None:

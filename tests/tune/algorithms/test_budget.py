@@ -1,10 +1,12 @@
 """Where rungs lie, against tables worked out by hand."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.algorithms.budget import rung_cutoff, rungs_below
+from tune.algorithms.budget import Budget, rung_cutoff, rungs_below
 from vae.errors import UsageError
 
 
@@ -57,3 +59,52 @@ def test_one_of_three_goes_on_and_always_one():
     assert rung_cutoff([0.5], 3) == 0.5
     assert rung_cutoff([0.1, 0.3, 0.2, 0.5, 0.4], 3) == 0.5
     assert rung_cutoff([0.1, 0.3, 0.2, 0.5, 0.4, 0.6], 3) == 0.5
+
+
+def choose(n_train, **asked):
+    usual = {"images": None, "max_epochs": None, "grace_period": None, "batch_size": 512}
+    return Budget.choose(**usual | {"reduction_factor": 4.0, "stops_early": True} | asked, n_train=n_train)
+
+
+def test_by_default_fashion_mnist_is_looked_at_after_a_quarter_of_an_epoch():
+    budget = choose(50_000)
+    assert (budget.images, budget.max_epochs) == (400_000, 8)
+    assert budget.rungs == (12_500, 50_000, 200_000)
+    assert budget.reports == (12_500, *range(50_000, 400_001, 50_000))
+    assert budget.quick_until == 50_000
+
+
+@pytest.mark.parametrize(("n_train", "max_epochs"), [(6_076, 65.8), (1_000_000, 0.4)])
+def test_a_budget_is_the_same_on_fewer_images_and_on_more(n_train, max_epochs):
+    budget = choose(n_train)
+    assert budget.max_epochs == pytest.approx(max_epochs, abs=0.1)
+    assert budget.reports == choose(50_000).reports
+
+
+@given(
+    st.integers(50, 2000), st.floats(1, 40), st.sampled_from([8, 64, 512]), st.sampled_from([2.0, 3.0, 4.0])
+)
+def test_reports_rise_to_the_budget_and_are_at_least_a_batch_apart(n_train, max_epochs, batch_size, factor):
+    if max_epochs * n_train < 2 * batch_size:
+        return
+    budget = choose(n_train, max_epochs=max_epochs, batch_size=batch_size, reduction_factor=factor)
+    reports = budget.reports
+    assert reports[-1] == budget.images
+    assert all(later - earlier >= batch_size for earlier, later in pairwise(reports))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"images": 100}, "budget must be >= 512 images, the largest batch_size of the space, got 100"),
+        (
+            {"max_epochs": 0.1},
+            "max_epochs must be >= 0.512 with 1000 training images, the largest",
+        ),
+        ({"grace_period": 0.1}, r"grace_period must be >= 0.512 epochs, a step of the .* \(512\), got 0.1"),
+        ({"grace_period": 8, "max_epochs": 8}, "grace_period must be < max_epochs, got 8 and 8: nothing can"),
+    ],
+)
+def test_a_budget_that_cannot_work_is_refused(asked, message):
+    with pytest.raises(UsageError, match=message):
+        choose(1000, **asked)

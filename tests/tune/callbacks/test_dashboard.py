@@ -87,7 +87,7 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
     for family in text_string_to_metric_families(fetch(f"http://{node}/metrics")):
         for sample in family.samples:
             seen.metrics.setdefault(sample.name, []).append(sample.labels)
-    if seen.titles and "epoch 1," not in seen.trial_log:
+    if seen.titles and "epoch 15," not in seen.trial_log:
         node, trial_id = seen.job["driver_node_id"], min(seen.titles)
         file = f"{url}/api/v0/logs/file"
         seen.trial_log = fetch(file, node_id=node, filename=f"trial-run-{trial_id}.log", format="text")
@@ -98,7 +98,7 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
             filename="job-driver-run.log",
             format="text",
         )
-    enough = len(seen.titles) > 2 and "epoch 1," in seen.trial_log and bool(seen.job_log)
+    enough = len(seen.titles) > 2 and "epoch 15," in seen.trial_log and bool(seen.job_log)
     return enough and "ray_vae_trial_epoch" in seen.metrics
 
 
@@ -106,7 +106,7 @@ def look(url: str, process: psutil.Process, seen: Seen) -> bool:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     directory: Path = tmp_path_factory.mktemp("dashboard")
     (directory / "space.yaml").write_text(yaml.safe_dump(SMALL_SPACE))
-    trials = ["--trials", "9", "--max-epochs", "40", "--scheduler", "none", "--max-concurrent", "2"]
+    trials = ["--trials", "9", "--max-epochs", "120", "--scheduler", "none", "--max-concurrent", "2"]
     search = start_tune(
         *("search", "--dataset", "digits", "--space", "space.yaml", "--name", "run", "--no-evaluate"),
         *trials,
@@ -169,7 +169,7 @@ def test_the_log_of_a_trial_opens_under_its_name(seen):
     lines = seen.trial_log.splitlines()
     assert f"{min(seen.titles)} process" in lines[0]
     assert "'latent_dim'" in lines[0]
-    assert re.search(r"epoch 1, val_knn_accuracy 0\.\d+", lines[1])
+    assert re.search(r"epoch 15, val_knn_accuracy 0\.\d+", lines[1])
 
 
 def test_metrics_of_study_and_trials_reach_the_prometheus_endpoint(seen):

@@ -206,3 +206,53 @@ def test_a_diverged_model_has_no_knn_accuracy(digits):
         config, digits.train, digits.validation, knn=lambda model, **options: pytest.fail("measured")
     )
     assert math.isnan(result.history[-1]["val_knn_accuracy"])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"architecture": "fc", "conditional": True, "augment": "noise,shift", "warmup_steps": 5},
+        {"architecture": "conv", "optimizer": "sgd", "schedule": "one_cycle", "kl_warmup_epochs": 1.0},
+    ],
+)
+def test_a_training_resumes_from_every_report_within_an_epoch_bit_for_bit(digits, tmp_path, params):
+    n = len(digits.train)
+    config = Config.from_params(SMALL | params | {"max_epochs": 1.5, "batch_size": 100})
+    reports = (250, 600, n, n + 333)
+    undisturbed = train(config, digits.train, digits.validation)
+    seen = []
+
+    def save(report):
+        seen.append(report.images)
+        report.state.save(tmp_path / str(report.images))
+
+    whole = train(config, digits.train, digits.validation, report_at=reports, on_report=save)
+    assert seen == [*reports, round(1.5 * n)]
+    assert torch.equal(weights(whole.model), weights(undisturbed.model))  # where it reports changes nothing
+    for at in reports:
+        resumed = train(
+            config, digits.train, digits.validation, report_at=reports, resume_from=tmp_path / str(at)
+        )
+        assert torch.equal(weights(resumed.model), weights(whole.model))
+        assert len(resumed.history) == len(whole.history) - reports.index(at) - 1
+
+
+def test_of_reports_that_one_step_reaches_the_last_comes(digits):
+    config = Config.from_params(SMALL | {"max_epochs": 1, "batch_size": 500})
+    n, seen = len(digits.train), []
+    train(
+        config,
+        digits.train,
+        None,
+        report_at=(100, 400, 700, n - 10),
+        on_report=lambda report: seen.append((report.images, report.metrics["train_loss"] > 0)),
+    )
+    assert seen == [(400, True), (700, True), (n, True)]
+
+
+def test_a_part_of_an_epoch_is_a_training_too(digits):
+    config = Config.from_params(SMALL | {"max_epochs": 2.5, "batch_size": 100})
+    seen = []
+    train(config, digits.train, None, on_report=lambda report: seen.append(report.epoch))
+    assert seen == [1, 2, 2.5]
+    assert all(isinstance(epoch, int) for epoch in seen[:2])
