@@ -22,10 +22,11 @@ import yaml
 
 from tests.processes import optuna_state, runs_trials, start_tune
 from tune.algorithms import journal
-from tune.algorithms.budget import rungs_below
+from tune.algorithms.budget import Budget
 from tune.storage.filesystems import join
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import CONFIG_PREFIX, read_table
+from tune.study.plan import Plan
 from tune.trials.data import TrialData
 from vae.checkpoint import load_model
 from vae.config import PARAMS, Config
@@ -143,34 +144,40 @@ def check(run: RunDirectory, n_trials: int = N_TRIALS) -> None:
     epochs = read_table(run.epochs_file).to_pylist()
     assert len(trials) == n_trials
     assert [row["number"] for row in trials] == list(range(n_trials))
+    budget = budget_of(run)
     curves: dict[str, dict[int, dict]] = {row["trial_id"]: {} for row in trials}
     for row in epochs:
-        assert row["epoch"] not in curves[row["trial_id"]], "an epoch has two rows"
-        curves[row["trial_id"]][row["epoch"]] = row
+        assert row["images"] not in curves[row["trial_id"]], "a report has two rows"
+        curves[row["trial_id"]][row["images"]] = row
     optuna_trials = journal.open_study(run.journal_file, "soak").trials
     assert len(optuna_trials) == n_trials
-    rungs = rungs_below(MAX_EPOCHS, GRACE_PERIOD, 3)
     for row, trial in zip(trials, optuna_trials, strict=True):
         curve = curves[row["trial_id"]]
         assert row["status"] in ("completed", "stopped_early"), row
         assert row["checkpoint"], row
-        assert sorted(curve) == list(range(1, row["epochs"] + 1)), (row["trial_id"], sorted(curve))
+        assert sorted(curve) == [at for at in budget.reports if at <= row["images"]], (row["trial_id"], curve)
         assert trial.user_attrs["trial_id"] == row["trial_id"]
         assert trial.state.name == optuna_state(row), (row, trial)
-        values = {epoch: r["val_knn_accuracy"] for epoch, r in curve.items()}
+        values = {images: r["val_knn_accuracy"] for images, r in curve.items()}
         assert trial.intermediate_values == values, (row["trial_id"], trial.intermediate_values, values)
         if row["status"] == "completed":
             assert row["epochs"] == MAX_EPOCHS
             assert trial.values == [row["objective"]]
         if row["status"] == "stopped_early":
             assert row["stop_reason"] == "rung"
-            assert row["epochs"] in rungs
+            assert row["images"] in budget.rungs
             assert row["rung"] == row["epochs"]
-            assert row["cutoff"] > values[row["rung"]]
+            assert row["cutoff"] > values[row["images"]]
         assert load_model(run.path / row["checkpoint"]).epoch == row["best_epoch"]
         assert row["objective"] == max(values.values())
     # Convolutions with several input channels keep their moments in another order than files do.
     check_curve(run, max(trials, key=lambda row: (row["config_architecture"] != "fc", row["epochs"])))
+
+
+def budget_of(run: RunDirectory) -> Budget:
+    """Return the budget of a study's trials."""
+    study = run.read_study()
+    return Plan.from_record(study).choose_budget(study.dataset.n_train)
 
 
 def check_curve(run: RunDirectory, row: dict) -> None:
@@ -180,13 +187,13 @@ def check_curve(run: RunDirectory, row: dict) -> None:
     params = {name: row[CONFIG_PREFIX + name] for name in PARAMS}
     config = Config.from_params({name: value for name, value in params.items() if value is not None})
     epochs = [each for each in read_table(run.epochs_file).to_pylist() if each["trial_id"] == row["trial_id"]]
-    assert len(epochs) == row["epochs"]
+    budget = budget_of(run)
     losses: list[float] = []
 
     def keep(end: Report) -> None:
         losses.append(end.metrics["val_loss"])
 
-    train(config, data.train("cpu"), data.validation("cpu"), on_report=keep)
+    train(config, data.train("cpu"), data.validation("cpu"), on_report=keep, report_at=budget.reports)
     assert losses[: len(epochs)] == [each["val_loss"] for each in epochs]
 
 

@@ -44,7 +44,7 @@ def mortal(given: dict[str, Any]) -> Any:
                 return getattr(signal, name)
         return None
 
-    def train_trial(config, *, data, objective, n_threads, collapse, remote=None):
+    def train_trial(config, *, data, objective, n_threads, collapse, budget, remote=None):
         number = config["number"]
         node_id = ray.get_runtime_context().get_node_id()
         note("start", number, node_id)
@@ -66,6 +66,7 @@ def mortal(given: dict[str, Any]) -> Any:
             objective=objective,
             n_threads=n_threads,
             collapse=collapse,
+            budget=budget,
             remote=remote,
             on_report=maybe_die,
         )

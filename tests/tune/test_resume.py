@@ -20,6 +20,8 @@ from vae.errors import StorageError, UsageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+N_TRAIN = 1198
+
 
 SPACE = SMALL_SPACE | {"architecture": {"choice": ["fc", "conv1xn"]}, "start": [{"architecture": "conv1xn"}]}
 
@@ -52,8 +54,9 @@ def agrees(run):
     assert optuna_trials.keys() == rows(run).keys()
     for trial_id, row in rows(run).items():
         assert optuna_trials[trial_id].state.name == optuna_state(row)
-        assert [epoch for name, epoch in epochs if name == trial_id] == list(range(1, row["epochs"] + 1))
-        assert sorted(optuna_trials[trial_id].intermediate_values) == list(range(1, row["epochs"] + 1))
+        assert [epoch for name, epoch in epochs if name == trial_id] == list(range(1, int(row["epochs"]) + 1))
+        told = sorted(optuna_trials[trial_id].intermediate_values)
+        assert told == [N_TRAIN * epoch for epoch in range(1, int(row["epochs"]) + 1)]
 
 
 def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(tmp_path):
@@ -135,7 +138,7 @@ def test_a_finished_study_is_extended_by_trials_and_epochs_also_under_another_na
 
 
 def test_an_extension_that_adds_nothing_is_refused(finished):
-    with pytest.raises(UsageError, match="nothing to extend; give --trials, --max-epochs or both"):
+    with pytest.raises(UsageError, match="nothing to extend; give --trials, --budget or both"):
         main(["extend", str(finished.path)])
     with pytest.raises(UsageError, match="max_epochs can only grow: it is 4, got 3"):
         main(["extend", str(finished.path), "--max-epochs", "3"])

@@ -34,8 +34,8 @@ class Budget:
         One of so many trials continues beyond a rung.
     batch_size
         The largest one of the space: reports are at least a step apart.
-    stops_early
-        Whether any trial can be stopped at a rung.
+    has_rungs
+        Whether trials are judged at rungs: the median rule judges them at every report.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Budget:
     grace_period: int
     reduction_factor: float
     batch_size: int = 1
-    stops_early: bool = True
+    has_rungs: bool = True
 
     @classmethod
     def choose(
@@ -60,7 +60,7 @@ class Budget:
         n_train: int,
         batch_size: int,
         reduction_factor: float,
-        stops_early: bool,
+        has_rungs: bool,
     ) -> "Budget":
         """Return the budget that was asked for in images or in epochs; the grace period is in epochs.
 
@@ -83,12 +83,12 @@ class Budget:
             grace = min(max(images // FIRST_RUNG, batch_size), images - 1)
         else:
             grace = round(grace_period * n_train)
-            if stops_early and grace < batch_size:
+            if grace < batch_size:
                 raise UsageError(
                     f"grace_period must be >= {batch_size / n_train:.3g} epochs, a step of the largest "
                     f"batch_size of the space ({batch_size}), got {grace_period:g}"
                 )
-            if stops_early and grace >= images:
+            if grace >= images:
                 raise UsageError(
                     f"grace_period must be < max_epochs, got {grace_period:g} and "
                     f"{epochs_of(images, n_train):g}: nothing can be stopped"
@@ -99,7 +99,7 @@ class Budget:
             grace_period=grace,
             reduction_factor=reduction_factor,
             batch_size=batch_size,
-            stops_early=stops_early and grace >= 1,
+            has_rungs=has_rungs and grace >= 1,
         )
 
     @property
@@ -122,7 +122,7 @@ class Budget:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Where trials are judged."""
-        if not self.stops_early:
+        if not self.has_rungs:
             return ()
         return rungs_below(self.images, self.grace_period, self.reduction_factor)
 

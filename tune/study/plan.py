@@ -178,7 +178,7 @@ class Plan:
             n_train=n_train,
             batch_size=int(max(sizes, default=TrainingConfig().batch_size)),
             reduction_factor=self.reduction_factor,
-            stops_early=self.scheduler != "none",
+            has_rungs=self.scheduler in ("asha", "hyperband"),
         )
 
     def make_rule(self, budget: Budget) -> StoppingRule | None:

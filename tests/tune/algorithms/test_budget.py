@@ -63,7 +63,7 @@ def test_one_of_three_goes_on_and_always_one():
 
 def choose(n_train, **asked):
     usual = {"images": None, "max_epochs": None, "grace_period": None, "batch_size": 512}
-    return Budget.choose(**usual | {"reduction_factor": 4.0, "stops_early": True} | asked, n_train=n_train)
+    return Budget.choose(**usual | {"reduction_factor": 4.0, "has_rungs": True} | asked, n_train=n_train)
 
 
 def test_by_default_fashion_mnist_is_looked_at_after_a_quarter_of_an_epoch():

@@ -16,7 +16,7 @@ from tune.storage.tables import read_table
 from vae.command_line import exit_code
 from vae.errors import StorageError, UsageError
 
-N_TRIALS, MAX_EPOCHS = 2, 12
+N_TRIALS, MAX_EPOCHS = 2, 8
 
 
 def search(directory, storage, **environment):

@@ -63,7 +63,7 @@ def tune(tmp_path, monkeypatch):
 def budget_on(data, max_epochs):
     """Return a budget that is judged after two epochs: every report is at the end of one."""
     n = len(data.train_images)
-    return Budget(images=max_epochs * n, n_train=n, grace_period=2 * n, reduction_factor=3, stops_early=False)
+    return Budget(images=max_epochs * n, n_train=n, grace_period=2 * n, reduction_factor=3, has_rungs=False)
 
 
 def run(data, objective=KNN, resume_from=None, min_active_units=0, **params):
