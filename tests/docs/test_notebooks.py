@@ -58,7 +58,7 @@ def test_the_quickstart_goes_from_arrays_to_a_search_to_an_embedding(tmp_path):
     """In a process of its own, as Jupyter runs it, which starts and stops its own Ray."""
     texts, n_pictures = run("quickstart.ipynb", tmp_path, first=SMALL)
     assert "Trial(" in texts
-    assert texts.count(" epochs/s ") == 1  # the progress is one line that is replaced
+    assert texts.count(" images/s ") == 1  # the progress is one line that is replaced
     assert "raw pixels" in texts
     assert "UMAP" in texts
     assert n_pictures == 3

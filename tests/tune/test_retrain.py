@@ -188,7 +188,7 @@ class TestOnRay:
         assert console.export_text().splitlines() == [
             "finalists with fresh seeds: 1 training",
             f"1/1 {SECOND} seed {row['seed']}: val_knn_accuracy {row['objective']:.4f} "
-            f"at epoch {row['best_epoch']}",
+            f"at epoch {row['best_epoch']:.3g}",
         ]
 
 

@@ -185,7 +185,7 @@ def test_the_search_says_what_it_found_and_is_quiet_otherwise(search):
     assert f"best {best['trial_id']}: val_knn_accuracy {best['objective']:.4f}" in out
     assert f"everything is in {run.path}" in out
     for line in err.splitlines():  # ASHA's decisions only
-        assert " stopped at epoch " in line, err
+        assert " stopped after " in line, err
 
 
 def test_the_run_directory_holds_what_is_documented_and_no_leftovers(search):

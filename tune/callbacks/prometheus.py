@@ -53,8 +53,11 @@ class PrometheusCallback(DriverCallback):
         trial_id = trial.config["trial_id"]
         if "train_loss" not in result:  # the report of an end without any training
             return
-        self.images.inc(max(0, result[TIME_ATTR] - self._seen.get(trial_id, 0)), {"study": self.study})
-        self._seen[trial_id] = result[TIME_ATTR]
+        images = result[TIME_ATTR]
+        if images > self._seen.get(trial_id, 0):  # not what a trial that has lost its worker repeats
+            self._seen[trial_id] = images
+            before = max((at for at in self.tables.epochs[trial_id] if at < images), default=0)
+            self.images.inc(images - before, {"study": self.study})
         if result.get("checkpoint_bytes"):
             self.checkpoint_bytes.inc(result["checkpoint_bytes"], {"study": self.study, "trial": trial_id})
         self._set_trial(trial_id, result[TIME_ATTR])
