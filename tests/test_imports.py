@@ -33,10 +33,10 @@ ALLOWED = {
     # The evaluation.
     "evaluation": "evaluation.analysis evaluation.embedders evaluation.export evaluation.pipeline "
     "evaluation.report evaluation.scores tune.space tune.storage tune.study vae vae.data",
-    "evaluation.embedders": "evaluation tune.storage vae vae.data vae.models",
+    "evaluation.embedders": "evaluation tune.storage vae vae.data vae.metrics vae.models",
     "evaluation.scores": "vae.data vae.metrics",
-    "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.storage "
-    "tune.study vae vae.data vae.metrics",
+    "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.space "
+    "tune.storage tune.study vae vae.data vae.metrics",
     "evaluation.analysis": "evaluation evaluation.embedders evaluation.scores tune.algorithms tune.space "
     "tune.storage tune.study",
     "evaluation.figures": "evaluation.analysis evaluation.embedders evaluation.scores tune.algorithms "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from vae.data import Dataset
+    from vae.metrics.neighbor_graph import KnownNeighbors
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Images:
     searched: SearchedRows | None = None
     train_groups: NDArray[np.int64] | None = None
     """What each training image belongs to (n,): images of one group stay together in cross-validation."""
+    raw_neighbors: "KnownNeighbors | None" = None
+    """What is known of the neighbours by pixels, for embedders that use them."""
 
     @classmethod
     def from_dataset(cls, dataset: "Dataset") -> "Images":
@@ -116,6 +119,8 @@ class Embedder(Protocol):
     """Its place in the queue: the most expensive work starts first."""
     on_gpu: ClassVar[bool]
     """Whether it is faster on a GPU."""
+    uses_raw_neighbors: ClassVar[bool]
+    """Whether it is faster once raw pixels are scored, see `Images.raw_neighbors`; it gives the same."""
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:

@@ -69,6 +69,7 @@ class Method(Embedder, Protocol):
     """Whether its two dimensions are drawn among the latent spaces."""
     relative_cost: ClassVar[int] = 1
     on_gpu: ClassVar[bool] = False
+    uses_raw_neighbors: ClassVar[bool] = False
 
     @classmethod
     def plan(cls, request: PlanRequest) -> list[Self]:

@@ -30,6 +30,7 @@ class PrecomputedEmbedder:
     embedding: Embedding
     relative_cost: ClassVar[int] = 1
     on_gpu: ClassVar[bool] = False
+    uses_raw_neighbors: ClassVar[bool] = False
 
     @property
     def keys(self) -> tuple[EmbeddingKey, ...]:

@@ -1,8 +1,12 @@
-"""UMAP of the pixels, of their first principal components, and of a VAE's posterior means."""
+"""UMAP of the pixels, of their first principal components, and of a VAE's posterior means.
 
+Its neighbours are exact, in place of the library's approximate ones, and serve every dimension.
+"""
+
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +17,9 @@ from evaluation.embedders.pca import components
 from evaluation.embedders.vae import Vae
 from vae.errors import UsageError
 
+if TYPE_CHECKING:
+    from vae.metrics.neighbor_graph import KnownNeighbors, NeighborGraph
+
 N_NEIGHBORS = 15
 """UMAP's own default."""
 PICTURE_DIMS = (2,)
@@ -21,7 +28,7 @@ PICTURE_DIMS = (2,)
 
 @dataclass(frozen=True, slots=True)
 class Umap(Reduction):
-    """UMAP of the pixels with the library's defaults; every dimension shares one neighbour graph.
+    """UMAP of the pixels with the library's defaults; every dimension shares one exact graph.
 
     References
     ----------
@@ -33,9 +40,10 @@ class Umap(Reduction):
     description = "UMAP of the pixels, library defaults"
     colour = "#1a9a8a"
     default = True
+    uses_raw_neighbors = True
 
     def embeddings(self, images: Images, device: str = "cpu") -> Iterator[Embedding]:
-        yield from _reduce(*images.pixels(), self.keys, self.seed)
+        yield from _reduce(*images.pixels(), self.keys, self.seed, images.raw_neighbors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +104,47 @@ class VaeUmap(Method):
 
 
 def _reduce(
-    train: NDArray[np.float32], test: NDArray[np.float32], keys: Sequence[EmbeddingKey], seed: int
+    train: NDArray[np.float32],
+    test: NDArray[np.float32],
+    keys: Sequence[EmbeddingKey],
+    seed: int,
+    known: "KnownNeighbors | None" = None,
 ) -> Iterator[Embedding]:
     """Fit UMAP on the training points (n, d), one fit for each key from one graph, and embed both splits."""
-    # Not at the top of the file: it takes seconds, and numba reads its number of threads at import.
+    # Not at the top of the file: they take seconds, and numba reads its number of threads at import.
     import umap
-    from umap.umap_ import nearest_neighbors
+
+    from vae.metrics.neighbor_graph import NeighborGraph
 
     n_neighbors = min(N_NEIGHBORS, len(train) - 1)
-    # The third element is the search index, without which `transform` is lost.
-    graph = nearest_neighbors(
-        train,
-        n_neighbors=n_neighbors,
-        metric="euclidean",
-        metric_kwds=None,
-        angular=False,
-        random_state=np.random.RandomState(seed),
-        n_jobs=1,
-    )
+    graph = NeighborGraph.build(train, test, n_neighbors, known)
     for key in keys:
         reducer = umap.UMAP(
             n_components=key.dim,
             n_neighbors=n_neighbors,
             random_state=seed,
             n_jobs=1,  # the only number that is repeatable
-            precomputed_knn=graph,
+            precomputed_knn=(graph.train.index, graph.train.distance, _GraphIndex(graph)),
         )
-        fitted = reducer.fit_transform(train)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "precomputed_knn.* is not an NNDescent object")
+            fitted = reducer.fit_transform(train)
         # All at once: the result depends on the batch.
         yield Embedding(key, fitted.astype(np.float32), reducer.transform(test).astype(np.float32))
+
+
+class _GraphIndex:
+    """The part of pynndescent's index that UMAP's `transform` asks, for the test points of a graph alone."""
+
+    _angular_trees = False
+
+    def __init__(self, graph: "NeighborGraph") -> None:
+        self._graph = graph
+
+    def query(
+        self, points: NDArray[np.float32], k: int, epsilon: float = 0.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return index and distance (m, k) of the nearest training points of all test points."""
+        found = self._graph.test.first(k)
+        assert found.index.shape == (len(points), k), "only the test points as a whole are known"
+        return found.index.copy(), found.distance.copy()

@@ -35,7 +35,7 @@ from vae.errors import StorageError, UsageError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 6
 """Version of the entries; raised whenever the same embedder and grid give something else."""
 KEPT_DAYS = 30.0
 """Entries that no evaluation has used for so long are deleted."""

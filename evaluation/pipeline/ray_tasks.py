@@ -3,27 +3,34 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images, Raw
 from evaluation.pipeline.serial import (
+    STRUCTURE_ROUND,
     Embedded,
     Event,
     MissingScore,
     Scored,
     not_finite,
     planned_rounds,
+    proximity,
     score,
+    with_raw_neighbors,
 )
 from evaluation.scores.protocols import Round
+from evaluation.scores.ranks import Proximity
 from evaluation.scores.settings import KnnGrid
 from tune.cluster.nodes import cluster_nodes
 from tune.cluster.session import ray_session
 from vae.errors import UsageError, one_line
+from vae.metrics.neighbor_graph import KnownNeighbors
+from vae.metrics.neighbors import Neighbors
 
 logger = logging.getLogger(__name__)
 
@@ -66,24 +73,47 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
     embed_task, score_task = ray.remote(_embed), ray.remote(_score).options(**resources, num_gpus=gpus)
 
     images_ref = ray.put(images)
-    # The most expensive first: the last task to start should be a short one.
-    queue = sorted(embedders, key=lambda embedder: -embedder.relative_cost)
+    pixels_ref = ray.remote(_proximity).options(**resources).remote(images_ref, grid)
     embedding: dict[Any, list[EmbeddingKey]] = {}
-    for embedder in queue:
+    scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
+    of_raw: dict[str, Neighbors] = {}
+
+    def embed(embedder: Embedder) -> None:
         task = embed_task.options(
             **resources,
             num_gpus=gpus if embedder.on_gpu else 0,
             num_returns="streaming",
             runtime_env=threads,
         )
-        embedding[task.remote(embedder, images_ref)] = list(embedder.keys)
-    scoring: dict[Any, tuple[EmbeddingKey, Round]] = {}
-    while embedding or scoring:
+        known = (
+            with_raw_neighbors(images, grid, of_raw).raw_neighbors if embedder.uses_raw_neighbors else None
+        )
+        embedding[task.remote(embedder, images_ref, known)] = list(embedder.keys)
+
+    def raw_is_under_way() -> bool:
+        keys = [key for missing in embedding.values() for key in missing]
+        keys += [key for key, which in scoring.values() if which.protocol != STRUCTURE_ROUND]
+        return any(key.method == Raw.name for key in keys)
+
+    # The most expensive first: the last task to start should be a short one. Raw pixels are before all, as
+    # some wait for their neighbours, whether these are found or not.
+    has_raw = any(isinstance(embedder, Raw) for embedder in embedders)
+    waiting = [embedder for embedder in embedders if has_raw and embedder.uses_raw_neighbors]
+    for embedder in sorted(embedders, key=lambda each: (not isinstance(each, Raw), -each.relative_cost)):
+        if embedder not in waiting:
+            embed(embedder)
+    while embedding or scoring or waiting:
+        if waiting and not raw_is_under_way():
+            embed(waiting.pop(0))
+            continue
         pending: list[Any] = [*embedding, *scoring]
         ready: Any = ray.wait(pending, fetch_local=False)[0][0]
         if ready in scoring:
             key, which = scoring.pop(ready)
-            yield _collect_score(ready, key, which)
+            event = _collect_score(ready, key, which)
+            if isinstance(event, Scored) and event.neighbors is not None:
+                of_raw[which.protocol] = event.neighbors
+            yield event
             continue
         missing = embedding[ready]
         try:
@@ -102,7 +132,8 @@ def _run_tasks(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> 
             yield missing_score
             continue
         for which in planned_rounds(images, grid):
-            scoring[score_task.remote(embedding_ref, images_ref, which, grid)] = result.key, which
+            pixels = pixels_ref if which.protocol == STRUCTURE_ROUND else None  # the others need not wait
+            scoring[score_task.remote(embedding_ref, images_ref, which, grid, pixels)] = result.key, which
         yield Embedded(result)
 
 
@@ -120,14 +151,21 @@ def _cause(error: Exception) -> Exception:
     return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
 
 
-def _embed(embedder: Embedder, images: Images) -> Iterator[Embedding]:
+def _embed(embedder: Embedder, images: Images, known: KnownNeighbors | None) -> Iterator[Embedding]:
     with _own_cores_only():
-        yield from embedder.embeddings(images, _device())
+        yield from embedder.embeddings(replace(images, raw_neighbors=known), _device())
 
 
-def _score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid) -> Scored:
+def _proximity(images: Images, grid: KnnGrid) -> Proximity | None:
     with _own_cores_only():
-        return score(embedding, images, which, grid, _device())
+        return proximity(images, grid)
+
+
+def _score(
+    embedding: Embedding, images: Images, which: Round, grid: KnnGrid, pixels: Proximity | None
+) -> Scored:
+    with _own_cores_only():
+        return score(embedding, images, which, grid, pixels, _device())
 
 
 @contextmanager

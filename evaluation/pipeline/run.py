@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from evaluation.embedders import Embedder, Images, position
 from evaluation.pipeline.cache import CacheEntry, find_cache_entries
+from evaluation.pipeline.cost import expected_steps
 from evaluation.pipeline.plan import Options
 from evaluation.pipeline.progress import Progress
 from evaluation.pipeline.serial import Compute, Event, MissingScore, planned_rounds
@@ -153,9 +155,8 @@ def _events(
     options: Options,
     console: Console | None,
 ) -> Iterator[Event]:
-    n_embeddings = sum(len(embedder.keys) for embedder in embedders)
-    n_rounds = len(planned_rounds(images, options.grid))
-    progress = Progress(console, n_embeddings, n_rounds) if console else None
+    slots = 1 if compute else options.cpus or os.cpu_count() or 1
+    progress = Progress(console, expected_steps(images, embedders), slots) if console else None
     with progress or nullcontext():
         for event in (compute or _on_ray(options))(images, embedders, options.grid):
             if progress:

@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images
+from evaluation.embedders import Embedder, Embedding, EmbeddingKey, Images, Raw
+from evaluation.embedders.umap import N_NEIGHBORS
 from evaluation.result_tables import PREDICTIONS
 from evaluation.scores.as_searched import score_as_searched
-from evaluation.scores.protocols import ROUNDS, Round, score_round
+from evaluation.scores.protocols import ROUNDS, Round, assign_folds, score_round
+from evaluation.scores.ranks import Proximity
 from evaluation.scores.settings import KnnGrid, Setting
-from evaluation.scores.structure import score_structure
+from evaluation.scores.structure import pixel_proximity, score_structure
 from vae.errors import one_line
+from vae.metrics.neighbor_graph import KnownNeighbors
+from vae.metrics.neighbors import Neighbors
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,8 @@ class Scored:
     round: Round
     rows: list[dict[str, Any]]
     predictions: pa.Table | None = None
+    neighbors: Neighbors | None = None
+    """Of raw pixels: the nearest few of each image, for embedders that use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +73,31 @@ Compute = Callable[[Images, Sequence[Embedder], KnnGrid], Iterator[Event]]
 
 def compute(images: Images, embedders: Sequence[Embedder], grid: KnnGrid) -> Iterator[Event]:
     """Embed and score one after the other; a failure is a `MissingScore` and the others continue."""
+    pixels = proximity(images, grid)
+    of_raw: dict[str, Neighbors] = {}
     for embedder in embedders:
         missing = list(embedder.keys)
+        given = with_raw_neighbors(images, grid, of_raw) if embedder.uses_raw_neighbors else images
         try:
-            for embedding in embedder.embeddings(images, "cpu"):
+            for embedding in embedder.embeddings(given, "cpu"):
                 missing.remove(embedding.key)
                 if missing_score := not_finite(embedding):
                     yield missing_score
                     continue
                 yield Embedded(embedding)
-                yield from _score(embedding, images, grid)
+                for event in _score(embedding, images, grid, pixels):
+                    if isinstance(event, Scored) and event.neighbors is not None:
+                        of_raw[event.round.protocol] = event.neighbors
+                    yield event
         except Exception as error:  # whatever one method raises, the others are evaluated
             logger.debug("%s failed", embedder, exc_info=True)
             yield from (MissingScore(key, None, one_line(error)) for key in missing)
 
 
-def _score(embedding: Embedding, images: Images, grid: KnnGrid) -> Iterator[Event]:
+def _score(embedding: Embedding, images: Images, grid: KnnGrid, pixels: Proximity | None) -> Iterator[Event]:
     for which in planned_rounds(images, grid):
         try:
-            yield score(embedding, images, which, grid)
+            yield score(embedding, images, which, grid, pixels)
         except Exception as error:
             logger.debug("%s, %s failed", embedding.key, which, exc_info=True)
             yield MissingScore(embedding.key, which, one_line(error))
@@ -97,8 +109,28 @@ def planned_rounds(images: Images, grid: KnnGrid) -> list[Round]:
     return [*(ROUNDS if labelled else ()), Round(STRUCTURE_ROUND)]
 
 
-def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, device: str = "cpu") -> Scored:
-    """Score one round of an embedding."""
+def proximity(images: Images, grid: KnnGrid) -> Proximity | None:
+    """Return what the structure of all embeddings is compared with; None if there are no or few pixels."""
+    return pixel_proximity(images.test_pixels(), seed=grid.seed) if images.test.size else None
+
+
+def with_raw_neighbors(images: Images, grid: KnnGrid, found: Mapping[str, Neighbors]) -> Images:
+    """Return the images with the neighbours that the rounds of raw pixels have found, if all did, by name."""
+    if images.train_labels is None or not {which.protocol for which in ROUNDS} <= found.keys():
+        return images
+    fold = assign_folds(images.train_labels, grid, images.train_groups)
+    return replace(images, raw_neighbors=KnownNeighbors(fold, found["cv"], found["test"]))
+
+
+def score(
+    embedding: Embedding,
+    images: Images,
+    which: Round,
+    grid: KnnGrid,
+    pixels: Proximity | None = None,
+    device: str = "cpu",
+) -> Scored:
+    """Score one round of an embedding; that of the structure needs the `proximity` of the images."""
     key = embedding.key
     columns = asdict(key)
     if which.protocol == STRUCTURE_ROUND:
@@ -107,7 +139,7 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
             images.train_labels,
             embedding.test,
             images.test_labels,
-            images.test_pixels() if images.test.size else None,
+            pixels,
             seed=grid.seed,
         )
         return Scored(key, which, [columns | row for row in rows])
@@ -135,7 +167,10 @@ def score(embedding: Embedding, images: Images, which: Round, grid: KnnGrid, dev
         for setting, predicted in scores.predicted.items()
     ]
     predictions = pa.concat_tables(tables) if tables else None
-    return Scored(key, which, [columns | row for row in scores.rows], predictions)
+    neighbors = None
+    if key.method == Raw.name and scores.neighbors is not None:
+        neighbors = scores.neighbors.first(N_NEIGHBORS)
+    return Scored(key, which, [columns | row for row in scores.rows], predictions, neighbors)
 
 
 def predictions_table(

@@ -32,7 +32,7 @@ class Round:
         return self.protocol
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoundScores:
     """What one round gives: rows of the `evaluations` table, and what is predicted at `REPORTED_SETTINGS`.
 
@@ -41,6 +41,8 @@ class RoundScores:
 
     rows: list[dict[str, Any]]
     predicted: dict[Setting, NDArray[np.int64]] = field(default_factory=dict)
+    neighbors: Neighbors | None = None
+    """Of every query among the whole training set, without its own fold; None unless all were searched."""
 
 
 ROUNDS = Round("test"), Round("cv")
@@ -139,6 +141,7 @@ def score_round(
     else:
         found = cross_neighbors(train, folds, blocks, n_neighbors)
     n_seen = 0
+    parts: list[tuple[Rows, Neighbors]] = []
     for size, block, parts in zip(sizes, blocks, found, strict=True):
         n_seen += len(block)
         seconds = (time.perf_counter() - started) / len(parts)
@@ -170,7 +173,19 @@ def score_round(
                             "backend": choose_backend(train),
                         }
                     )
+    if n_seen == len(train_labels):
+        scores.neighbors = _in_rows(parts, len(test_labels if of_test else train_labels), n_neighbors)
     return scores
+
+
+def _in_rows(parts: Sequence[tuple[Rows, Neighbors]], n: int, n_neighbors: int) -> Neighbors:
+    """Put the neighbours of several parts in the order of the rows; at infinity where there are fewer."""
+    index = np.zeros((n, n_neighbors), np.int64)
+    distance = np.full((n, n_neighbors), np.inf, np.float32)
+    for rows, found in parts:
+        k = found.index.shape[1]
+        index[rows, :k], distance[rows, :k] = found.index, found.distance
+    return Neighbors(index, distance)
 
 
 def _subset_sizes(labels: NDArray[np.int64], grid: KnnGrid) -> list[int | None]:

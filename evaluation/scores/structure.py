@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from evaluation.scores.confidence import share_interval
-from vae.metrics.unlabelled import nearest_others, shared_neighbors
+from evaluation.scores.ranks import Proximity, neighborhood_recall, trustworthiness
 
 N_NEIGHBORS = 10
 MAX_IMAGES = 5000
@@ -60,22 +59,33 @@ STRUCTURE: Mapping[str, Score] = {
 """The scores by the name that they have in the `evaluations` table."""
 
 
+def pixel_proximity(pixels: Points, *, seed: int = 0) -> Proximity | None:
+    """Return what every embedding of the test images (m, d) is compared with; None if they are too few."""
+    drawn = _drawn(len(pixels), np.random.default_rng(seed))
+    return Proximity.between(pixels[drawn], N_NEIGHBORS) if len(drawn) > 2 * N_NEIGHBORS else None
+
+
+def _drawn(n: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    return np.sort(generator.permutation(n)[:MAX_IMAGES])
+
+
 def score_structure(
     train: Points,
     train_labels: Labels | None,
     test: Points,
     test_labels: Labels | None,
-    pixels: Points | None,
+    pixels: Proximity | None,
     *,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows of the `evaluations` table, without the embedding's own columns.
 
-    Points are (n, dim) and (m, dim), pixels (m, d). Without labels the scores that are about classes are left
-    out, without pixels those that are about these. The seed is that of the random subsets and of k-means.
+    Points are (n, dim) and (m, dim), ``pixels`` are of `pixel_proximity` with the same seed. Without labels
+    the scores that are about classes are left out, without pixels those that are about these. The seed is
+    that of the random subsets and of k-means.
     """
     generator = np.random.default_rng(seed)
-    drawn = np.sort(generator.permutation(len(test))[:MAX_IMAGES])
+    drawn = _drawn(len(test), generator)
     rows = []
 
     def add(name: str, value: float, **columns: Any) -> None:
@@ -93,12 +103,12 @@ def score_structure(
         )
 
     started = time.perf_counter()
-    if pixels is not None and len(drawn) > 2 * N_NEIGHBORS:
-        keeps = {"n_neighbors": N_NEIGHBORS, "n_train": 0}
-        here, there = test[drawn], pixels[drawn]
-        add("trustworthiness", float(trustworthiness(there, here, n_neighbors=N_NEIGHBORS)), **keeps)
-        add("continuity", float(trustworthiness(here, there, n_neighbors=N_NEIGHBORS)), **keeps)
-        add("neighborhood_recall", neighborhood_recall(here, there, N_NEIGHBORS), **keeps)
+    if pixels is not None:
+        keeps = {"n_neighbors": N_NEIGHBORS, "n_train": 0, "backend": "numpy"}
+        embedded = Proximity.between(test[drawn], N_NEIGHBORS)
+        add("trustworthiness", trustworthiness(pixels, embedded), **keeps)
+        add("continuity", trustworthiness(embedded, pixels), **keeps)
+        add("neighborhood_recall", neighborhood_recall(pixels, embedded), **keeps)
     if train_labels is None or test_labels is None:
         return rows
     if 1 < len(np.unique(test_labels[drawn])) < len(drawn):
@@ -122,11 +132,3 @@ def score_structure(
         columns = {"low": low, "high": high, "n_train": len(learned), "n_query": len(test)}
         add("linear_probe_accuracy", share, **columns)
     return rows
-
-
-def neighborhood_recall(first: Points, second: Points, n_neighbors: int) -> float:
-    """Return the share of each point's nearest that are the same in both spaces, in [0, 1].
-
-    The points (n, d1) and (n, d2) belong together row by row; none is its own neighbour.
-    """
-    return shared_neighbors(nearest_others(first, n_neighbors), nearest_others(second, n_neighbors))

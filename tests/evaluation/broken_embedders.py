@@ -17,6 +17,7 @@ class Raising:
 
     relative_cost = 1
     on_gpu = False
+    uses_raw_neighbors = False
     keys = (EmbeddingKey("raising", 1), EmbeddingKey("raising", 2))
 
     def embeddings(self, images: Images, device: str) -> Iterator[Embedding]:
@@ -32,6 +33,7 @@ class NotANumber:
 
     relative_cost = 1
     on_gpu = False
+    uses_raw_neighbors = False
     keys = (EmbeddingKey("nan", 1),)
 
     def embeddings(self, images: Images, device: str) -> Iterator[Embedding]:
@@ -46,6 +48,7 @@ class KilledOnce:
     marker: Path
     relative_cost = 5
     on_gpu = False
+    uses_raw_neighbors = False
     keys = (EmbeddingKey("pca", 2),)
 
     def embeddings(self, images: Images, device: str) -> Iterator[Embedding]:

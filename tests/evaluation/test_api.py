@@ -257,7 +257,7 @@ def test_progress_goes_to_the_console_as_plain_lines_where_there_is_no_terminal(
     console = Console(record=True, force_terminal=False, width=80)
     evaluate(study, **PCA, compute=serial.compute, progress=console)
     lines = console.export_text().splitlines()
-    assert lines[0] == "evaluating: 4 steps"
+    assert lines[0].startswith("evaluating: 4 steps, about ")
     assert lines[1].startswith("4/4 pca 2-d done")
 
 

@@ -179,7 +179,7 @@ def test_every_nth_epoch_and_the_last_are_printed(tmp_path, monkeypatch, capsys)
         (
             ["--batch-size", "9999", "--tensorboard"],
             UsageError,
-            "batch_size must be <= 1198, .*, got 9999; give a smaller --batch-size",
+            "number of training images, got 9999; give a smaller --batch-size",
         ),
         (["--latent-dim", "65"], UsageError, "latent_dim must be <= 64, the values of one image, got 65"),
         (["--reconstruction-loss", "ssim"], UsageError, "ssim_window must be <= 8, the smaller side"),

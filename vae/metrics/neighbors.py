@@ -121,6 +121,48 @@ def cross_neighbors(
     yield from cross(points, group, blocks, n_neighbors)
 
 
+def own_group_neighbors(points: np.ndarray, group: Rows, n_neighbors: int) -> Neighbors:
+    """Return the neighbours of each point among those of its own group, itself included.
+
+    With `cross_neighbors` of the same groups, merged, these are its neighbours among all.
+
+    Parameters
+    ----------
+    points
+        (n, dim).
+    group
+        (n,).
+    n_neighbors
+        How many there are for each point; at an infinite distance where the group has fewer.
+
+    Raises
+    ------
+    UsageError
+        The points hold NaN or infinity.
+    """
+    _check_finite(train=points)
+    index = np.zeros((len(points), n_neighbors), np.int64)
+    distance = np.full((len(points), n_neighbors), np.inf, np.float32)
+    operands = Operands(points, points.mean(axis=0, dtype=np.float64))
+    error = operands.error(operands.length.max())
+    for name in np.unique(group):
+        members = np.flatnonzero(group == name)
+        k = min(n_neighbors, len(members))
+        parts: list[tuple[Rows, RunningNearest]] = []
+        for rows in _parts(members):
+            search, operand = RunningNearest(len(rows), k), operands.right(rows).T
+            search.add(operands.left[rows] @ operand, rows)
+            for other_rows, other_search in parts:
+                tile = operands.left[other_rows] @ operand
+                other_search.add(tile, rows)
+                search.add_transposed(tile, other_rows)
+            parts.append((rows, search))
+        for rows, search in parts:
+            found = _finish(search, points[rows], points, error[rows], members, k)
+            index[rows, :k], distance[rows, :k] = found.index, found.distance
+    return Neighbors(index, distance)
+
+
 def _nested_numpy(
     reference: Array, query: Array, blocks: Sequence[Rows], n_neighbors: int
 ) -> Iterator[Neighbors]:

@@ -37,6 +37,10 @@ class Neighbors:
         index = np.concatenate([self.index, other.index], axis=1)
         return nearest(index, np.concatenate([self.distance, other.distance], axis=1), n_neighbors)
 
+    def first(self, n_neighbors: int) -> "Neighbors":
+        """Return the nearest of them."""
+        return Neighbors(self.index[:, :n_neighbors], self.distance[:, :n_neighbors])
+
 
 def nearest(index: np.ndarray, distance: np.ndarray, k: int) -> Neighbors:
     """Return the ``k`` nearest of some references of each query, (n, any number)."""

@@ -13,6 +13,7 @@ from vae.metrics.neighbors import (
     cross_neighbors,
     find_neighbors,
     nested_neighbors,
+    own_group_neighbors,
 )
 
 
@@ -126,3 +127,31 @@ def test_points_that_are_not_finite_are_refused(bad):
 def test_an_unknown_backend_is_refused():
     with pytest.raises(UsageError, match="backend must be one of numpy, torch, got 'faiss'"):
         find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), 1, backend="faiss")
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_own_group_and_other_groups_together_are_all(monkeypatch, n_groups):
+    monkeypatch.setattr(neighbors, "TILE", 32)  # several tiles for each group
+    points = points_with_ties(200, 3)
+    group = np.arange(200) % n_groups
+    own = own_group_neighbors(points, group, 9)
+    expected = find_neighbors(points, points, 9)
+    if n_groups == 1:
+        found = own
+    else:
+        (parts,) = cross_neighbors(points, group, [np.arange(200)], 9)
+        other = (
+            np.concatenate([each.index for _, each in parts]),
+            np.concatenate([each.distance for _, each in parts]),
+        )
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        found = own.merge(neighbors.Neighbors(other[0][order], other[1][order]), 9)
+    np.testing.assert_array_equal(found.index, expected.index)
+    np.testing.assert_array_equal(found.distance, expected.distance)
+
+
+def test_a_group_with_too_few_points_has_the_others_at_infinity():
+    points = np.arange(5, dtype=np.float32)[:, None]
+    found = own_group_neighbors(points, np.array([0, 0, 1, 1, 1]), 3)
+    np.testing.assert_array_equal(found.distance[0], [0, 1, np.inf])
+    np.testing.assert_array_equal(found.index[4], [4, 3, 2])
