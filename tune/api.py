@@ -225,6 +225,7 @@ def resume(
     study: str | Path | Study,
     *,
     time_budget: float | str | None = None,
+    finalists_per_dim: bool | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
     dashboard: bool = False,
@@ -243,6 +244,8 @@ def resume(
         The study, its run directory or its URI.
     time_budget
         The budget of this session; by default what remains of the study's.
+    finalists_per_dim
+        As in `search`; by default what the study has.
     data_dir
         Where data sets are kept, if not where the search found them.
 
@@ -258,7 +261,7 @@ def resume(
     """
     run = _run_directory(study)
     driver = _driver(progress, address=address, dashboard=dashboard, callbacks=callbacks, trainable=trainable)
-    driver.resume(run, time_budget=time_budget, data_dir=data_dir)
+    driver.resume(run, time_budget=time_budget, finalists_per_dim=finalists_per_dim, data_dir=data_dir)
     return Study(run.location)
 
 

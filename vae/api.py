@@ -122,7 +122,7 @@ def train(
     config = Config.from_params(plain)
     place = choose_device(device)
     if isinstance(images, str | Path):
-        images = load_dataset(images, resize=resize)
+        images = load_dataset(images, resize=resize, on_disk=True)
     dataset = None
     if isinstance(images, Dataset):
         if labels is None and resize in (None, images.resize):

@@ -67,7 +67,9 @@ def save_model(
 def find_checkpoint(path: str | Path) -> Path:
     """Return the checkpoint at a path, or that of the best trial of a search whose run directory it is.
 
-    The best trial is the completed one with the best first objective, as `tune.Study.best_trial`.
+    The best trial is the completed one with the best first objective, as `tune.Study.best_trial`; while a
+    study is being extended to a larger budget that no trial has completed, it is one that had completed the
+    budget before.
 
     Raises
     ------
@@ -101,14 +103,18 @@ def _best_of_run(run: Path) -> Path:
     import pyarrow.parquet as pq
 
     try:
-        mode = json.loads((run / _STUDY_FILE).read_text(encoding="utf-8")).get("mode", "max")
-        columns = ["status", "objective", "checkpoint", "number"]
+        study = json.loads((run / _STUDY_FILE).read_text(encoding="utf-8"))
+        mode, before = study.get("mode", "max"), _budget_before(study)
+        columns = ["status", "objective", "checkpoint", "number", "epochs"]
         trials = pq.ParquetFile(run / _TRIALS_FILE).read(columns).to_pylist()
     except FileNotFoundError:
-        trials = []  # the search has only begun
+        trials, before = [], None  # the search has only begun
     except (OSError, ValueError, AttributeError, pa.ArrowException) as error:
         raise StorageError(f"{run} is damaged or not the run of a search: {error}") from error
-    whole = [row for row in trials if row["status"] == "completed" and row["objective"] is not None]
+    trials = [row for row in trials if row["objective"] is not None]
+    whole = [row for row in trials if row["status"] == "completed"]
+    if not whole and before is not None:
+        whole = [row for row in trials if row["status"] != "failed" and (row["epochs"] or 0) >= before]
     whole.sort(key=lambda row: (row["objective"] if mode == "min" else -row["objective"], row["number"]))
     if not whole:
         raise UsageError(
@@ -117,6 +123,13 @@ def _best_of_run(run: Path) -> Path:
     if not whole[0]["checkpoint"]:
         raise UsageError(f"the best trial of {run} has no checkpoint; name another of {run}/checkpoints")
     return run / whole[0]["checkpoint"]
+
+
+def _budget_before(study: dict[str, Any]) -> float | None:
+    """Return the budget in epochs that a study had completed before its extension, see `tune.storage`."""
+    sessions, now = study.get("sessions", ()), study.get("arguments", {}).get("max_epochs", 0)
+    budgets = [s.get("max_epochs", 0) for s in sessions if s.get("status") in ("completed", "plateau")]
+    return max((budget for budget in budgets if 0 < budget < now), default=None)
 
 
 def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVAE:

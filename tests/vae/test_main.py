@@ -176,7 +176,11 @@ def test_every_nth_epoch_and_the_last_are_printed(tmp_path, monkeypatch, capsys)
         ),
         (["--resume"], UsageError, "--resume needs the --name or --output of a run"),
         (["--print-every", "0"], UsageError, "--print-every must be >= 1, got 0"),
-        (["--batch-size", "9999", "--tensorboard"], UsageError, "batch_size must be <= 1198, the number of"),
+        (
+            ["--batch-size", "9999", "--tensorboard"],
+            UsageError,
+            "number of training images, got 9999; give a smaller --batch-size",
+        ),
         (["--latent-dim", "65"], UsageError, "latent_dim must be <= 64, the values of one image, got 65"),
         (["--reconstruction-loss", "ssim"], UsageError, "ssim_window must be <= 8, the smaller side"),
         (["--device", "gpu"], UsageError, "device must be cpu, cuda or cuda:N, got 'gpu'"),

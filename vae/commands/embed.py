@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="run of a search (its best trial), run of a training or checkpoint")
     parser.add_argument(
         "images",
-        help="folder of images or Parquet files, .npz, .parquet or image file, fmnist, mnist or digits",
+        help="folder of images, Parquet or .npy files, .npz, .npy, .parquet or image file, fmnist, mnist or "
+        "digits",
     )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
@@ -42,7 +43,7 @@ def embed_command(arguments: argparse.Namespace) -> int:
     n = embed_file(model, arguments.images, output, data_dir=arguments.data_dir)
     seconds = time.perf_counter() - started
     print(
-        f"{n:,} image{'s' * (n != 1)} in {model.config.model.latent_dim} dimensions are in {output} "
+        f"{n:,} image{'s' * (n != 1)} in {model.config.model.latent_dim} dimensions: {output} "
         f"({seconds:.1f} s, {n / seconds:,.0f} images/s on {model.device})"
     )
     return 0

@@ -99,7 +99,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     resize = arguments.resize
     if resize is None and (arguments.resume or like):
         resize = read_config(output if arguments.resume else like or output).resize
-    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=resize)
+    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=resize, on_disk=True)
     if like and arguments.dataset is None:
         _check_default(like, dataset)
     seed = config.training.seed
@@ -108,6 +108,11 @@ def train_command(arguments: argparse.Namespace) -> int:
         split = split_validation(dataset.train, seed=seed)
         training, validation = split.train, split.validation
     # before anything is written
+    if (batch_size := config.training.batch_size) > len(training):
+        raise UsageError(
+            f"batch_size must be <= {len(training)}, the number of training images, got {batch_size}; give a "
+            "smaller --batch-size"
+        )
     check_fit(config, training.image_shape, len(training), training.n_classes)
     epochs_before, state = 0, None
     if arguments.resume:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from vae.command_line import Parser, configure_logging, run
-from vae.data.archives import ARCHIVES
-from vae.data.download import locate, read_verified
+from vae.data.download import ARCHIVES, locate, read_verified
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -184,7 +184,7 @@ def to_uint8(
     check_size(images.shape[1:], where, resize)
     if images.dtype.kind not in "iuf":
         raise UsageError(f"{where} are {images.dtype}, must be uint8, or floats in [0, 1]; convert them")
-    if not np.isfinite(images).all():
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
         first = int(np.argwhere(~np.isfinite(images))[0][0])
         raise UsageError(f"{where} contain NaN or infinity, first in image {first}; clean them")
     highest = 1 if images.dtype.kind == "f" else 255
@@ -198,7 +198,9 @@ def to_uint8(
             f"{where} are whole numbers up to 1, where 255 is white: all would be black; "
             "multiply them by 255 or make them floats"
         )
-    as_bytes = np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8)
+    as_bytes = (
+        np.round(images * 255).astype(np.uint8) if highest == 1 else images.astype(np.uint8, copy=False)
+    )
     return resize_images(as_bytes, resize)
 
 

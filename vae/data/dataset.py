@@ -4,16 +4,25 @@ import difflib
 import gzip
 import hashlib
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vae.data.archives import ARCHIVES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from vae.data.arrays import ImageArrays
-from vae.data.download import locate, read_verified
-from vae.data.npz import read_npz
+from vae.data.download import (
+    ARCHIVES,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    locate,
+    read_verified,
+)
+from vae.data.memory import ROWS_AT_ONCE
+from vae.data.npz import npy_files, read_npy, read_npz
 from vae.data.resize import check_resize, resize_images
 from vae.data.splits import ImageSet, Sources, Split, hold_out_test, near_copy_share
 from vae.errors import StorageError, UsageError
@@ -21,7 +30,7 @@ from vae.errors import StorageError, UsageError
 logger = logging.getLogger(__name__)
 
 DATASETS = (*ARCHIVES, "digits")
-OWN_SUFFIXES = (".npz", ".parquet")
+OWN_SUFFIXES = (".npz", ".npy", ".parquet")
 MANY_NEAR_COPIES = 0.5
 """Share of the test images; the published data sets have 0.17 at most, see docs/experiments.md."""
 MIN_IMAGES = 10  # per class, or in all without labels: enough for the test part, validation and five folds
@@ -50,6 +59,7 @@ def load_dataset(
     *,
     download: bool = True,
     resize: int | None = None,
+    on_disk: bool = False,
 ) -> Dataset:
     """Load `fmnist`, `mnist`, `digits`, or one's own images.
 
@@ -58,8 +68,9 @@ def load_dataset(
     name_or_path
         A name of `DATASETS`; a folder of images or of class sub-folders (or of `train/` and `test/` that hold
         these); an `.npz` with `images` (n, H, W) or (n, H, W, C), and `labels`, `test_images`, `test_labels`
-        if known, or with Keras' or MedMNIST's names, see `vae.data.npz`; a `.parquet` file or a folder of
-        such, see `vae.data.parquet.read_parquet`.
+        if known, or with Keras' or MedMNIST's names, see `vae.data.npz`; a folder of these as `images.npy`
+        and so on, or a single `.npy` of images; a `.parquet` file or a folder of such, see
+        `vae.data.parquet.read_parquet`.
         Without a test part, a stratified 20 % is held out as one, always the same.
     data_dir
         Where downloads are kept; `$VAE_DATA_DIR`, else `data`, by default.
@@ -68,6 +79,9 @@ def load_dataset(
     resize
         Pixels a side, 8 to 64: the shorter side of each image is scaled to it, and the middle cut out.
         Without it images must have one size already.
+    on_disk
+        Whether images of `.npy` files, uint8, may stay in their files where memory cannot hold them. Training
+        on the CPU takes them from there.
 
     Raises
     ------
@@ -90,17 +104,17 @@ def load_dataset(
         return _load_digits(resize)
     path = Path(name_or_path).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix in OWN_SUFFIXES):
-        return _load_own(path, resize)
+        return _load_own(path, resize, on_disk)
     if path.is_file():
         raise UsageError(
-            f"dataset {name_or_path!r} must be a folder, an .npz or a .parquet file, "
+            f"dataset {name_or_path!r} must be a folder or an .npz, .npy or .parquet file, "
             f"got a {path.suffix or 'plain'} file"
         )
     close = difflib.get_close_matches(name_or_path, DATASETS, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise UsageError(
         f"unknown dataset {name_or_path!r}: must be {', '.join(DATASETS)}, "
-        f"or the path of a folder, an .npz or a .parquet file{hint}"
+        f"or the path of a folder or of an .npz, .npy or .parquet file{hint}"
     )
 
 
@@ -144,9 +158,9 @@ def _divided(sources: Sources, split: Split) -> tuple[Sources, Sources]:
     return sources.subset(split.train_index.numpy()), sources.subset(split.validation_index.numpy())
 
 
-def _load_own(path: Path, resize: int | None) -> Dataset:
+def _load_own(path: Path, resize: int | None, on_disk: bool) -> Dataset:
     try:
-        own = _read_own(path, resize)
+        own = _read_own(path, resize, on_disk)
     except OSError as error:
         raise StorageError(
             f"cannot read {error.filename or path}: {error.strerror}; check its permissions"
@@ -171,7 +185,7 @@ def build_dataset(arrays: ImageArrays, name: str, source: str, resize: int | Non
         split = hold_out_test(train)
         train, test = split.train, split.validation
         sources = None if arrays.sources is None else _divided(arrays.sources, split)
-        logger.info("%s has no test part: %d of its images are set apart as one", source, len(test))
+        logger.info("%s has no test part: a fifth of its images is set apart as one, %d", source, len(test))
     else:
         test = image_set(arrays.test_images, arrays.test_labels, arrays.test_groups)
         sources = None
@@ -189,8 +203,8 @@ def _warn_of_groups_in_both(source: str, train: ImageSet, test: ImageSet) -> Non
     shared = np.intersect1d(train.groups.numpy(), test.groups.numpy())
     if len(shared):
         logger.warning(
-            "%s: %d groups have images in both of the training and the test part, so that the accuracy on "
-            "test images may be too high",
+            "%s: images of %d of the groups are in both of the training and the test part, so that the "
+            "accuracy on test images may be too high",
             source,
             len(shared),
         )
@@ -215,7 +229,9 @@ def _warn_of_near_copies(source: str, dataset: Dataset) -> None:
         )
 
 
-def _read_own(path: Path, resize: int | None) -> ImageArrays:
+def _read_own(path: Path, resize: int | None, on_disk: bool) -> ImageArrays:
+    if npy_files(path):
+        return read_npy(path, resize, on_disk=on_disk)
     if path.suffix == ".npz" and path.is_file():
         return read_npz(path, resize)
     # What the other formats need is imported only if they are used.
@@ -254,8 +270,15 @@ def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) ->
 
 def image_set(images: np.ndarray, labels: np.ndarray | None, groups: np.ndarray | None = None) -> ImageSet:
     """Return images uint8 (n, H, W, C), labels (n,) and groups (n,) as tensors."""
+    channels_first = images.transpose(0, 3, 1, 2)
+    if isinstance(images, np.memmap):  # stays in its file, which is read-only; nothing writes to images
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensor = torch.from_numpy(channels_first)
+    else:
+        tensor = torch.from_numpy(np.array(channels_first, order="C"))
     return ImageSet(
-        torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C")),
+        tensor,
         None if labels is None else torch.from_numpy(labels.astype(np.int64)),
         None if groups is None else torch.from_numpy(groups.astype(np.int64)),
     )
@@ -272,7 +295,8 @@ def _dataset(
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(repr(tuple(part.images.shape)).encode())
-        digest.update(part.images.numpy().data)
+        for rows in part.images.split(ROWS_AT_ONCE):
+            digest.update(rows.contiguous().numpy().data)
         digest.update(b"unlabelled" if part.labels is None else part.labels.numpy().data)
         if part.groups is not None:  # they decide which images are for validation
             digest.update(b"groups")

@@ -106,7 +106,7 @@ def _read_part(
             )
         return _read_images(beside, resize), None, beside
     if beside:
-        logger.warning("%s: %d images beside the class folders were left out", folder, len(beside))
+        logger.warning("%s: left out %d images beside the class folders", folder, len(beside))
     files, labels, n_ignored = [], [], 0
     for label, name in enumerate(class_names):
         inside = sorted(file for file in (folder / name).rglob("*") if file.is_file())
@@ -119,7 +119,7 @@ def _read_part(
         files += found
         labels += [label] * len(found)
     if n_ignored:
-        logger.warning("%s: %d files that are not images were left out", folder, n_ignored)
+        logger.warning("%s: left out %d files that are no images", folder, n_ignored)
     return _read_images(files, resize), np.array(labels, dtype=np.int64), files
 
 

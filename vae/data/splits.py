@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from torch import Tensor
 
+from vae.data.memory import take_rows
 from vae.errors import UsageError
 
 HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
@@ -54,7 +55,7 @@ class ImageSet:
     def subset(self, index: Tensor) -> "ImageSet":
         """The rows of `index` (integers or a mask), in its order."""
         return ImageSet(
-            self.images[index],
+            take_rows(self.images, index),
             None if self.labels is None else self.labels[index],
             None if self.groups is None else self.groups[index],
         )

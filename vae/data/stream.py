@@ -4,7 +4,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 from vae.data.arrays import check_size, size_text, to_uint8
 from vae.data.dataset import DATASETS, image_set, load_dataset
 from vae.data.folders import IMAGE_SUFFIXES, read_images
-from vae.data.npz import ARRAY_HEADERS, LAYOUTS
+from vae.data.npz import ARRAY_HEADERS, LAYOUTS, npy_files
 from vae.data.parquet import image_column
 from vae.data.parquet_columns import image_sources, pixels
 from vae.errors import StorageError, UsageError
@@ -60,8 +60,8 @@ def stream_images(
     Parameters
     ----------
     source
-        A name, such as ``fmnist``; a folder of images, at any depth, or of Parquet files; an `.npz`, a
-        `.parquet` or an image file.
+        A name, such as ``fmnist``; a folder of images, at any depth, of Parquet files or of `.npy` arrays; an
+        `.npz`, `.npy`, `.parquet` or image file.
     image_shape
         What all images must have: channels, height, width. Grey images are made colour for 3 channels.
     data_dir
@@ -120,12 +120,20 @@ def _open(source: str | Path, data_dir: Path | None, resize: int | None) -> tupl
     path = Path(source).expanduser()
     if str(source) in DATASETS:
         return _read_dataset(str(source), data_dir, resize)
+    if files := npy_files(path):
+        return _read_arrays(
+            path, {name: file for name, file in files.items() if name in IMAGE_ARRAYS}, resize
+        )
     if path.is_dir():
         return _read_folder(path, resize)
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         return 1, _read_files(path.parent, [path.name], resize)
     if path.suffix == ".npz" and path.is_file():
-        return _read_npz(path, resize)
+        with _array_errors(path), zipfile.ZipFile(path) as archive:
+            names = [name for name in IMAGE_ARRAYS if f"{name}.npy" in archive.namelist()]
+            if not names:
+                raise UsageError(f"{path} has no array of images; name it 'images'")
+            return _read_arrays(path, {name: zipfile.Path(path, f"{name}.npy") for name in names}, resize)
     if path.suffix == ".parquet" and path.is_file():
         return _read_parquet([path], path.parent, resize)
     load_dataset(source, data_dir)  # says what a source may be
@@ -181,14 +189,14 @@ def _read_files(folder: Path, names: list[str], resize: int | None) -> _Arrays:
         )
 
 
-def _read_npz(path: Path, resize: int | None) -> tuple[int, _Arrays]:
-    """Read arrays block by block: `numpy.load` would read each as a whole."""
-    with _npz_errors(path), zipfile.ZipFile(path) as archive:
-        names = [name for name in IMAGE_ARRAYS if f"{name}.npy" in archive.namelist()]
-        shapes = {name: _shape(archive, name) for name in names}
-    if not names:
-        raise UsageError(f"{path} has no array of images; name it 'images'")
-    for name, shape in shapes.items():
+def _read_arrays(
+    path: Path, files: Mapping[str, Path | zipfile.Path], resize: int | None
+) -> tuple[int, _Arrays]:
+    """Read arrays block by block: `numpy.load` would read each of an `.npz` as a whole."""
+    shapes = {}
+    for name, file in files.items():
+        with _array_errors(path), file.open("rb") as opened:
+            shapes[name] = shape = _header(opened)[0]
         if len(shape) not in (3, 4) or shape[0] == 0:  # as `to_uint8` would say of its blocks
             raise UsageError(
                 f"{name} in {path} have shape {shape}, must be (n, H, W) or (n, H, W, C) with n >= 1"
@@ -196,20 +204,14 @@ def _read_npz(path: Path, resize: int | None) -> tuple[int, _Arrays]:
         check_size((*shape[1:3], *(shape[3:] or [1])), f"{name} in {path}", resize)
 
     def arrays() -> _Arrays:
-        with _npz_errors(path), zipfile.ZipFile(path) as archive:
-            for name in names:
-                with archive.open(f"{name}.npy") as file:
-                    for start, block in _blocks(file, shapes[name]):
-                        where = f"{name} in {path}" + (f" from image {start} on" if start else "")
-                        images = to_uint8(block, where, resize, is_first=not start)
-                        yield images, [f"{name}/{start + row}" for row in range(len(images))]
+        for name, file in files.items():
+            with _array_errors(path), file.open("rb") as opened:
+                for start, block in _blocks(opened, shapes[name]):
+                    where = f"{name} in {path}" + (f" from image {start} on" if start else "")
+                    images = to_uint8(block, where, resize, is_first=not start)
+                    yield images, [f"{name}/{start + row}" for row in range(len(images))]
 
     return sum(shape[0] for shape in shapes.values()), arrays()
-
-
-def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
-    with archive.open(f"{name}.npy") as file:
-        return _header(file)[0]
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -248,14 +250,17 @@ def _read_exactly(file: IO[bytes], size: int) -> bytes:
 
 
 @contextmanager
-def _npz_errors(path: Path) -> Iterator[None]:
+def _array_errors(path: Path) -> Iterator[None]:
     """Turn what a damaged file raises into a StorageError."""
     try:
         yield
     except UsageError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
+        kind, function = (".npz", "savez") if path.suffix == ".npz" else (".npy", "save")
+        raise StorageError(
+            f"cannot read {path} as {kind}: {error}; write it again with numpy.{function}"
+        ) from None
 
 
 def _read_parquet(files: list[Path], folder: Path, resize: int | None) -> tuple[int, _Arrays]:

@@ -31,7 +31,7 @@ def run(model, images, output):
 def test_a_row_has_source_embedding_and_error_of_an_image(model, tmp_path, capsys):
     np.savez(tmp_path / "own.npz", images=IMAGES)
     assert run(model, tmp_path / "own.npz", tmp_path / "new.parquet") == 0
-    assert "11 images in 3 dimensions are in" in capsys.readouterr().out
+    assert "11 images in 3 dimensions: " in capsys.readouterr().out
     table = pq.read_table(tmp_path / "new.parquet")
     assert table.schema.types == [pa.string(), pa.list_(pa.float32(), 3), pa.float32()]
     frame = table.to_pandas()

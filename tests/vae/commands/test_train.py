@@ -81,7 +81,7 @@ def test_the_default_images_do_not_stand_in_for_others(model, tmp_path, monkeypa
     images = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "other.npz", images=images)
     other = load_dataset(tmp_path / "other.npz")
-    monkeypatch.setattr("vae.commands.train.load_dataset", lambda name, data_dir, resize: other)
+    monkeypatch.setattr("vae.commands.train.load_dataset", lambda name, data_dir, **options: other)
     with pytest.raises(UsageError, match="was trained on other images than those of other, the default"):
         train("--like", model, output=tmp_path / "new", dataset=["--device", "cpu"])
     assert not (tmp_path / "new").exists()

@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vae.data import ImageSet, load_dataset
-from vae.data.archives import ARCHIVES
 from vae.data.dataset import MIN_IMAGES
+from vae.data.download import ARCHIVES
 from vae.data.splits import split_validation
 from vae.errors import StorageError, UsageError
 
@@ -144,7 +144,7 @@ def test_images_beside_class_folders_are_left_out_with_a_warning(tmp_path, caplo
         write_class(tmp_path / name, random_images(MIN_IMAGES, seed=seed))
     Image.new("L", (300, 300)).save(tmp_path / "overview.png")
     assert len(load_dataset(str(tmp_path)).train) == 16
-    assert "1 images beside the class folders were left out" in caplog.text
+    assert "left out 1 images beside the class folders" in caplog.text
 
 
 def test_a_palette_image_with_transparency_is_read_as_rgb(tmp_path):
@@ -423,7 +423,9 @@ def test_a_folder_that_mixes_parts_and_classes_is_refused(tmp_path, folder, extr
 
 
 def test_a_file_of_another_kind_is_refused(folder):
-    with pytest.raises(UsageError, match="must be a folder, an .npz or a .parquet file, got a .png file"):
+    with pytest.raises(
+        UsageError, match="must be a folder or an .npz, .npy or .parquet file, got a .png file"
+    ):
         load_dataset(str(folder / "a" / "000.png"))
 
 

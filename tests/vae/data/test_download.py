@@ -12,8 +12,7 @@ import torchvision
 
 from vae.data import download
 from vae.data.__main__ import main
-from vae.data.archives import ARCHIVES, Archive
-from vae.data.download import locate, read_verified
+from vae.data.download import ARCHIVES, Archive, locate, read_verified
 from vae.errors import StorageError
 
 CONTENT = {

@@ -98,7 +98,7 @@ def test_a_group_in_both_of_training_and_test_is_warned_of(tmp_path, caplog):
     parts = dict(images=noise(60), groups=PATIENTS, test_images=noise(3, 1))
     np.savez(tmp_path / "a.npz", **parts, test_groups=np.array(["patient 3", "patient 3", "new"]))
     load_dataset(tmp_path / "a.npz")
-    assert "1 groups have images in both of the training and the test part" in caplog.text
+    assert "images of 1 of the groups are in both of the training and the test part" in caplog.text
 
 
 def frames(seed: int) -> np.ndarray:
