@@ -13,7 +13,6 @@ from evaluation.pipeline.plan import Options
 from evaluation.pipeline.run import run_evaluation
 from evaluation.pipeline.serial import Compute
 from evaluation.pipeline.subject import Subject, checkpoints_subject, precomputed_subject, study_subject
-from evaluation.report.page import write_report
 from evaluation.scores.settings import ALL_IMAGES_K10, KnnGrid
 from tune.storage.filesystems import parse_location
 from tune.storage.run_directory import RunDirectory
@@ -142,6 +141,9 @@ def evaluate(
     where = None if data_dir is None else Path(data_dir)
     found, run = _open(subject, options, finalists, dataset, where, output)
     run_evaluation(found, run, options, compute, console)
+    # Not at the top of the file: figures take a second, and the first line of the progress comes before them.
+    from evaluation.report.page import write_report
+
     write_report(run, found.dataset)
     complete_model_cards(run)
     run.push()

@@ -18,15 +18,15 @@ from evaluation.scores.structure import MAX_IMAGES
 SAFETY = 1.2
 """The answer is meant as an upper bound."""
 
-# Core-seconds on the machine of BENCHMARKS.md; scaled to this one's speed.
+# Core-seconds on an AMD EPYC (AVX-512), see BENCHMARKS.md; scaled to this machine's speed.
 _START_S = 5.0  # Ray's workers import torch and scikit-learn
 _FINISH_S = 10.0  # tables, figures, report
-_S_PER_PRODUCT = 5.3e-11  # of a matrix product, per multiplication
+_S_PER_PRODUCT = 2.8e-11  # of a matrix product in float32, per multiplication
+_PCA_S_PER_PRODUCT = 5.3e-11
 _VAE_S_PER_VALUE = 1.5e-7  # of a wide ResNet's encoder, per pixel and channel
-_STRUCTURE_S = 6.0  # of an embedding of many test images, and more for each dimension of it
+_STRUCTURE_S = 1.3  # of an embedding of many test images, and more for each dimension of it
 _STRUCTURE_S_PER_DIM = 0.015
-_COMPILE_S = 32.0  # numba, once for UMAP
-_UMAP_GRAPH_S_PER_VALUE = 1.5e-7  # per pixel and channel
+_COMPILE_S = 12.0  # numba, once for UMAP
 _UMAP_LAYOUT_S = 6.0e-4  # per image and dimension asked for, at UMAP's 200 epochs
 _UMAP_SMALL = 10_000  # up to here UMAP takes 500 epochs
 _UMAP_SMALL_FACTOR = 2.5
@@ -36,7 +36,7 @@ _PACMAP_S = 4.7e-4  # per image
 _PROBE_QUERIES = 256
 _PROBE_REFERENCES = 20_000
 _PROBE_ROUNDS = 4  # the first pays for imports and allocations
-_PROBE_SECONDS = {10: 2.15e-4, 784: 1.415e-3}  # dimension: of one query, there
+_PROBE_SECONDS = {10: 2.65e-4, 784: 1.336e-3}  # dimension: of one query, there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +70,17 @@ class Size:
         n_others = self.n_train * (1 - 1 / KnnGrid().n_folds)
         return {
             "test": scoring_seconds(self.n_test, self.n_train, dim),
-            "cv": scoring_seconds(self.n_train, n_others, dim),
+            "cv": scoring_seconds(self.n_train, n_others / 2, dim),  # each pair is measured once
             "structure": structure,
         }
 
     def pca(self) -> float:
-        return _S_PER_PRODUCT * self.n_train * self.n_pixels * min(self.n_pixels, self.n_train)
+        return _PCA_S_PER_PRODUCT * self.n_train * self.n_pixels * min(self.n_pixels, self.n_train)
 
     def umap_graph(self) -> float:
-        return _COMPILE_S + _UMAP_GRAPH_S_PER_VALUE * self.n_images * self.n_pixels
+        # What the scores of raw pixels leave to find: the pairs within a fold.
+        n_own = self.n_train / KnnGrid().n_folds if self.labelled else self.n_train
+        return _COMPILE_S + scoring_seconds(self.n_train, n_own / 2, self.n_pixels)
 
     def umap_layout(self) -> float:
         return self.n_images * _UMAP_LAYOUT_S * (_UMAP_SMALL_FACTOR if self.n_train <= _UMAP_SMALL else 1)
@@ -88,8 +90,8 @@ class Size:
 
 
 def scoring_seconds(n_queries: float, n_references: float, dim: int) -> float:
-    """Return the core-seconds of one round on the machine of BENCHMARKS.md."""
-    return n_queries * (4.3e-5 + n_references * (4.1e-9 + _S_PER_PRODUCT * dim))
+    """Return the core-seconds of one round on the machine of these constants."""
+    return n_queries * (6e-5 + n_references * (1.9e-9 + _S_PER_PRODUCT * dim))
 
 
 Step = tuple[EmbeddingKey, str | None]
@@ -97,7 +99,7 @@ Step = tuple[EmbeddingKey, str | None]
 
 
 def expected_steps(images: Images, embedders: Sequence[Embedder]) -> dict[Step, float]:
-    """Return the core-seconds of each step of an evaluation on the machine of BENCHMARKS.md."""
+    """Return the core-seconds of each step of an evaluation on the machine of these constants."""
     labelled = images.train_labels is not None and images.test_labels is not None
     n_pixels = max(1, images.train[:1].size)
     size = Size(n_train=len(images.train), n_test=len(images.test), n_pixels=n_pixels, labelled=labelled)
@@ -165,7 +167,7 @@ def estimate_seconds(
     dims
         Of PCA and UMAP.
     slowdown
-        How much slower this machine is than that of BENCHMARKS.md; None measures it, for two seconds.
+        How much slower this machine is than that of the constants; None measures it, for two seconds.
     """
     slowdown = slowdown or measure_slowdown()
     size = Size(n_train=n_train, n_test=n_test, n_pixels=n_pixels, labelled=labelled)
@@ -182,14 +184,15 @@ def estimate_seconds(
     work = umap + size.pca() + (n_vaes + n_members) * size.vae() + scoring(n_pixels)
     work += sum(scoring(min(dim, largest)) for dim in low)
     work += scoring(n_members * latent_dim) if n_members else 0.0
-    # UMAP runs on one core, from the start; whatever is scored after it waits for it.
-    longest = umap + max(size.rounds(max(dims)).values())
+    # UMAP runs on one core, after raw pixels; whatever is scored after it waits for it.
+    rounds = size.rounds(n_pixels)
+    longest = rounds.get("cv", 0.0) + umap + max(size.rounds(max(dims)).values())
     wall = work / n_slots + (1 - 1 / n_slots) * longest
     return SAFETY * slowdown * (_START_S + _FINISH_S + wall)
 
 
 def measure_slowdown() -> float:
-    """Time the scoring of few random points on one core, and compare with the machine of BENCHMARKS.md.
+    """Time the scoring of few random points on one core, and compare with the machine of the constants.
 
     Its clock is the processor's, so other work on the machine counts only as far as it slows the core down.
     Of several rounds the fastest counts, as noise only ever adds.

@@ -8,12 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from evaluation.scores.confidence import share_interval
 from evaluation.scores.ranks import Proximity, neighborhood_recall, trustworthiness
@@ -84,6 +78,14 @@ def score_structure(
     the scores that are about classes are left out, without pixels those that are about these. The seed is
     that of the random subsets and of k-means.
     """
+    # Not at the top of the file: they take a second, and only the workers compute.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     generator = np.random.default_rng(seed)
     drawn = _drawn(len(test), generator)
     rows = []

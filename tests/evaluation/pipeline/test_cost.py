@@ -16,9 +16,10 @@ def estimate(study, *, n_slots=2, **changes):
     return estimate_seconds(**study | {"slowdown": 1.0} | changes, n_slots=n_slots)
 
 
-@pytest.mark.parametrize(("study", "measured"), [(FMNIST, 295), (DIGITS, 40)])
-def test_it_bounds_what_was_measured_on_the_reference_machine_and_not_by_far(study, measured):
-    assert measured < estimate(study) < 1.8 * measured
+@pytest.mark.parametrize(("study", "measured"), [(FMNIST, 347), (DIGITS | {"n_finalists": 0}, 18)])
+def test_it_bounds_the_core_seconds_that_were_measured_and_not_by_far(study, measured):
+    start_and_finish = 15
+    assert measured < estimate(study, n_slots=1) < 1.8 * (measured + start_and_finish)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_more_slots_help_until_only_umap_is_left():
 
 
 def test_without_labels_nothing_is_scored():
-    assert estimate(FMNIST, labelled=False) < 0.7 * estimate(FMNIST)
+    assert estimate(FMNIST, labelled=False) < 0.8 * estimate(FMNIST)  # UMAP has to find its graph alone
 
 
 def test_a_slower_machine_takes_as_much_longer():
