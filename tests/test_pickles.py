@@ -22,7 +22,7 @@ from evaluation.pipeline import serial
 from evaluation.record import EvaluationRecord
 from tests.conftest import write_study
 from tests.pickle_bomb import Bomb
-from tests.tune.conftest import KNN
+from tests.tune.conftest import KNN, budget_of
 from tune.algorithms import journal
 from tune.space.file import load_space
 from tune.storage.run_directory import RunDirectory
@@ -71,7 +71,7 @@ def written(tmp_path_factory):
     """A searched and evaluated run, with what Ray has left of a trial."""
     run = write_study(tmp_path_factory.mktemp("written") / "tiny")
     evaluate(run, **PCA_ALONE, compute=serial.compute, progress=False)
-    journal.create_study(run.journal_file, run.path.name, [KNN], max_epochs=1)
+    journal.create_study(run.journal_file, run.path.name, [KNN], budget=budget_of(1))
     state = TrainingState(CONFIG, build_model(CONFIG.model, (1, 8, 8)), epoch=1)
     state.save(run.path / CHECKPOINT)
     save_model(run.path / CHECKPOINT / BEST_DIR, state.model, CONFIG, epoch=1)

@@ -26,8 +26,9 @@ CATEGORY_COLOURS = {
     TrialCategory.OPEN: "#2f8fd0",
 }
 
+_BLACK = "#2b3040"
 _CLASS_COLOURS = (
-    "#3b7dd8", "#f28e2b", "#e0474c", "#4caf50", "#a463c9", "#e8c130", "#2b3040", "#18bccb", "#a0714f",
+    "#3b7dd8", "#f28e2b", "#e0474c", "#4caf50", "#a463c9", "#e8c130", _BLACK, "#18bccb", "#a0714f",
     "#9aa0a8",
 )  # fmt: skip
 
@@ -81,10 +82,10 @@ def shown_name(name: str, longest: int = 32) -> str:
     return f"{line[: longest - 1 - end]}…{line[-end:]}"
 
 
-def class_colours(n: int) -> list[Any]:
-    """Return a colour for each of ``n`` classes."""
+def class_colours(n: int, *, dark: bool = False) -> list[Any]:
+    """Return a colour for each of ``n`` classes, on white or on a ``dark`` page."""
     if n <= len(_CLASS_COLOURS):
-        return list(_CLASS_COLOURS[:n])
+        return ["#f2f3f7" if dark and c == _BLACK else c for c in _CLASS_COLOURS[:n]]
     return list(mpl.colormaps["gist_rainbow"](np.linspace(0, 1, n)))
 
 

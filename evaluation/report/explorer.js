@@ -10,7 +10,8 @@
   let selected = null; // a Set of rows, or null
   let pointed = -1;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const colour = (i) => data.colours[data.labels ? data.labels[i] : 0];
+  const classColour = (label) => data.colours[dark.matches ? "dark" : "light"][label];
+  const colour = (i) => classColour(data.labels ? data.labels[i] : 0);
   const visible = (i) => !data.labels || !hidden.has(data.labels[i]);
 
   const make = (tag, className, parent) => {
@@ -252,7 +253,9 @@
     const button = make("button", "", legend);
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
-    make("i", "", button).style.background = data.colours[label];
+    const dot = make("i", "", button), paint = () => { dot.style.background = classColour(label); };
+    paint();
+    dark.addEventListener("change", paint);
     button.append(name);
     button.addEventListener("click", () => {
       if (!hidden.delete(label)) hidden.add(label);

@@ -56,7 +56,12 @@ def explorer(run: RunDirectory, results: Results, dataset: Dataset) -> dict[str,
         "labels": test.labels[torch.tensor(shown)].tolist() if test.labels is not None else None,
         "predicted": predicted,
         "classes": list(dataset.class_names) if labelled else [],
-        "colours": [to_hex(c) for c in class_colours(len(dataset.class_names))] if labelled else [MUTED],
+        "colours": {
+            page: [to_hex(c) for c in class_colours(len(dataset.class_names), dark=page == "dark")]
+            if labelled
+            else [MUTED]
+            for page in ("light", "dark")
+        },
         "sprite": {
             "src": "data:image/webp;base64," + base64.b64encode(sprite(images.numpy(), "WEBP")).decode(),
             "columns": sprite_columns(n),

@@ -148,7 +148,7 @@ def whole_history(path: Path) -> list[dict[str, Any]] | None:
     except (OSError, ValueError, KeyError, StorageError):
         return None
     best = _model_epoch(path / BEST_DIR)
-    unit = TIME_ATTR if "images" in state else "epoch"  # in which an older version counted
+    unit = TIME_ATTR if state.get("images") is not None else "epoch"  # in which an older version counted
     if not history or history[-1].get(unit) != state.get(unit):
         return None
     return history if best == _best_epoch(history) else None

@@ -5,18 +5,23 @@ import base64
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from evaluation.analysis.results import Results
+from evaluation.figures.style import MUTED
+from evaluation.report import page
 from evaluation.report.explorer import explorer
 from tests.browser import needs_browser, open_page
 from vae.data import Dataset, ImageSet, load_dataset
 
 TIP = "getComputedStyle(document.querySelector('.explorer-tip')).display"
 COPIER = "document.querySelector('.explorer-copy').{}"
+TEMPLATE = Path(page.__file__).with_name("template.html.jinja")
 POINTED_PLACE = (
     "(({panels: [{x, y}]}, row) => [x[row], y[row]])("
     "JSON.parse(document.getElementById('explorer-data').textContent), "
@@ -61,12 +66,27 @@ def test_colour_images_without_labels_have_neither_classes_nor_votes(evaluated_o
     images = digits.test.images.repeat(1, 3, 1, 1)
     coloured = Dataset("c", digits.train, ImageSet(images, None), (), "c")
     given = explorer(evaluated_once, Results.read(evaluated_once), coloured)
-    assert (given["labels"], given["predicted"], given["classes"], len(given["colours"])) == (
+    assert (given["labels"], given["predicted"], given["classes"], given["colours"]["dark"]) == (
         None,
         None,
         [],
-        1,
+        [MUTED],
     )
+
+
+@pytest.mark.parametrize(("scheme", "card", "least"), [("light", "#ffffff", 1.6), ("dark", "#1d2029", 3)])
+def test_every_class_can_be_seen_on_the_page(given, scheme, card, least):
+    """WCAG 2.1 wants a contrast of 3 for dots; yellow and orange have less on white, as any have."""
+
+    def luminance(colour):
+        parts = np.array(to_rgb(colour))
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    assert f"--card: {card}" in TEMPLATE.read_text()
+    for colour in given["colours"][scheme]:
+        low, high = sorted([luminance(colour), luminance(card)])
+        assert (high + 0.05) / (low + 0.05) >= least, colour
 
 
 def test_without_embeddings_there_is_nothing_to_explore(evaluated, digits):
@@ -107,6 +127,13 @@ async def _touch(run, width):
         await page.evaluate(COPIER.format("click()"))
         copied = await page.evaluate("document.querySelector('.explorer-copied').value")
         assert copied.split() == [f"test/{row}" for row in range(len(labels))]
+        await page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        await page.evaluate(COPIER.format("click()"))  # as where a page from a file may not write to it
+        assert await page.evaluate(COPIER.format("textContent")) == "Copy the lines below"
+        marked = (
+            "(t => [t === document.activeElement, t.offsetHeight > 20, t.selectionEnd === t.value.length])"
+        )
+        assert await page.evaluate(f"{marked}(document.querySelector('.explorer-copied'))") == [True] * 3
         await page.evaluate("document.querySelector('.explorer-legend button').click()")
         assert int((await page.evaluate(STATUS)).split()[0]) == (labels != 0).sum()
         await _step_and_tap(page, len(labels), x, y, w, h)

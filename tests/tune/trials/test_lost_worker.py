@@ -74,7 +74,9 @@ def test_the_rest_of_the_study_is_complete(search):
     run, rows, _, _ = search
     assert [row["status"] for row in rows] == ["completed", "failed", *["completed"] * 3]
     epochs = Counter((row["trial_id"], row["epoch"]) for row in read_table(run.epochs_file).to_pylist())
-    assert epochs == {(row["trial_id"], epoch): 1 for row in rows for epoch in range(1, row["epochs"] + 1)}
+    assert epochs == {
+        (row["trial_id"], epoch): 1 for row in rows for epoch in range(1, int(row["epochs"]) + 1)
+    }
     assert [trial.state.name for trial in open_journal(run.path).trials] == [
         optuna_state(row) for row in rows
     ]
@@ -97,7 +99,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_epoch_first(search):
 
 def test_a_trial_does_not_wait_for_ever_for_a_node_that_is_gone(search):
     _, rows, err, log = search
-    assert f"{rows[WAITS]['trial_id']} failed on {rows[WAITS]['node']} before its first epoch there" in err
+    assert f"{rows[WAITS]['trial_id']} failed on {rows[WAITS]['node']} before its first report there" in err
     assert rows[WAITS]["status"] == "completed"
     assert trained(log, WAITS) == {1: 2, 2: 1, 3: 1, 4: 1}
 

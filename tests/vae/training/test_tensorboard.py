@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -80,7 +81,7 @@ def test_scalars_alone_bring_no_images(tmp_path):
 
 
 def test_inputs_stand_above_their_reconstructions(digits, tmp_path):
-    images = digits.train.subset(slice(0, 16))
+    images = digits.train.subset(torch.arange(16))
     board = TensorBoard(tmp_path, CONFIG, digits, images, images=True)
     board.log(an_epoch(digits))
     (panel,) = read(tmp_path).Images("images/input_above_reconstruction")
