@@ -33,9 +33,9 @@ class Rung:
     def cutoff(self, reduction_factor: float) -> float:
         """Return what it takes to be among the best ``1 / reduction_factor`` of all and of the latest trials.
 
-        There is always one that has it. The latest are ``2 * reduction_factor`` trials, by their numbers.
+        There is always one that has it. The latest are ``4 * reduction_factor`` trials, by their numbers.
         """
-        n_latest = math.ceil(2 * reduction_factor)
+        n_latest = math.ceil(4 * reduction_factor)
         latest = sorted(self.values, key=self.numbers.__getitem__)[-n_latest:]
         return max(
             rung_cutoff(self.values.values(), reduction_factor),
@@ -81,7 +81,7 @@ class Asha(StoppingRule):
     against all that have been there. In the paper's symbols ``grace_period`` is r and ``budget`` R, both in
     images, ``reduction_factor`` is eta.
 
-    A trial must be among the best of the latest ``2 * eta`` trials as well. The paper draws configurations at
+    A trial must be among the best of the latest ``4 * eta`` trials as well. The paper draws configurations at
     random; a sampler that learns proposes better and better ones, so that judged by all alone nearly half of
     them would continue.
     """

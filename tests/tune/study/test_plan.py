@@ -113,7 +113,7 @@ def test_a_plan_is_the_same_after_json(tmp_path):
         json.dumps({"arguments": plan.arguments(plan.choose_budget(50_000)), "space": plan.space.source})
     )
     record = StudyRecord(name="a", objectives=["val_ssim"], **content)
-    assert Plan.from_record(record) == replace(plan, budget=400_000, grace_period=0.25)
+    assert Plan.from_record(record) == replace(plan, budget=400_000, grace_period=0.125)
     assert "resize" not in plan.arguments(plan.choose_budget(50_000)), (
         "a study that does not resize opens in older versions"
     )
