@@ -89,8 +89,8 @@ class Operands:
 class RunningNearest:
     """The nearest references so far of some queries, as tiles of squared distances come in.
 
-    A candidate is one number: its squared distance, below that its row, and last whether its exact distance is
-    known. So the nearest are the smallest.
+    A candidate is one number: its squared distance, below that its row, and last whether its exact distance
+    is known. So the nearest are the smallest.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class RunningNearest:
         """What was not kept has at least this squared distance, approximately."""
         self._waiting: list[tuple[Rows, Keys]] = []
         self._n_waiting = 0
-        self._exact = np.zeros(self._keys.shape, np.float32)
+        self._exact: Floats = np.zeros(self._keys.shape, np.float32)
         """Distances of the candidates of the last call of `nearest`, in its order."""
 
     def add(self, tile: Floats, references: Rows) -> None:
