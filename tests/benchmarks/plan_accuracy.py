@@ -1,7 +1,7 @@
-"""How near `tune plan` comes: the time of six searches, and of what they keep, foretold and then measured.
+"""How near `tune plan` comes: six searches, their time and what they keep, foretold and then measured.
 
-`python -m tests.benchmarks.plan_accuracy USPS.npz MNIST.npz` runs each plan and then its search, one after the
-other, on a machine that should have nothing else to do.
+`python -m tests.benchmarks.plan_accuracy USPS.npz MNIST.npz` runs each plan and then its search, one after
+the other, on a machine that should have nothing else to do.
 """
 
 import argparse
@@ -52,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         time_errors.append(seconds / took - 1)
         byte_errors.append(kept / size - 1)
         print(
-            f"{name:<14} {seconds:4.0f} s ({low:.0f} to {high:.0f}), took {took:4.0f} s: {time_errors[-1]:+4.0%}   "
-            f"{kept / 1e6:4.0f} MB kept, were {size / 1e6:4.0f} MB: {byte_errors[-1]:+4.0%}",
+            f"{name:<14} {seconds:4.0f} s ({low:.0f} to {high:.0f}), took {took:4.0f} s: "
+            f"{time_errors[-1]:+.0%}; "
+            f"{kept / 1e6:.0f} MB kept, were {size / 1e6:.0f} MB: {byte_errors[-1]:+.0%}",
             flush=True,
         )
     for what, errors in (("time", time_errors), ("bytes", byte_errors)):

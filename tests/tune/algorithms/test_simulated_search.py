@@ -3,7 +3,6 @@
 from itertools import repeat
 
 import numpy as np
-import pytest
 
 from tune.algorithms import simulated_search
 from tune.algorithms.budget import Budget
