@@ -223,6 +223,17 @@ def epochs_of(images: int, n_train: int) -> float:
     return images / n_train if images % n_train else images // n_train
 
 
+def epochs_text(epochs: float) -> str:
+    """Return a number of epochs as people write it.
+
+    Examples
+    --------
+    >>> epochs_text(0.25), epochs_text(8), epochs_text(1604.2)
+    ('0.25', '8', '1,604')
+    """
+    return f"{epochs:,.0f}" if epochs >= 100 else f"{epochs:.3g}"
+
+
 def check_param_name(name: str) -> None:
     """Raise a UsageError with the closest known name if ``name`` is not a hyperparameter."""
     if name not in PARAMS:
