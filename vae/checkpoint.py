@@ -186,7 +186,7 @@ def read_config(directory: Path) -> SavedConfig:
         n_classes = int(content.get("n_classes", 0))
         resize = None if content.get("resize") is None else int(content["resize"])
         params = content["params"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
     if version != FORMAT_VERSION:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")

@@ -219,7 +219,7 @@ def trial_table(
             row["trial_id"],
             Text(status, style=STYLES[row["status"]]),
             *(value_text(row[CONFIG_PREFIX + name]) for name in params),
-            f"{row['epochs']:.3g}/{max_epochs:.3g}",
+            f"{row['epochs'] or 0:.3g}/{max_epochs:.3g}",
             "–" if row["objective"] is None else f"{row['objective']:.4f}",
             style="bold" if is_best else None,
         )

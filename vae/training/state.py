@@ -78,6 +78,8 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     tensors, header = read_tensors(directory / STATE_FILE, device)
     model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
+    if not isinstance(header.get("epoch"), int | float):
+        raise StorageError(f"{directory / STATE_FILE} does not say after how many epochs it was written")
     state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
     state.step, state.images = header.get("step", 0), header.get("images")
     state.resize = saved.resize
