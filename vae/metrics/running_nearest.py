@@ -89,7 +89,8 @@ class Operands:
 class RunningNearest:
     """The nearest references so far of some queries, as tiles of squared distances come in.
 
-    A candidate is one number, its squared distance above its row, so that the nearest are the smallest.
+    A candidate is one number: its squared distance, below that its row, and last whether its exact distance
+    is known. So the nearest are the smallest.
 
     Parameters
     ----------
@@ -105,8 +106,8 @@ class RunningNearest:
         """What was not kept has at least this squared distance, approximately."""
         self._waiting: list[tuple[Rows, Keys]] = []
         self._n_waiting = 0
-        self._known = np.empty(0, np.int64), np.empty(0, np.float32)
-        """Exact distances of an earlier call: query and row as one number, rising; distance."""
+        self._exact: Floats = np.zeros(self._keys.shape, np.float32)
+        """Distances of the candidates of the last call of `nearest`, in its order."""
 
     def add(self, tile: Floats, references: Rows) -> None:
         """Take the references of the columns of a tile of squared distances, (queries, references)."""
@@ -152,7 +153,7 @@ class RunningNearest:
         n_kept = self._keys.shape[1]
         keys = np.partition(np.concatenate([self._keys, keys], axis=1), n_kept - 1, axis=1)
         self._keys = keys[:, :n_kept].copy()
-        self.limit = _squared(self._keys[:, -1])  # the largest of them, in its place
+        self.limit = _value(self._keys[:, -1])  # the largest of them, in its place
 
     def nearest(
         self,
@@ -174,44 +175,37 @@ class RunningNearest:
         """
         if self._waiting:
             self._merge_waiting()
-        index = _index(self._keys)
-        row, column = np.nonzero(self._keys != _NONE)
-        pairs = row * 2**32 + index[row, column]
-        known, distances = self._known
-        place = np.searchsorted(known, pairs)
-        found = (
-            np.zeros(len(pairs), bool)
-            if not len(known)
-            else known[np.minimum(place, len(known) - 1)] == pairs
-        )
-        exact = np.empty(len(pairs), np.float32)
-        exact[found] = distances[place[found]]
-        exact[~found] = exact_distances(query, row[~found], reference, index[row, column][~found])
-        order = np.argsort(pairs)
-        self._known = pairs[order], exact[order]
-        distance = np.full(index.shape, np.inf, np.float32)
-        distance[row, column] = exact
-        nearest = np.lexsort((index, distance), axis=-1)[:, :n_neighbors]
-        index, distance = np.take_along_axis(index, nearest, 1), np.take_along_axis(distance, nearest, 1)
+        keys = np.sort(self._keys, axis=1)
+        known = (keys & _KNOWN).astype(bool)
+        exact = np.full(keys.shape, np.inf, np.float32)
+        # Those that are left of the last call's candidates were its first, in the same order.
+        exact[known] = self._exact[np.arange(keys.shape[1]) < known.sum(axis=1, keepdims=True)]
+        row, column = np.nonzero(~known & (keys != _NONE))
+        exact[row, column] = exact_distances(query, row, reference, _index(keys[row, column]))
+        keys[row, column] |= _KNOWN
+        self._keys, self._exact = keys, exact
+        nearest = np.sort(_pack(exact, _index(keys)), axis=1)[:, :n_neighbors]
+        index, distance = _index(nearest), _value(nearest)
         beyond = np.sqrt(np.maximum(self.limit - error, 0)).astype(np.float32)
         return index, distance, np.nonzero(distance[:, -1] >= beyond)[0]
 
 
-_NONE = np.uint64((0x7F800000 << 32) | 0xFFFFFFFF)  # at infinity
+_KNOWN = np.uint64(1)
+_NONE = np.uint64((0x7F800000 << 32) | 0xFFFFFFFE)  # at infinity
 
 
 def _pack(squared: Floats, references: Rows) -> Keys:
-    """Return candidates: squared distances, which sort as whole numbers if not negative, above rows."""
+    """Return candidates: floats, which sort as whole numbers if not negative, above rows below 2³¹."""
     bits = np.maximum(squared, np.float32(0)).view(np.uint32)
-    return (bits.astype(np.uint64) << np.uint64(32)) | references.astype(np.uint64)
+    return (bits.astype(np.uint64) << np.uint64(32)) | (references.astype(np.uint64) << np.uint64(1))
 
 
-def _squared(keys: Keys) -> Floats:
+def _value(keys: Keys) -> Floats:
     return (keys >> np.uint64(32)).astype(np.uint32).view(np.float32)
 
 
 def _index(keys: Keys) -> Rows:
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return ((keys & np.uint64(0xFFFFFFFF)) >> np.uint64(1)).astype(np.int64)
 
 
 def _where(mask: NDArray[np.bool_]) -> tuple[Rows, Rows]:
@@ -229,7 +223,7 @@ def exact_distances(
     step = max(1, _PART_VALUES // query.shape[1])
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        difference = reference[index[part]].astype(np.float64)
-        difference -= query[rows[part]]
-        distance[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        difference = reference.take(index[part], 0).astype(np.float64)
+        difference -= query.take(rows[part], 0)
+        distance[part] = np.sqrt(np.vecdot(difference, difference))
     return distance

@@ -124,6 +124,14 @@ def test_points_that_are_not_finite_are_refused(bad):
         find_neighbors(np.zeros((5, 2)), np.full((1, 2), bad), 1)
 
 
+def test_a_point_that_is_not_finite_is_found_in_every_part(monkeypatch):
+    monkeypatch.setattr(neighbors, "_CHECKED_ROWS", 2)
+    reference = np.zeros((6, 2))
+    reference[5, 1] = np.nan
+    with pytest.raises(UsageError, match="the reference points must be finite"):
+        find_neighbors(reference, np.zeros((1, 2)), 1)
+
+
 def test_an_unknown_backend_is_refused():
     with pytest.raises(UsageError, match="backend must be one of numpy, torch, got 'faiss'"):
         find_neighbors(np.zeros((5, 2)), np.zeros((1, 2)), 1, backend="faiss")
