@@ -19,7 +19,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format docs docs-serve lock bench bench-evaluation bench-scale ablation soak gpu-check \
+.PHONY: help install data search headline test check format docs docs-serve lock audit histories bench bench-evaluation bench-scale ablation soak gpu-check \
 	cluster-test clean
 
 help:  ## Show this list
@@ -65,6 +65,9 @@ lock: $(INSTALLED)  ## Update requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --extra dev \
 		pyproject.toml -o requirements.lock
 
+audit: $(INSTALLED)  ## Known vulnerabilities, licences and an SBOM of the locked packages: audit/
+	$(PYTHON) -m tests.audit
+
 bench: $(INSTALLED)  ## Measure the time of an epoch
 	$(PYTHON) -m tests.benchmarks.epoch $(ARGS)
 
@@ -79,6 +82,9 @@ bench-scale: $(INSTALLED)  ## Measure the overhead of a search of 1,000 trials
 
 ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock Ray Tune
 	$(PYTHON) -m tests.benchmarks.ablation $(ARGS)
+
+histories: $(INSTALLED)  ## Try 2,000 random histories of a search, or ARGS=<how many>, against a model of its state
+	HISTORIES=$(or $(ARGS),2000) $(PYTHON) -m pytest --quiet --timeout 0 tests/tune/histories
 
 soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments and check each
 	$(PYTHON) -m tests.soak $(ARGS)

@@ -31,7 +31,7 @@ def search(
     sampler: str = "tpe",
     scheduler: str = "asha",
     grace_period: float | None = None,
-    reduction_factor: float = 4.0,
+    reduction_factor: float = 8.0,
     min_active_units: int = 1,
     time_budget: float | str | None = None,
     start: bool = True,
@@ -95,7 +95,7 @@ def search(
     scheduler
         What stops weak trials: ``asha``, ``hyperband``, ``median`` or ``none``.
     grace_period
-        Epochs before a trial can be stopped, such as 0.25; by default the budget divided by 32.
+        Epochs before a trial can be stopped, such as 0.125; by default the budget divided by 64.
     reduction_factor
         One of so many trials continues beyond a rung.
     min_active_units

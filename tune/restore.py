@@ -5,6 +5,8 @@ what it reported last, where the driver died before it could write that down. Th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -15,15 +17,86 @@ from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.proposals import number_of, proposal_of
-from tune.algorithms.scheduler import EarlyStopping
-from tune.algorithms.searcher import SearchPlan, Unfinished, objective_values, trial_params
+from tune.algorithms.scheduler import EarlyStopping, Failures
+from tune.algorithms.searcher import OptunaSearcher, SearchPlan, Unfinished, objective_values, trial_params
 from tune.algorithms.stopping_rules import PerBudget, StoppingRule
 from tune.storage.run_directory import RunDirectory
-from tune.storage.trial_status import TIME_ATTR, StopReason, TrialStatus
+from tune.storage.trial_status import STOP_REASON, TIME_ATTR, StopReason, TrialStatus
 from tune.study.plan import Plan
+from tune.study.session import StudySession
 from tune.study.study_tables import StudyTables
 from tune.trials.checkpoints import TrialCheckpoint, newest_checkpoint
 from vae.checkpoint import is_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search where an earlier driver left it, or a new one: what Tune's loop works with."""
+
+    optuna_study: optuna.Study
+    tables: StudyTables
+    scheduler: EarlyStopping
+    searcher: OptunaSearcher
+    unfinished: list[Unfinished]
+
+
+def open_search(session: StudySession, failures: Failures | None = None) -> Search:
+    """Open the journal and the tables of a study, begun if they are absent, in one state.
+
+    ``failures`` are told of each failure of a trial.
+
+    Raises
+    ------
+    StorageError
+        What is there cannot be read.
+    """
+    plan, objectives, budget = session.plan, session.objectives, session.budget
+    tables = StudyTables(session.run, objectives, budget=budget, study=session.record.name)
+    tables.load()  # before the journal is changed: what cannot be read ends this while nothing has happened
+    optuna_study = _open_journal(session)
+    rule = plan_rule(plan, budget, optuna_study)
+    scheduler = EarlyStopping(rule, objectives[0], budget=budget.images, failures=failures)
+    unfinished = restore_trials(optuna_study, plan, scheduler, tables)
+    extended_at = session.record.extended_at
+    searcher = OptunaSearcher(
+        optuna_study,
+        plan,
+        budget,
+        objectives,
+        unfinished=unfinished,
+        cutoff_of=scheduler.cutoff_of,
+        extended_at=None if extended_at is None else datetime.fromisoformat(extended_at),
+    )
+    return Search(optuna_study, tables, scheduler, searcher, unfinished)
+
+
+def _open_journal(session: StudySession) -> optuna.Study:
+    plan, file, name = session.plan, session.run.journal_file, session.record.name
+    if not file.exists():
+        start = [plan.space.to_optuna(point) for point in plan.space.start[: plan.trials]]
+        return journal.create_study(
+            file,
+            name,
+            session.objectives,
+            budget=session.budget,
+            start=start,
+            n_warm=session.record.n_warm,
+        )
+    optuna_study = journal.count_images(file, journal.open_study(file), session.budget.n_train)
+    if journal.max_epochs_of(optuna_study) >= session.budget.max_epochs:
+        return optuna_study
+    rule = plan_rule(plan, session.budget, optuna_study)
+    restore_rule(rule, journal.proposed_trials(optuna_study), session.objectives[0])
+    return journal.extend_max_epochs(
+        file,
+        optuna_study,
+        session.budget.max_epochs,
+        lambda trial: (
+            trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
+            and rule is not None
+            and rule.promising(trial.user_attrs[journal.TRIAL_ID], number_of(trial))
+        ),
+    )
 
 
 def restore_trials(
@@ -146,11 +219,9 @@ def _catch_up(
         if images in known or values is None:
             continue
         journal.record_values(study, trial._trial_id, images, values, quick=result["quick"])
-        if result is not history[-1]:
+        if result is not history[-1] or outcome is not None or images >= tables.budget.images:
             restore_rule(scheduler.rule, [study._storage.get_trial(trial._trial_id)], tables.objective)
-            continue
-        judged = outcome is None and images < tables.budget.images
-        if judged and scheduler.judge(trial_id, number_of(trial), images, values[0]):
+        elif scheduler.judge(trial_id, number_of(trial), images, values[0]):
             outcome = Outcome(TrialStatus.STOPPED_EARLY, StopReason.RUNG)
     if outcome is None and history and history[-1][TIME_ATTR] >= tables.budget.images:
         outcome = Outcome(TrialStatus.COMPLETED)

@@ -4,17 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-import optuna
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner, with_parameters, with_resources
 from ray.tune.experiment import Trial
 from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 from rich.console import Console
 
 from tune.algorithms import journal
-from tune.algorithms.proposals import number_of
 from tune.algorithms.scheduler import EarlyStopping
 from tune.algorithms.searcher import OptunaSearcher
 from tune.callbacks.dashboard import DashboardCallback
@@ -27,11 +24,10 @@ from tune.callbacks.shutdown import Interruption, TimeLimit
 from tune.callbacks.utilization import Utilization
 from tune.cluster.resources import TrialResources
 from tune.cluster.shared_storage import check_shared
-from tune.restore import plan_rule, restore_rule, restore_trials
+from tune.restore import open_search
 from tune.space.configurations import at_most
-from tune.storage.trial_status import STOP_REASON, StopReason
+from tune.storage.trial_status import StopReason
 from tune.study.session import StudySession
-from tune.study.study_tables import StudyTables
 from tune.study.time_budget import TimeBudget
 from tune.trials.actor import trial_actor
 from tune.trials.checkpoints import new_session_dir
@@ -71,25 +67,12 @@ def run_search(
         What trains a trial, called like `train_trial`, which is the default.
     """
     failures = failures or FailureTracker()
-    plan, run, objectives = session.plan, session.run, session.objectives
+    plan, run = session.plan, session.run
     resources = session.resources(plan.trials)
     check_shared(run)
-    tables = StudyTables(run, objectives, budget=session.budget, study=session.record.name)
-    tables.load()  # before the journal is changed: what cannot be read ends this while nothing has happened
-    optuna_study = _open_journal(session)
-    rule = plan_rule(plan, session.budget, optuna_study)
-    scheduler = EarlyStopping(rule, objectives[0], budget=session.budget.images, failures=failures)
-    unfinished = restore_trials(optuna_study, plan, scheduler, tables)
-    extended_at = session.record.extended_at
-    searcher = OptunaSearcher(
-        optuna_study,
-        plan,
-        session.budget,
-        objectives,
-        unfinished=unfinished,
-        cutoff_of=scheduler.cutoff_of,
-        extended_at=None if extended_at is None else datetime.fromisoformat(extended_at),
-    )
+    search = open_search(session, failures)
+    optuna_study, tables, scheduler = search.optuna_study, search.tables, search.scheduler
+    searcher, unfinished = search.searcher, search.unfinished
     recorder = Recorder(tables, failures, tell=searcher.tell, cutoff_of=scheduler.cutoff_of)
     utilization = Utilization(resources)
     n_proposed = len(journal.proposed_trials(optuna_study))
@@ -158,35 +141,6 @@ def run_search(
                     if recorder.error:
                         raise recorder.error from None
                     raise
-
-
-def _open_journal(session: StudySession) -> optuna.Study:
-    plan, file, name = session.plan, session.run.journal_file, session.record.name
-    if not file.exists():
-        start = [plan.space.to_optuna(point) for point in plan.space.start[: plan.trials]]
-        return journal.create_study(
-            file,
-            name,
-            session.objectives,
-            budget=session.budget,
-            start=start,
-            n_warm=session.record.n_warm,
-        )
-    optuna_study = journal.count_images(file, journal.open_study(file), session.budget.n_train)
-    if journal.max_epochs_of(optuna_study) >= session.budget.max_epochs:
-        return optuna_study
-    rule = plan_rule(plan, session.budget, optuna_study)
-    restore_rule(rule, journal.proposed_trials(optuna_study), session.objectives[0])
-    return journal.extend_max_epochs(
-        file,
-        optuna_study,
-        session.budget.max_epochs,
-        lambda trial: (
-            trial.user_attrs.get(STOP_REASON) == StopReason.RUNG
-            and rule is not None
-            and rule.promising(trial.user_attrs[journal.TRIAL_ID], number_of(trial))
-        ),
-    )
 
 
 def _tuner(

@@ -14,6 +14,7 @@ from tests.tune.conftest import (
     epoch_result,
     open_journal,
 )
+from tune import restore as restore_module
 from tune.algorithms import journal
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.scheduler import EarlyStopping
@@ -24,6 +25,7 @@ from tune.space.file import parse_space
 from tune.storage.run_directory import RunDirectory
 from tune.study import study_tables
 from tune.study.study_tables import StudyTables
+from tune.trials.checkpoints import TrialCheckpoint
 from vae.checkpoint import save_model
 from vae.config import Config
 from vae.errors import StorageError
@@ -132,3 +134,18 @@ def test_a_trial_of_a_journal_cannot_lead_out_of_the_run_directory(tmp_path):
     with pytest.raises(StorageError, match=r"must be the name of a directory, got '../elsewhere'"):
         restore(run)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_trial_whose_stop_was_written_before_its_value_counts_in_its_rung_at_once(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    study = journal.create_study(run.journal_file, tmp_path.name, [KNN], budget=budget_of(MAX_EPOCHS))
+    searcher = OptunaSearcher(study, SmallPlan(), budget_of(MAX_EPOCHS), [KNN], cutoff_of=lambda _: (2, 0.9))
+    trial_id = searcher.suggest("ray-0")["trial_id"]
+    journal.write_intended_state(study, 0, Outcome("stopped_early", "rung"), (2, 0.9))  # and then the kill
+    history = [epoch_result(2, 0.4, is_best=True)]
+    checkpoint = TrialCheckpoint("here", history)
+    monkeypatch.setattr(restore_module, "newest_checkpoint", lambda run, trial_id: checkpoint)
+    scheduler = make_scheduler()
+    study = journal.open_study(run.journal_file)
+    restore_trials(study, SmallPlan(), scheduler, StudyTables(run, [KNN], budget=budget_of(MAX_EPOCHS)))
+    assert scheduler.rule.rungs[2].values == {trial_id: 0.4}

@@ -14,7 +14,7 @@ REPORTS = 8
 LOOK_IMAGES = 50_000
 """Between two such reports a trial sees so many images, or an epoch if that is less: five times as many as
 the report looks at, so that most of the time is training."""
-FIRST_RUNG = 32
+FIRST_RUNG = 64
 """By default the first rung is at the budget divided by this."""
 
 

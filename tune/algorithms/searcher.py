@@ -24,7 +24,7 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.algorithms.proposals import ProposalPlan, Proposals
 from tune.algorithms.samplers import trial_seed
-from tune.storage.trial_status import TIME_ATTR
+from tune.storage.trial_status import TIME_ATTR, TrialStatus
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,10 @@ class OptunaSearcher(Searcher):
             return
         outcome, optuna_id = Outcome.from_result(result, self.budget.images), self._live[trial_id]
         name = self.study._storage.get_trial(optuna_id).user_attrs[journal.TRIAL_ID]
-        journal.write_intended_state(self.study, optuna_id, outcome, self._cutoff_of(name))
+        # After a kill in between, one that was stopped ends so. One that collapsed trains that part again, as
+        # its last report is in no checkpoint.
+        if outcome.status != TrialStatus.FAILED:
+            journal.write_intended_state(self.study, optuna_id, outcome, self._cutoff_of(name))
         self.on_trial_result(trial_id, result)
         self.tell(trial_id, outcome)
 

@@ -4,6 +4,7 @@ A rule knows nothing of Ray: the search, its continuation after a crash and a si
 value handed to a rule is such that larger is better.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
@@ -23,10 +24,23 @@ class Rung:
 
     images: int
     values: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def add(self, trial_id: str, number: int, value: float) -> None:
+        """Keep what a trial reported here."""
+        self.values[trial_id], self.numbers[trial_id] = value, number
 
     def cutoff(self, reduction_factor: float) -> float:
-        """Return the worst of the best ``1 / reduction_factor`` values, of which there is always one."""
-        return rung_cutoff(self.values.values(), reduction_factor)
+        """Return what it takes to be among the best ``1 / reduction_factor`` of all and of the latest trials.
+
+        There is always one that has it. The latest are ``4 * reduction_factor`` trials, by their numbers.
+        """
+        n_latest = math.ceil(4 * reduction_factor)
+        latest = sorted(self.values, key=self.numbers.__getitem__)[-n_latest:]
+        return max(
+            rung_cutoff(self.values.values(), reduction_factor),
+            rung_cutoff([self.values[trial_id] for trial_id in latest], reduction_factor),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,10 @@ class Asha(StoppingRule):
     (https://arxiv.org/abs/1810.05934), in its stopping form: a trial is judged once, when it reaches a rung,
     against all that have been there. In the paper's symbols ``grace_period`` is r and ``budget`` R, both in
     images, ``reduction_factor`` is eta.
+
+    A trial must be among the best of the latest ``4 * eta`` trials as well. The paper draws configurations at
+    random; a sampler that learns proposes better and better ones, so that judged by all alone nearly half of
+    them would continue.
     """
 
     def __init__(self, *, budget: int, grace_period: int, reduction_factor: float) -> None:
@@ -77,13 +95,13 @@ class Asha(StoppingRule):
         # A trial that was restored comes back to rungs where it was judged before.
         if rung is None or trial_id in rung.values:
             return None
-        rung.values[trial_id] = value
+        rung.add(trial_id, number, value)
         return Decision(images, value, rung.cutoff(self.reduction_factor), len(rung.values))
 
     def restore(self, trial_id: str, number: int, curve: Mapping[int, float]) -> None:
         for images, value in curve.items():
             if images in self.rungs:
-                self.rungs[images].values[trial_id] = value
+                self.rungs[images].add(trial_id, number, value)
 
     def promising(self, trial_id: str, number: int) -> bool:
         judged = [rung for rung in self.rungs.values() if trial_id in rung.values]

@@ -58,14 +58,16 @@ def duration_text(seconds: float | None) -> str:
 
     Examples
     --------
-    >>> duration_text(99), duration_text(600), duration_text(9000), duration_text(500_000)
-    ('99 s', '10 min', '2.5 h', '6 days')
+    >>> duration_text(99), duration_text(200), duration_text(600), duration_text(9000), duration_text(500_000)
+    ('99 s', '3.3 min', '10 min', '2.5 h', '6 days')
     """
     if seconds is None or not math.isfinite(seconds):
         return "–"
     minutes = seconds / 60
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if minutes < 9.95:
+        return f"{minutes:.1f} min"
     if minutes < 100:
         return f"{minutes:.0f} min"
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"

@@ -68,11 +68,11 @@ class Plan:
     grace_period: float | None = _param(
         None,
         HOW_LONG,
-        f"epochs before a trial can be stopped, such as 0.25 (the budget divided by {FIRST_RUNG})",
+        f"epochs before a trial can be stopped, such as 0.125 (the budget divided by {FIRST_RUNG})",
         rule=POSITIVE,
     )
     reduction_factor: float = _param(
-        4.0,
+        8.0,
         HOW_LONG,
         "one of so many trials continues beyond a rung (%(default)g)",
         rule=Rule(whole=False, minimum=1, above=True),

@@ -103,6 +103,8 @@ class StudyTables:
                 **{CONFIG_PREFIX + name: value for name, value in _used_params(params).items()},
             }
             self.changed = True
+            if trial_id in self.epochs:  # an earlier driver died between the two files
+                self._summarise(trial_id)
         return self.trials[trial_id]
 
     def update(self, trial_id: str, **columns: Any) -> None:

@@ -38,7 +38,7 @@ class Log:
 def test_the_first_line_comes_at_once_and_says_that_it_estimates():
     log = Log()
     with log.progress:
-        assert log.lines == ["evaluating: 4 steps, about 3 min left (estimated)"]
+        assert log.lines == ["evaluating: 4 steps, about 3.3 min left (estimated)"]
 
 
 def test_a_line_comes_at_least_every_30_s_while_nothing_ends():
@@ -47,7 +47,7 @@ def test_a_line_comes_at_least_every_30_s_while_nothing_ends():
         assert log.lines_at(*range(1, 19)) == []
         lines = log.lines_at(*range(19, 200))
     assert len(lines) >= 199 // 30
-    assert lines[0] == "0/4 steps, 20 s, about 2 min left (estimated)"
+    assert lines[0] == "0/4 steps, 20 s, about 2.2 min left (estimated)"
     assert lines[-1].endswith("longer than estimated")
 
 
@@ -68,7 +68,7 @@ def test_the_time_left_follows_the_speed_of_the_steps_that_are_done():
         with log.progress:
             log.now = seconds
             log.progress.show(MissingScore(FIRST, None, "broken"))
-    assert slow.lines[-1] == "2/4 pca 2-d done, 400 s, about 6 min left (estimated)"
+    assert slow.lines[-1] == "2/4 pca 2-d done, 400 s, about 5.5 min left (estimated)"
     assert fast.lines[-1] == "2/4 pca 2-d done, 20 s, about 38 s left (estimated)"
 
 

@@ -63,14 +63,14 @@ def test_one_of_three_goes_on_and_always_one():
 
 def choose(n_train, **asked):
     usual = {"images": None, "max_epochs": None, "grace_period": None, "batch_size": 512}
-    return Budget.choose(**usual | {"reduction_factor": 4.0, "has_rungs": True} | asked, n_train=n_train)
+    return Budget.choose(**usual | {"reduction_factor": 8.0, "has_rungs": True} | asked, n_train=n_train)
 
 
-def test_by_default_fashion_mnist_is_looked_at_after_a_quarter_of_an_epoch():
+def test_by_default_fashion_mnist_is_looked_at_after_an_eighth_of_an_epoch():
     budget = choose(50_000)
     assert (budget.images, budget.max_epochs) == (400_000, 8)
-    assert budget.rungs == (12_500, 50_000, 200_000)
-    assert budget.reports == (12_500, *range(50_000, 400_001, 50_000))
+    assert budget.rungs == (6_250, 50_000)
+    assert budget.reports == (6_250, *range(50_000, 400_001, 50_000))
     assert budget.quick_until == 50_000
 
 

@@ -92,6 +92,15 @@ def test_what_a_configuration_is_to_blame_for_is_reported_pruned_with_what_was_s
     assert trial.user_attrs["stop_reason"] == reason
 
 
+def test_a_collapse_is_not_known_before_its_value(searcher, monkeypatch):
+    searcher.suggest("ray-a")
+    written = []
+    for name in ("record_values", "write_intended_state"):
+        monkeypatch.setattr(journal, name, lambda *_, name=name, **__: written.append(name))
+    searcher.on_trial_complete("ray-a", result(2, 0.1, stop_reason="collapsed"))
+    assert written == ["record_values", "write_intended_state"]
+
+
 @pytest.mark.parametrize("reason", ["collapsed", "nan"])
 def test_tpe_keeps_away_from_where_trials_collapse_or_diverge(tmp_path, reason):
     space = parse_space({"kl_weight": {"float": [0.01, 1.0]}})

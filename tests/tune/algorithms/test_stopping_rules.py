@@ -47,25 +47,41 @@ def test_a_decision_tells_rung_value_cutoff_and_how_many_were_there():
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_decisions_are_those_of_the_papers_rule_in_random_searches(factor):
+def test_decisions_are_those_of_the_papers_rule_among_all_and_among_the_latest_trials(factor):
     rng = random.Random(factor)
     budget = factor**3 + 1
     rule, seen = asha(budget=budget, reduction_factor=factor), {}
     for number in range(150):
         value = rng.random()
         for epoch in range(1, budget):
-            decision = goes_on(rule, str(number), epoch, value)
+            decision = goes_on(rule, str(number), epoch, value, number)
             if epoch not in (1, factor, factor**2, factor**3):
                 assert decision
                 continue
             # "top 1/eta of the rung", by counting who is better instead of sorting
             rung = seen.setdefault(epoch, [])
             rung.append(value)
-            better = sum(other > value for other in rung)
-            assert decision == (better < max(1, len(rung) // factor))
+            assert decision == all(
+                sum(other > value for other in part) < max(1, len(part) // factor)
+                for part in (rung, rung[-4 * factor :])
+            )
             if not decision:
                 break
     assert len(seen[factor**3]) < len(seen[factor]) < len(seen[1]) == 150
+
+
+@pytest.mark.parametrize(("gain", "most"), [(0.0, 0.3), (0.02, 0.4)])
+def test_about_one_in_eta_continues_even_if_proposals_become_better(gain, most):
+    rng = random.Random(0)
+    rule = asha(budget=9, reduction_factor=4)
+    values = [gain * number + rng.random() for number in range(200)]
+    passed = sum(goes_on(rule, str(number), 1, value, number) for number, value in enumerate(values))
+    assert 0.15 < passed / 200 < most
+    better = [sum(other > value for other in values[:n]) for n, value in enumerate(values)]
+    among_all = sum(count < max(1, (n + 1) // 4) for n, count in enumerate(better))
+    assert passed <= among_all
+    if gain:
+        assert among_all / 200 > 0.5
 
 
 def test_a_trial_is_judged_once_at_a_rung():

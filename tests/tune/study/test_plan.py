@@ -65,9 +65,9 @@ def test_a_full_training_sees_as_many_images_on_a_small_set_as_on_a_large_one():
 
 def test_a_longer_budget_keeps_the_grace_period():
     record = Plan(max_epochs=8).arguments(Plan(max_epochs=8).choose_budget(50_000))
-    assert (record["budget"], record["grace_period"]) == (400_000, 0.25)
+    assert (record["budget"], record["grace_period"]) == (400_000, 0.125)
     longer = Plan(budget=4_000_000, grace_period=record["grace_period"]).choose_budget(50_000)
-    assert longer.rungs[0] == 12_500
+    assert longer.rungs[0] == 6_250
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_plan_is_the_same_after_json(tmp_path):
         json.dumps({"arguments": plan.arguments(plan.choose_budget(50_000)), "space": plan.space.source})
     )
     record = StudyRecord(name="a", objectives=["val_ssim"], **content)
-    assert Plan.from_record(record) == replace(plan, budget=400_000, grace_period=0.25)
+    assert Plan.from_record(record) == replace(plan, budget=400_000, grace_period=0.125)
     assert "resize" not in plan.arguments(plan.choose_budget(50_000)), (
         "a study that does not resize opens in older versions"
     )

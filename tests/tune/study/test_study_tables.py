@@ -258,6 +258,19 @@ def test_a_driver_that_died_between_the_two_tables_leaves_rows_that_agree(tables
     assert (row["epochs"], row["objective"], row["best_epoch"]) == (2, 0.8, 2)
 
 
+def test_a_driver_that_died_before_a_trial_had_its_row_leaves_reports_that_count(tables):
+    tables.write()
+    trials_before = tables.run.trials_file.read_bytes()
+    tables.record_report(start(tables), epoch_result(1, 0.5))
+    tables.write()
+    tables.run.trials_file.write_bytes(trials_before)
+
+    again = StudyTables(tables.run, [KNN], budget=budget_of(MAX_EPOCHS))
+    again.load()
+    row = again.open(FIRST, 0, PARAMS)
+    assert (row["epochs"], row["objective"], row["best_epoch"]) == (1, 0.5, 1)
+
+
 def test_the_pareto_front_is_that_of_trials_with_the_full_budget(tmp_path):
     objectives = [KNN, Objective("val_mse", "min")]
     tables = StudyTables(RunDirectory(tmp_path / "run"), objectives, budget=budget_of(MAX_EPOCHS))
