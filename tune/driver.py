@@ -28,6 +28,7 @@ from tune.study.model_cards import write_model_cards
 from tune.study.plan import Plan
 from tune.study.session import StudySession, create_study, open_study
 from tune.study.time_budget import TimeBudget
+from vae.config import epochs_text
 from vae.data import Images
 from vae.errors import ClusterError
 
@@ -310,7 +311,8 @@ def _print_best(session: StudySession, console: Console) -> None:
     )
     if best is not None:
         params = ", ".join(f"{name} {value_text(best[CONFIG_PREFIX + name])}" for name in SHOWN_PARAMS)
-        score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {best['best_epoch']:.3g}"
+        epoch = epochs_text(best["best_epoch"])
+        score = f"{session.objectives[0].name} {best['objective']:.4f} at epoch {epoch}"
         console.print(
             Text.assemble(("best", "bold green"), " ", (best["trial_id"], "bold"), f": {score} ({params})")
         )

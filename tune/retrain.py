@@ -29,7 +29,7 @@ from tune.trials.errors import task_message
 from tune.trials.trainable import reset_process, trial_device
 from vae.atomic import write_directory
 from vae.checkpoint import read_config
-from vae.config import Config
+from vae.config import Config, epochs_text
 from vae.errors import UsageError, is_out_of_memory
 from vae.training.best_model import BestModel
 from vae.training.loop import Report, train
@@ -303,7 +303,7 @@ class _Progress:
         self.done += 1
         what = f"{row['trial_id']} seed {row['seed']}"
         if row["status"] == TrialStatus.COMPLETED:
-            what += f": {objective.name} {row['objective']:.4f} at epoch {row['best_epoch']:.3g}"
+            what += f": {objective.name} {row['objective']:.4f} at epoch {epochs_text(row['best_epoch'])}"
         else:
             what += f" failed: {row['stop_reason']}"
         self.bar.update(self.task, advance=1, description=what)

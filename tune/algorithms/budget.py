@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vae.config import epochs_of
+from vae.config import epochs_of, epochs_text
 from vae.errors import UsageError
 
 DEFAULT_BUDGET = 400_000
@@ -112,7 +112,7 @@ class Budget:
         return epochs_of(images, self.n_train)
 
     def __str__(self) -> str:
-        return f"{self.images:,} images ({self.max_epochs:.3g} epochs)"
+        return f"{self.images:,} images ({epochs_text(self.max_epochs)} epochs)"
 
     @property
     def interval(self) -> int:

@@ -23,6 +23,7 @@ from tune.storage.tables import CONFIG_PREFIX
 from tune.storage.trial_status import TrialStatus
 from tune.study.study_tables import StudyTables
 from vae.command_line import plain_console
+from vae.config import epochs_text
 from vae.progress import CellLine
 
 DRAW_EVERY_S = 0.5
@@ -219,7 +220,7 @@ def trial_table(
             row["trial_id"],
             Text(status, style=STYLES[row["status"]]),
             *(value_text(row[CONFIG_PREFIX + name]) for name in params),
-            f"{row['epochs']:.3g}/{max_epochs:.3g}",
+            f"{epochs_text(row['epochs'])}/{epochs_text(max_epochs)}",
             "–" if row["objective"] is None else f"{row['objective']:.4f}",
             style="bold" if is_best else None,
         )

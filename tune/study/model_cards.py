@@ -10,7 +10,7 @@ from tune.storage.study_record import StudyRecord
 from tune.storage.tables import CONFIG_PREFIX, NEUTRAL_PANEL
 from tune.storage.trial_status import TrialStatus
 from tune.study.ranking import best_first, full_budget_trials
-from vae.config import PARAMS, Config
+from vae.config import PARAMS, Config, epochs_text
 from vae.errors import Error
 from vae.model_card import ModelCard, Score, escape, write_card
 
@@ -56,8 +56,9 @@ def trial_card(
         f"One of {len(rows)} trials of the search {escape(record.name)}, which compared them by {objectives} "
         f"({'lower' if record.mode == 'min' else 'higher'} is better) on validation images. Among the "
         f"{len(ranked)} with the full budget it is {place}.",
-        f"The weights are those of its best epoch, {row['best_epoch']:.3g} of {row['epochs']:.3g}. Seed of "
-        f"the search {record.seed}, of the training {row['seed']}. The search never saw the test images.",
+        f"The weights are those of its best epoch, {epochs_text(row['best_epoch'])} of "
+        f"{epochs_text(row['epochs'])}. Seed of the search {record.seed}, of the training {row['seed']}. "
+        "The search never saw the test images.",
     ]
     return ModelCard(
         name=str(row["trial_id"]),

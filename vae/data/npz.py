@@ -13,7 +13,7 @@ import numpy as np
 from vae.data.arrays import ImageArrays, check_arrays, to_uint8
 from vae.data.memory import exceed_memory, memory_bytes
 from vae.data.splits import Sources
-from vae.errors import StorageError, UsageError
+from vae.errors import StorageError, UsageError, count_text
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def _joined(path: Path, layout: Layout, *parts: np.ndarray | None) -> tuple[np.n
             f"{path}: {layout.train[0]} and {layout.validation[0]} have other sizes, or only one has labels; "
             "make both alike"
         )
-    logger.info("%s: its %d validation images join the training images", path, len(beside))
+    joining = f"{count_text(len(beside), 'validation image')} join{'s' * (len(beside) == 1)}"
+    logger.info("%s: its %s the training images", path, joining)
     joined = None if labels is None or beside_labels is None else np.concatenate([labels, beside_labels])
     return np.concatenate([images, beside]), joined
 

@@ -66,6 +66,11 @@ def choose(n_train, **asked):
     return Budget.choose(**usual | {"reduction_factor": 8.0, "has_rungs": True} | asked, n_train=n_train)
 
 
+def test_its_text_has_epochs_as_people_write_them():
+    assert str(choose(50_000)) == "400,000 images (8 epochs)"
+    assert str(choose(200, batch_size=16)) == "400,000 images (2,000 epochs)"
+
+
 def test_by_default_fashion_mnist_is_looked_at_after_an_eighth_of_an_epoch():
     budget = choose(50_000)
     assert (budget.images, budget.max_epochs) == (400_000, 8)
