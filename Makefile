@@ -74,7 +74,7 @@ bench: $(INSTALLED)  ## Measure the time of an epoch
 gpu-check: $(INSTALLED)  ## Check results, speed, memory and resume on a GPU, in 8 minutes: gpu_check.json
 	$(PYTHON) -m tests.benchmarks.gpu_check $(ARGS)
 
-bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
+bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way, or with --old WORKTREE another commit
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
 
 bench-scale: $(INSTALLED)  ## Measure the overhead of a search of 1,000 trials
