@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from evaluation.analysis.results import Results
+from evaluation.embedders.precomputed import read_precomputed
 from evaluation.report.page import render_report
 from tests.conftest import write_study
 from tests.fuzz.__main__ import try_one
@@ -54,6 +55,9 @@ STUDIES = [
     {"space": {"latent_dim": {"other": 1}}},
     {"sessions": [1]},
     {"arguments": {}},
+    {"code": {"sha": 3}},
+    {"hardware": {"gpus": 1}},
+    {"finalists": None},
 ]
 
 
@@ -180,3 +184,12 @@ def test_a_condition_that_never_holds_is_refused(tmp_path):
     (tmp_path / "space.yaml").write_text(text)
     with pytest.raises(UsageError):
         load_space(tmp_path / "space.yaml")
+
+
+def test_a_label_that_is_no_utf8_is_refused(tmp_path):
+    text = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff")]
+    )
+    pq.write_table(pa.table({"embedding": [[0.0], [1.0]], "label": text}), tmp_path / "points.parquet")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_precomputed(tmp_path / "points.parquet")

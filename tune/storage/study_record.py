@@ -158,9 +158,17 @@ def _check_inside(values: dict[str, Any]) -> None:
         if odd := [each for each in values.get(name, ()) if not isinstance(each, str)]:
             raise ValueError(f"{name} has {odd[0]!r}")
     for name, kind in _ARGUMENT_TYPES.items():
-        value = values["arguments"].get(name)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        if name not in values["arguments"]:
+            continue
+        value = values["arguments"][name]
+        optional = name not in _ARGUMENTS
+        if not (optional and value is None) and (not isinstance(value, kind) or isinstance(value, bool)):
             raise ValueError(f"{name} is {value!r}")
+    if not isinstance(values.get("code", {}).get("sha", ""), str | NoneType):
+        raise ValueError(f"code has {values['code']['sha']!r} as sha")
+    gpus = values.get("hardware", {}).get("gpus", [])
+    if not isinstance(gpus, list) or not all(isinstance(gpu, str) for gpu in gpus):
+        raise ValueError(f"hardware has {gpus!r} as gpus")
     for name in ("created_at", "extended_at", "finished_at"):
         if values.get(name) is not None:
             datetime.fromisoformat(values[name])

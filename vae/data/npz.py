@@ -135,10 +135,10 @@ def _check_sizes(path: Path) -> None:
                     f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
                 )
             needed += size
-    if needed > (memory := memory_bytes()):
+    if exceed_memory(needed):
         raise StorageError(
-            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
-            "memory; take fewer or smaller images"
+            f"cannot read {path}: its arrays are {needed:,} bytes and need twice that, this machine has "
+            f"{memory_bytes():,} bytes of memory; take fewer or smaller images"
         )
 
 
