@@ -1,7 +1,7 @@
 """Time what opens a study of 1,000 trials: status, report and figures, and the start of resume and of extend.
 
-`python -m tests.benchmarks.load` writes it through searcher, scheduler and tables, with curves drawn at random,
-and reads it in a process of its own each time. With Chromium it opens the report.
+`python -m tests.benchmarks.load` writes it through searcher, scheduler and tables, with curves drawn at
+random, and reads it in a process of its own each time. With Chromium it opens the report.
 """
 
 import argparse

@@ -193,3 +193,9 @@ def test_a_label_that_is_no_utf8_is_refused(tmp_path):
     pq.write_table(pa.table({"embedding": [[0.0], [1.0]], "label": text}), tmp_path / "points.parquet")
     with pytest.raises(UsageError, match="not UTF-8"):
         read_precomputed(tmp_path / "points.parquet")
+
+
+def test_a_starting_point_whose_name_is_a_number_is_refused(tmp_path):
+    (tmp_path / "space.yaml").write_text("latent_dim: {int: [2, 8]}\nstart:\n  - {1: 2}\n")
+    with pytest.raises(UsageError, match="1"):
+        load_space(tmp_path / "space.yaml")

@@ -198,7 +198,7 @@ class Space:
         list(self._configs())
         for number, point in enumerate(self.start, start=1):
             for name in point:
-                check_param_name(name)
+                check_param_name(str(name))
             params: dict[str, Any] = {}
             for name, _, branch in self.walk(params):
                 params[name] = point.get(name, branch.domain.examples[0])
