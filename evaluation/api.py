@@ -20,7 +20,7 @@ from tune.study.ranking import DEFAULT_FINALISTS
 from vae.checkpoint import CONFIG_FILE, read_config
 from vae.command_line import plain_console
 from vae.data import Dataset, dataset_from_arrays, load_dataset
-from vae.errors import UsageError
+from vae.errors import UsageError, notes_kept_back
 
 logger = logging.getLogger(__name__)
 
@@ -227,8 +227,9 @@ def _open(
         if dataset is None or output is None:
             raise UsageError(f"{checkpoints[0]} is a checkpoint: give its images as dataset, and an output")
         run = _new_output(output)
-        found = _dataset(dataset, data_dir, _resize_of(checkpoints))
-        return checkpoints_subject(checkpoints, found, run, options), run
+        with notes_kept_back():
+            found = _dataset(dataset, data_dir, _resize_of(checkpoints))
+            return checkpoints_subject(checkpoints, found, run, options), run
     if dataset is not None or output is not None:
         raise UsageError("dataset and output are for checkpoints: a study has its own of both")
     run = subject if isinstance(subject, RunDirectory) else RunDirectory.open(location)

@@ -15,7 +15,7 @@ from vae.commands.train import PANEL, train_command
 from vae.commands.train import add_arguments as add_train_arguments
 from vae.data import load_dataset
 from vae.data.splits import split_validation
-from vae.errors import UsageError
+from vae.errors import UsageError, count_text, notes_kept_back
 from vae.metrics.panel import evaluate_panel
 from vae.metrics.unlabelled import UnlabelledScores
 
@@ -69,19 +69,21 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     They should be those of the data set that it was trained on; others must be named.
     """
     loaded = load(arguments.checkpoint, arguments.device)
-    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=loaded.resize)
-    if dataset.train.image_shape != loaded.image_shape:
-        raise UsageError(
-            f"{arguments.checkpoint} was trained on images {loaded.image_shape}, "
-            f"{dataset.name} has {dataset.train.image_shape} (channels, height, width)"
-        )
-    if loaded.dataset is None:
-        logger.warning("%s does not say which images it was trained on", arguments.checkpoint)
-    elif loaded.dataset != dataset.fingerprint:
-        other = f"{arguments.checkpoint} was trained on other images than those of {dataset.name}"
-        if arguments.dataset is None:
-            raise UsageError(f"{other}, the default; name its data set, or another one, with --dataset")
-        logger.warning("%s", other)
+    with notes_kept_back():
+        dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=loaded.resize)
+        if dataset.train.image_shape != loaded.image_shape:
+            raise UsageError(
+                f"{arguments.checkpoint} was trained on images {loaded.image_shape}, "
+                f"{dataset.name} has {dataset.train.image_shape} (channels, height, width); name the data "
+                "set that it was trained on with --dataset"
+            )
+        if loaded.dataset is None:
+            logger.warning("%s does not say which images it was trained on", arguments.checkpoint)
+        elif loaded.dataset != dataset.fingerprint:
+            other = f"{arguments.checkpoint} was trained on other images than those of {dataset.name}"
+            if arguments.dataset is None:
+                raise UsageError(f"{other}, the default; name its data set, or another one, with --dataset")
+            logger.warning("%s", other)
     if arguments.split == "test":
         images = dataset.test
     else:
@@ -96,7 +98,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     architecture = loaded.config.model.architecture
     print(
         f"{architecture}, epoch {loaded.epoch}, {arguments.split} split of {dataset.name}, "
-        f"{len(images):,} images"
+        f"{count_text(len(images), 'image')}"
     )
     for name in (*PANEL, "val_neighbour_recall", "val_rankme"):
         print(f"{name.removeprefix('val_'):>16} {panel[name]:10.4f}")

@@ -173,6 +173,8 @@ class Config:
         UsageError
             A name is unknown, or a value has the wrong type or is out of range.
         """
+        if not isinstance(params, dict):
+            raise UsageError(f"hyperparameters must be a mapping from names to values, got {params!r:.100}")
         for name, value in params.items():
             check_param_name(name)
             _check_type(name, value)

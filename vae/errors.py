@@ -8,6 +8,10 @@
     └── ClusterError    a Ray cluster that does not start or loses its trials again and again
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Error(Exception):
     """Base class of what this project raises for a caller to handle."""
@@ -58,3 +62,48 @@ def one_line(error: BaseException) -> str:
     """
     message = " ".join(str(error).split()) or "no message"
     return message if isinstance(error, Error) else f"{type(error).__name__}: {message[:300]}"
+
+
+def count_text(n: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> count_text(1, "training image"), count_text(1200, "file"), count_text(2, "class")
+    ('1 training image', '1,200 files', '2 classes')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "es" if noun.endswith("s") else "s")
+
+
+@contextmanager
+def notes_kept_back() -> Iterator[None]:
+    """Keep what the readers of images log until the block has ended; an `Error` in it drops their notes.
+
+    So bad input is one line, not one behind notes on how it was read. Downloads are reported as they happen.
+    """
+    handlers, kept = list(logging.getLogger().handlers), list[logging.LogRecord]()
+
+    def passes(record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_READERS) or record.name.startswith(_DOWNLOADS):
+            return True
+        if record not in kept:  # each handler asks
+            kept.append(record)
+        return False
+
+    for handler in handlers:
+        handler.addFilter(passes)
+    try:
+        yield
+    except Error:
+        kept.clear()
+        raise
+    finally:
+        for handler in handlers:
+            handler.removeFilter(passes)
+        for record in kept:
+            for handler in handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+
+
+_READERS, _DOWNLOADS = "vae.data", "vae.data.download"

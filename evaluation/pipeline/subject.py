@@ -96,10 +96,10 @@ def checkpoints_subject(
         A checkpoint is damaged.
     """
     paths = best_first([checkpoint.absolute() for checkpoint in checkpoints])
+    vaes = [vae_embedder(path.name, path, dataset) for path in paths]
     for path in paths:
         if read_header(path / MODEL_FILE).get("dataset") not in (None, dataset.fingerprint):
             logger.warning("%s was trained on other images than those of %s", path, dataset.name)
-    vaes = [vae_embedder(path.name, path, dataset) for path in paths]
     return _subject_of_vaes(output, output.path.name, dataset, vaes, [], options)
 
 

@@ -1,5 +1,6 @@
 """Which trials are the best of a study: finalists, and their order by trainings with fresh seeds."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -8,10 +9,12 @@ import pandas as pd
 
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
-from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, read_frame, read_table
+from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, TRIALS, read_frame, read_rows
 from tune.storage.trial_status import TrialStatus
 from tune.study.state import weights_hash
 from vae.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_FINALISTS = 3
 LATENT_DIM = CONFIG_PREFIX + "latent_dim"
@@ -72,15 +75,28 @@ def choose_finalists(run: RunDirectory, mode: str, n: int, *, per_dim: bool = Fa
     """
     if n < 1:
         raise UsageError(f"finalists must be >= 1, got {n}")
-    trials = read_table(run.trials_file).to_pylist()
+    trials = read_rows(run.trials_file, TRIALS)
     finalists = finalist_ids(trials, run.read_study(), mode, n, per_dim=per_dim)
     if not finalists:
         raise UsageError(
             f"none of the {len(trials)} trials in {run.location} ran its full budget and left a checkpoint; "
             "search on, or evaluate the baselines with --methods raw,pca,umap"
         )
+    if per_dim:
+        _name_missing_dims(trials, finalists)
     run.fetch(*(run.checkpoint_dir(trial_id) for trial_id in finalists))
     return finalists
+
+
+def _name_missing_dims(trials: Sequence[Mapping[str, Any]], finalists: Sequence[str]) -> None:
+    """Say which dimensions were tried and have no finalist: a rung compares small models with large ones."""
+    dims = {row["trial_id"]: row[LATENT_DIM] for row in trials if row.get(LATENT_DIM) is not None}
+    if missing := sorted(set(dims.values()) - {dims.get(trial_id) for trial_id in finalists}):
+        logger.warning(
+            "no finalist with %s dimensions: no such trial ran its full budget; a search with "
+            "--scheduler none stops none early",
+            ", ".join(map(str, missing)),
+        )
 
 
 def current_seeds(run: RunDirectory, max_epochs: float | None) -> pd.DataFrame:

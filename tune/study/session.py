@@ -29,7 +29,7 @@ from tune.study.warm_start import warm_start
 from tune.trials.data import TrialData
 from vae.atomic import write_text
 from vae.data import Dataset, Images, dataset_from_arrays, load_dataset, save_arrays
-from vae.errors import StorageError, UsageError
+from vae.errors import StorageError, UsageError, notes_kept_back
 
 
 @dataclass(slots=True)
@@ -122,17 +122,18 @@ def create_study(
     choose_objectives(plan.objectives, labelled=True, searched=searched)  # before a download
     if written and is_uri(plan.storage):
         check_writable(str(plan.storage))
-    if arrays:
-        dataset = dataset_from_arrays(*arrays, resize=plan.resize)
-    else:
-        dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
-    labelled = dataset.train.labels is not None
-    objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
-    check_target(plan.target, objectives[0])
-    data = TrialData.from_dataset(dataset, seed=plan.seed)
-    if plan.space.source == load_space().source:
-        plan = replace(plan, space=default_space(len(data.train_images)))
-    plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
+    with notes_kept_back():
+        if arrays:
+            dataset = dataset_from_arrays(*arrays, resize=plan.resize)
+        else:
+            dataset = load_dataset(plan.dataset, plan.data_dir, resize=plan.resize)
+        labelled = dataset.train.labels is not None
+        objectives = choose_objectives(plan.objectives, labelled=labelled, searched=searched)
+        check_target(plan.target, objectives[0])
+        data = TrialData.from_dataset(dataset, seed=plan.seed)
+        if plan.space.source == load_space().source:
+            plan = replace(plan, space=default_space(len(data.train_images)))
+        plan.space.check_fit(dataset.train.image_shape, len(data.train_images), dataset.train.n_classes)
     if not plan.start:
         plan = replace(plan, space=without_start(plan.space))
     if plan.warm_start:

@@ -13,7 +13,7 @@ from vae.api import load
 from vae.atomic import replaced_file
 from vae.command_line import plain_console
 from vae.data.stream import stream_images
-from vae.errors import UsageError
+from vae.errors import UsageError, count_text
 from vae.inference import embed_and_measure
 from vae.trained_vae import TrainedVAE
 
@@ -43,7 +43,7 @@ def embed_command(arguments: argparse.Namespace) -> int:
     n = embed_file(model, arguments.images, output, data_dir=arguments.data_dir)
     seconds = time.perf_counter() - started
     print(
-        f"{n:,} image{'s' * (n != 1)} in {model.config.model.latent_dim} dimensions: {output} "
+        f"{count_text(n, 'image')} in {count_text(model.config.model.latent_dim, 'dimension')}: {output} "
         f"({seconds:.1f} s, {n / seconds:,.0f} images/s on {model.device})"
     )
     return 0

@@ -11,7 +11,7 @@ from vae.commands.arguments import add_dataset_arguments
 from vae.config import PARAMS, Config
 from vae.data import Dataset, load_dataset
 from vae.data.splits import split_validation
-from vae.errors import UsageError
+from vae.errors import UsageError, count_text, notes_kept_back
 from vae.metrics.validation_knn import sample_rows
 from vae.model_card import ModelCard, Score, escape, write_card
 from vae.models import count_parameters
@@ -99,35 +99,34 @@ def train_command(arguments: argparse.Namespace) -> int:
     resize = arguments.resize
     if resize is None and (arguments.resume or like):
         resize = read_config(output if arguments.resume else like or output).resize
-    dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=resize, on_disk=True)
-    if like and arguments.dataset is None:
-        _check_default(like, dataset)
-    seed = config.training.seed
-    training, validation = dataset.train, None
-    if not arguments.all_images:
-        split = split_validation(dataset.train, seed=seed)
-        training, validation = split.train, split.validation
-    # before anything is written
-    if (batch_size := config.training.batch_size) > len(training):
-        raise UsageError(
-            f"batch_size must be <= {len(training)}, the number of training images, got {batch_size}; give a "
-            "smaller --batch-size"
-        )
-    check_fit(config, training.image_shape, len(training), training.n_classes)
-    epochs_before, state = 0, None
-    if arguments.resume:
-        state = load_state(output, config, device)
-        config, epochs_before = state.config, state.epoch
-        if state.dataset != dataset.fingerprint:
+    with notes_kept_back():
+        dataset = load_dataset(arguments.dataset or "fmnist", arguments.data_dir, resize=resize, on_disk=True)
+        if like and arguments.dataset is None:
+            _check_default(like, dataset)
+        seed = config.training.seed
+        training, validation = dataset.train, None
+        if not arguments.all_images:
+            split = split_validation(dataset.train, seed=seed)
+            training, validation = split.train, split.validation
+        # before anything is written
+        if (batch_size := config.training.batch_size) > len(training):
             raise UsageError(
-                f"{output} was trained on another data set than '{arguments.dataset or 'fmnist'}'; name it "
-                "with --dataset"
+                f"batch_size must be <= {len(training)}, the number of training images, got {batch_size}; "
+                "give a smaller --batch-size"
             )
-        if (read_header(output / MODEL_FILE).get("split_seed") is None) != arguments.all_images:
-            raise UsageError(
-                f"{output} was trained {'with' if arguments.all_images else 'without'} validation images; "
-                f"{'leave out' if arguments.all_images else 'add'} --all-images"
-            )
+        check_fit(config, training.image_shape, len(training), training.n_classes)
+        epochs_before, state = 0, None
+        if arguments.resume:
+            state = load_state(output, config, device)
+            config, epochs_before = state.config, state.epoch
+            if state.dataset != dataset.fingerprint:
+                raise UsageError(
+                    f"{output} was trained on another data set than '{arguments.dataset or 'fmnist'}'; "
+                    "name it with --dataset"
+                )
+            if (read_header(output / MODEL_FILE).get("split_seed") is None) != arguments.all_images:
+                before, way_out = ("with", "leave out") if arguments.all_images else ("without", "add")
+                raise UsageError(f"{output} was trained {before} validation images; {way_out} --all-images")
     best = kept_model(
         output,
         validated=validation is not None,
@@ -150,8 +149,8 @@ def train_command(arguments: argparse.Namespace) -> int:
     def on_report(report: Report) -> None:
         max_epochs = config.training.max_epochs
         if report.epoch <= epochs_before + 1:
-            size = count_parameters(report.state.model)
-            print(f"{config.model.architecture}, {size:,} parameters, {len(training):,} images on {device}")
+            size, n = count_parameters(report.state.model), count_text(len(training), "image")
+            print(f"{config.model.architecture}, {size:,} parameters, {n} on {device}")
             print(_header(_panel(report)))
         if report.epoch % arguments.print_every == 0 or report.epoch == max_epochs or report.stop_reason:
             print(_row(report, max_epochs), flush=True)

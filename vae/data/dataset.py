@@ -25,7 +25,7 @@ from vae.data.memory import ROWS_AT_ONCE
 from vae.data.npz import npy_files, read_npy, read_npz
 from vae.data.resize import check_resize, resize_images
 from vae.data.splits import ImageSet, Sources, Split, hold_out_test, near_copy_share
-from vae.errors import StorageError, UsageError
+from vae.errors import StorageError, UsageError, count_text, notes_kept_back
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def load_dataset(
         return _load_digits(resize)
     path = Path(name_or_path).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix in OWN_SUFFIXES):
-        return _load_own(path, resize, on_disk)
+        with notes_kept_back():
+            return _load_own(path, resize, on_disk)
     if path.is_file():
         raise UsageError(
             f"dataset {name_or_path!r} must be a folder or an .npz, .npy or .parquet file, "
@@ -251,7 +252,8 @@ def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) ->
     if train.labels is None:
         if len(train) < MIN_IMAGES:
             raise UsageError(
-                f"{source} has {len(train)} training images, must have >= {MIN_IMAGES}; add images"
+                f"{source} has {count_text(len(train), 'training image')}, must have >= {MIN_IMAGES}; "
+                "add images"
             )
         return
     if len(class_names) < 2:
@@ -262,9 +264,10 @@ def _check_enough(source: str, train: ImageSet, class_names: tuple[str, ...]) ->
     counts = torch.bincount(train.labels, minlength=len(class_names))
     if counts.min() < MIN_IMAGES:
         fewest = int(counts.argmin())
+        found = count_text(int(counts[fewest]), "training image")
         raise UsageError(
-            f"class {class_names[fewest]!r} of {source} has {counts[fewest]} training images, "
-            f"must have >= {MIN_IMAGES}; add images or drop the class"
+            f"class {class_names[fewest]!r} of {source} has {found}, must have >= {MIN_IMAGES}; "
+            "add images or drop the class"
         )
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from vae.data.arrays import ImageArrays, check_size, size_text
 from vae.data.resize import WAY_OUT, resize_image
 from vae.data.splits import Sources
-from vae.errors import StorageError, UsageError
+from vae.errors import StorageError, UsageError, count_text
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _read_part(
             )
         return _read_images(beside, resize), None, beside
     if beside:
-        logger.warning("%s: left out %d images beside the class folders", folder, len(beside))
+        logger.warning("%s: left out %s beside the class folders", folder, count_text(len(beside), "image"))
     files, labels, n_ignored = [], [], 0
     for label, name in enumerate(class_names):
         inside = sorted(file for file in (folder / name).rglob("*") if file.is_file())
@@ -119,7 +119,8 @@ def _read_part(
         files += found
         labels += [label] * len(found)
     if n_ignored:
-        logger.warning("%s: left out %d files that are no images", folder, n_ignored)
+        kind = "file that is no image" if n_ignored == 1 else "files that are no images"
+        logger.warning("%s: left out %d %s", folder, n_ignored, kind)
     return _read_images(files, resize), np.array(labels, dtype=np.int64), files
 
 
@@ -198,6 +199,7 @@ def read_image(source: Path | BinaryIO, name: str, resize: int | None = None) ->
         OSError,
         SyntaxError,
         ValueError,
+        MemoryError,  # a chunk that says it has gigabytes
         Image.DecompressionBombError,
     ) as error:  # found by flipping bytes
         unknown = isinstance(error, UnidentifiedImageError)

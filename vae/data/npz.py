@@ -2,6 +2,8 @@
 
 import logging
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ import numpy as np
 from vae.data.arrays import ImageArrays, check_arrays, to_uint8
 from vae.data.memory import exceed_memory, memory_bytes
 from vae.data.splits import Sources
-from vae.errors import StorageError, UsageError
+from vae.errors import StorageError, UsageError, count_text
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
             arrays = {name: file[name] for name in file.files}
     except MemoryError as error:
         raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
     layout = next((layout for layout in LAYOUTS.values() if layout.train[0] in arrays), None)
     if layout is None:
@@ -104,7 +106,8 @@ def _joined(path: Path, layout: Layout, *parts: np.ndarray | None) -> tuple[np.n
             f"{path}: {layout.train[0]} and {layout.validation[0]} have other sizes, or only one has labels; "
             "make both alike"
         )
-    logger.info("%s: its %d validation images join the training images", path, len(beside))
+    joining = f"{count_text(len(beside), 'validation image')} join{'s' * (len(beside) == 1)}"
+    logger.info("%s: its %s the training images", path, joining)
     joined = None if labels is None or beside_labels is None else np.concatenate([labels, beside_labels])
     return np.concatenate([images, beside]), joined
 
@@ -132,12 +135,18 @@ def _check_sizes(path: Path) -> None:
                     f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
                 )
             needed += size
-    if needed > (memory := memory_bytes()):
+    if exceed_memory(needed):
         raise StorageError(
-            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
-            "memory; take fewer or smaller images"
+            f"cannot read {path}: its arrays are {needed:,} bytes and need twice that, this machine has "
+            f"{memory_bytes():,} bytes of memory; take fewer or smaller images"
         )
 
+
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, SyntaxError, NotImplementedError),
+    *(RuntimeError, RecursionError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on a damaged file; found by `make fuzz`."""
 
 ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """What reads the header of an `.npy`, by its version."""
@@ -204,7 +213,7 @@ def read_npy(path: Path, resize: int | None = None, *, on_disk: bool = False) ->
 def _mapped(file: Path) -> np.ndarray:
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise StorageError(f"cannot read {file} as .npy: {error}; write it again with numpy.save") from None
     return array if "images" in file.stem or array.ndim > 2 else np.array(array)
 

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from torch import Tensor
 
 from vae.data.memory import take_rows
-from vae.errors import UsageError
+from vae.errors import UsageError, count_text
 
 HOLDOUT_SEED = 20_170_825  # day that Fashion-MNIST appeared; fixed: the test part must never change
 HOLDOUT_FRACTION = 0.2
@@ -150,8 +150,8 @@ def stratified_rows(
             )
     if min(n_split, n - n_split) < n_classes:
         raise UsageError(
-            f"cannot split {n} images of {n_classes} classes into {n - n_split} and {n_split}: "
-            "each part needs one image of each class; add images or change the fraction"
+            f"cannot split {count_text(n, 'image')} of {count_text(n_classes, 'class')} into {n - n_split} "
+            f"and {n_split}: each part needs one image of each class; add images or change the fraction"
         )
     if groups is not None:
         return _grouped_rows(np.zeros(n, np.int64) if labels is None else labels, groups, fraction, seed)
@@ -194,8 +194,8 @@ def _grouped_rows(labels: Rows, groups: Rows, fraction: float, seed: int) -> tup
             best = difference, rows
     if best is None:
         raise UsageError(
-            f"cannot split {len(labels)} images of {n_groups} groups so that each class is in both parts; "
-            "give the classes more groups, or drop those with few"
+            f"cannot split {count_text(len(labels), 'image')} of {count_text(n_groups, 'group')} so that "
+            "each class is in both parts; give the classes more groups, or drop those with few"
         )
     others = np.setdiff1d(np.arange(len(labels)), best[1])
     return (others, best[1]) if fraction <= 1 / 2 else (best[1], others)

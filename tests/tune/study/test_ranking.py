@@ -85,6 +85,17 @@ def test_finalists_may_be_the_best_of_each_dimension_as_well():
     assert finalist_ids(rows, study, "max", 2) == ["a", "b"]
 
 
+def test_a_dimension_that_has_no_finalist_is_named(study, caplog):
+    rows = [
+        row | {"config_latent_dim": 1 + row["number"]} for row in read_table(study.trials_file).to_pylist()
+    ]
+    write_table(rows, TRIALS, study.trials_file)
+    choose_finalists(study, "max", 1)
+    assert not caplog.records
+    choose_finalists(study, "max", 1, per_dim=True)  # numbers 0, 1 and 4 ran their full budget
+    assert "no finalist with 3, 4 dimensions" in caplog.text
+
+
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_fresh_seeds_rank_only_if_every_finalist_has_some(mode):
     rows = [("a", "completed", 0.7), ("a", "completed", 0.8), ("b", "completed", 0.9), ("c", "failed", None)]

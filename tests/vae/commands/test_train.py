@@ -93,3 +93,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is not a checkpoint"):
         train("--like", tmp_path / "config", output=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_images_that_do_not_go_with_the_model_are_one_line(model, tmp_path, caplog):
+    np.savez(tmp_path / "other.npz", images=np.arange(20 * 81, dtype=np.uint8).reshape(20, 9, 9))
+    other = ["--dataset", str(tmp_path / "other.npz")]
+    with pytest.raises(UsageError, match=r"was trained on images \(1, 8, 8\), other has \(1, 9, 9\)"):
+        main(["evaluate", str(model), *other, "--device", "cpu"])
+    with pytest.raises(UsageError, match="batch_size must be <= 13, the number of training images, got 500"):
+        main(["train", *other, "--batch-size", "500", "--output", str(tmp_path / "new")])
+    assert not caplog.records
+    assert not (tmp_path / "new").exists()

@@ -144,7 +144,21 @@ def test_images_beside_class_folders_are_left_out_with_a_warning(tmp_path, caplo
         write_class(tmp_path / name, random_images(MIN_IMAGES, seed=seed))
     Image.new("L", (300, 300)).save(tmp_path / "overview.png")
     assert len(load_dataset(str(tmp_path)).train) == 16
-    assert "left out 1 images beside the class folders" in caplog.text
+    assert "left out 1 image beside the class folders" in caplog.text
+
+
+def test_of_images_that_are_refused_nothing_else_is_said(tmp_path, caplog):
+    for seed, name in enumerate(["a", "b"]):
+        write_class(tmp_path / name, random_images(MIN_IMAGES, seed=seed))
+    (tmp_path / "a" / "notes.txt").write_text("not an image")
+    damaged = tmp_path / "b" / "damaged.png"
+    damaged.write_bytes(b"not an image either")
+    with pytest.raises(StorageError, match="damaged.png as an image"):
+        load_dataset(str(tmp_path))
+    assert not caplog.records
+    damaged.unlink()
+    load_dataset(str(tmp_path))
+    assert "left out 1 file that is no image" in caplog.messages[0]
 
 
 def test_a_palette_image_with_transparency_is_read_as_rgb(tmp_path):
@@ -252,7 +266,7 @@ TWO_CLASSES = np.arange(N) % 2
         ({"images": random_images(N), "labels": np.zeros(N)}, "has one class, '0'"),
         (
             {"images": random_images(N), "labels": np.arange(N) // 19},
-            "class '1' .* has 1 training images, must have >= 10",
+            "class '1' .* has 1 training image, must have >= 10",
         ),
         ({"images": random_images(MIN_IMAGES - 1)}, "has 9 training images, must have >= 10"),
         (
@@ -318,9 +332,8 @@ def test_an_npz_that_is_larger_than_the_memory_is_one_line_with_the_number(tmp_p
     np.savez_compressed(tmp_path / "mine.npz", images=images, labels=labels)
     n_bytes = images.nbytes + labels.nbytes
     monkeypatch.setattr("vae.data.npz.memory_bytes", lambda: 1000)
-    message = (
-        f"its arrays are {n_bytes:,} bytes, this machine has 1,000 bytes of memory; take fewer or smaller"
-    )
+    monkeypatch.setattr("vae.data.memory.memory_bytes", lambda: 1000)
+    message = f"its arrays are {n_bytes:,} bytes and need twice that, this machine has 1,000 bytes of memory"
     with pytest.raises(StorageError, match=message):
         load_dataset(str(tmp_path / "mine.npz"))
 
