@@ -19,7 +19,7 @@ SEARCH_ARGS = --dataset $(DATASET) $(if $(TRIALS),--trials $(TRIALS)) \
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install data search headline test check format docs docs-serve lock audit histories bench bench-evaluation bench-scale ablation soak gpu-check \
+.PHONY: help install data search headline test check format docs docs-serve lock audit histories fuzz bench bench-evaluation bench-scale ablation soak gpu-check \
 	cluster-test clean
 
 help:  ## Show this list
@@ -74,7 +74,7 @@ bench: $(INSTALLED)  ## Measure the time of an epoch
 gpu-check: $(INSTALLED)  ## Check results, speed, memory and resume on a GPU, in 8 minutes: gpu_check.json
 	$(PYTHON) -m tests.benchmarks.gpu_check $(ARGS)
 
-bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way
+bench-evaluation: data  ## Measure the evaluation of ARGS=<folder of checkpoints> against the notebook's way, or with --old WORKTREE another commit
 	$(PYTHON) -m tests.benchmarks.evaluation $(ARGS)
 
 bench-scale: $(INSTALLED)  ## Measure the overhead of a search of 1,000 trials
@@ -85,6 +85,9 @@ ablation: $(INSTALLED)  ## Replay searches on stored curves, ours against stock 
 
 histories: $(INSTALLED)  ## Try 2,000 random histories of a search, or ARGS=<how many>, against a model of its state
 	HISTORIES=$(or $(ARGS),2000) $(PYTHON) -m pytest --quiet --timeout 0 tests/tune/histories
+
+fuzz: $(INSTALLED)  ## Damage the files that a run reads, for an hour of processor time or ARGS='--minutes 5'
+	$(PYTHON) -m tests.fuzz $(ARGS)
 
 soak: $(INSTALLED)  ## Kill and resume 20 searches at random moments and check each
 	$(PYTHON) -m tests.soak $(ARGS)

@@ -5,7 +5,7 @@ import logging
 from evaluation.analysis.results import Results
 from evaluation.scores.structure import STRUCTURE
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import read_table
+from tune.storage.tables import TRIALS, read_rows
 from tune.study.model_cards import trial_card
 from vae.checkpoint import read_config
 from vae.errors import Error
@@ -29,7 +29,7 @@ def _complete(run: RunDirectory) -> None:
     results = Results.read(run)
     if results.study is None or results.evaluation is None or results.outdated:
         return
-    trials = read_table(run.trials_file).to_pylist()
+    trials = read_rows(run.trials_file, TRIALS)
     by_id = {trial["trial_id"]: trial for trial in trials}
     uses = results.evaluation.test_uses or 0
     images = "test" if uses < 2 else f"test, which {uses} evaluations have used"

@@ -38,7 +38,7 @@ ALLOWED = {
     "evaluation.pipeline": "evaluation evaluation.embedders evaluation.scores tune.cluster tune.space "
     "tune.storage tune.study vae vae.data vae.metrics",
     "evaluation.analysis": "evaluation evaluation.embedders evaluation.scores tune.algorithms tune.space "
-    "tune.storage tune.study",
+    "tune.storage tune.study vae",
     "evaluation.figures": "evaluation.analysis evaluation.embedders evaluation.scores tune.algorithms "
     "tune.space tune.storage vae vae.data vae.models",
     "evaluation.report": "evaluation evaluation.analysis evaluation.embedders evaluation.figures "

@@ -17,7 +17,7 @@ from tune.storage.filesystems import join, parse_location
 from tune.storage.lock import is_held
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord, StudyStatus
-from tune.storage.tables import read_table
+from tune.storage.tables import TRIALS, read_rows
 from tune.storage.trial_status import TrialStatus
 from tune.study.ranking import best_first, full_budget_trials
 from vae.errors import Error, StorageError, UsageError, one_line
@@ -173,7 +173,7 @@ class StudyFolder:
 
     def _line(self, name: str, run: RunDirectory) -> StudyLine:
         record = run.read_study()
-        rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
+        rows = read_rows(run.trials_file, TRIALS) if run.trials_file.exists() else []
         ended = [row for row in rows if row["status"] not in (TrialStatus.RUNNING, TrialStatus.PENDING)]
         ranked = best_first(full_budget_trials(rows, record), record.mode)
         killed = record.status is StudyStatus.RUNNING and not is_held(run)

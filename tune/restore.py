@@ -16,7 +16,7 @@ from tune.algorithms import journal
 from tune.algorithms.budget import Budget
 from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
-from tune.algorithms.proposals import number_of, proposal_of
+from tune.algorithms.proposals import number_of, proposal_of, proposed_params
 from tune.algorithms.scheduler import EarlyStopping, Failures
 from tune.algorithms.searcher import OptunaSearcher, SearchPlan, Unfinished, objective_values, trial_params
 from tune.algorithms.stopping_rules import PerBudget, StoppingRule
@@ -181,7 +181,7 @@ def _open_row(
     trial_id: str = trial.user_attrs[journal.TRIAL_ID]
     schedule_epochs = journal.schedule_epochs_of(study, trial)
     params = trial_params(
-        plan.space.sample(trial), number_of(trial), plan.seed, tables.budget, schedule_epochs
+        proposed_params(plan.space, trial), number_of(trial), plan.seed, tables.budget, schedule_epochs
     )
     tables.open(trial_id, number_of(trial), params, proposal_of(trial))
     return trial_id, params

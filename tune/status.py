@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tune.algorithms.objective import MODES, Objective
+from tune.algorithms.objective import Objective
 from tune.callbacks.progress import status_counts, trial_table
 from tune.storage.lock import is_held
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyStatus
-from tune.storage.tables import read_table
+from tune.storage.tables import TRIALS, read_rows
 from tune.storage.trial_status import TrialStatus
 
 LOOK_EVERY_S = 1.0
@@ -87,8 +87,8 @@ class StudyView:
             run.mirror.fetch(run.path, again=True)
         study = run.read_study()
         name = study.objectives[0]
-        objective = Objective(name, MODES[name])
-        rows = read_table(run.trials_file).to_pylist() if run.trials_file.exists() else []
+        objective = Objective(name, "min" if study.mode == "min" else "max")
+        rows = read_rows(run.trials_file, TRIALS) if run.trials_file.exists() else []
         rows.sort(
             key=lambda row: (
                 row["status"] != TrialStatus.COMPLETED,
@@ -103,7 +103,8 @@ class StudyView:
         state, is_running = str(study.status), study.status is StudyStatus.RUNNING
         if is_running and not is_held(run):
             state, is_running = f"killed (`python -m tune resume {run.location}` continues)", False
-        summary = f"{study.name}: {state}, {counts or 'no trials yet'} of {study.arguments['trials']}"
+        n_asked = study.arguments.get("trials", "?")
+        summary = f"{study.name}: {state}, {counts or 'no trials yet'} of {n_asked}"
         if study.end_reason:
             summary += f": {study.end_reason}"
         return cls(summary, is_running, rows, objective, study.max_epochs)

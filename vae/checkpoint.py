@@ -142,7 +142,7 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVA
     """
     saved = read_config(directory)
     tensors, header = read_tensors(directory / MODEL_FILE, device)
-    model = build_model(saved.config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
+    model = rebuild_model(saved, directory).to(device)
     load_weights(model, tensors, directory / MODEL_FILE)
     return TrainedVAE(
         model=model.eval(),
@@ -154,6 +154,15 @@ def load_model(directory: Path, device: str | torch.device = "cpu") -> TrainedVA
         dataset=header.get("dataset"),
         resize=saved.resize,
     )
+
+
+def rebuild_model(saved: SavedConfig, directory: Path) -> VAE:
+    """Build the model of a checkpoint's config, without its weights; a StorageError if nobody could."""
+    try:
+        return build_model(saved.config.model, saved.image_shape, n_classes=saved.n_classes)
+    except (TypeError, OverflowError, RuntimeError, MemoryError) as error:  # sizes beyond any memory
+        reason = str(error).partition("\n")[0]
+        raise StorageError(f"{directory / CONFIG_FILE} is of no model that can be built: {reason}") from error
 
 
 def write_config(
@@ -186,7 +195,7 @@ def read_config(directory: Path) -> SavedConfig:
         n_classes = int(content.get("n_classes", 0))
         resize = None if content.get("resize") is None else int(content["resize"])
         params = content["params"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StorageError(f"{path} is damaged or not a checkpoint's: {error!r}") from error
     if version != FORMAT_VERSION:
         raise StorageError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}")

@@ -14,6 +14,9 @@ SCHEDULES = ("constant", "milestones", "cosine", "one_cycle")
 PRECISIONS = ("float32", "bfloat16")
 AUGMENTATIONS = ("flip", "shift", "rotate", "noise")
 NO_AUGMENTATION = "none"
+MOVES = ("flip", "shift", "scale", "rotate", "brightness")
+NO_MOVES = "none"
+MAX_STRENGTH = 4.0
 
 
 def _param(default: Any, help: str) -> Any:
@@ -49,6 +52,9 @@ class LossConfig:
     kl_weight: float = _param(0.1, "weight of the KL divergence (beta); 1 gives the evidence lower bound")
     kl_warmup_epochs: float = _param(0.0, "epochs over which the KL weight rises linearly from 0")
     free_bits: float = _param(0.0, "nats of KL divergence in each latent dimension that cost nothing")
+    consistency_weight: float = _param(
+        0.0, "weight of the KL divergence of a moved image's posterior from the unmoved one's; needs `moves`"
+    )
     balance_losses: bool = _param(False, "scale the KL term to the reconstruction loss by running means")
     ssim_window: int = _param(11, "window of the SSIM loss in pixels, odd")
 
@@ -58,6 +64,7 @@ class LossConfig:
         _at_least("kl_weight", self.kl_weight, 0)
         _at_least("kl_warmup_epochs", self.kl_warmup_epochs, 0)
         _at_least("free_bits", self.free_bits, 0)
+        _at_least("consistency_weight", self.consistency_weight, 0)
         _at_least("ssim_window", self.ssim_window, 3)
         if self.ssim_window % 2 == 0:
             raise UsageError(f"ssim_window must be odd, got {self.ssim_window}")
@@ -81,6 +88,13 @@ class TrainingConfig:
     augment: str = _param(
         NO_AUGMENTATION, f"{NO_AUGMENTATION}, or a comma-separated list of {', '.join(AUGMENTATIONS)}"
     )
+    moves: str = _param(
+        NO_MOVES,
+        f"what the encoder alone sees moved: {NO_MOVES}, or a comma-separated list of {', '.join(MOVES)}",
+    )
+    move_strength: float = _param(
+        1.0, f"1 shifts by a pixel, turns by 5 degrees, scales by 0.05, at most; up to {MAX_STRENGTH:g}"
+    )
     precision: str = _param("float32", f"one of {', '.join(PRECISIONS)}; bfloat16 is mixed precision")
     seed: int = _param(0, "seed of weights, batches and latent noise")
 
@@ -98,10 +112,10 @@ class TrainingConfig:
         _at_least("warmup_steps", self.warmup_steps, 0)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
-        for name in self.augmentations:
-            _one_of("augment", name, AUGMENTATIONS)
-        if len(set(self.augmentations)) < len(self.augmentations):
-            raise UsageError(f"augment must name each augmentation once, got '{self.augment}'")
+        _names_once("augment", self.augment, self.augmentations, AUGMENTATIONS)
+        _names_once("moves", self.moves, self.moved_by, MOVES)
+        if not 0 < self.move_strength <= MAX_STRENGTH:
+            raise UsageError(f"move_strength must be > 0 and <= {MAX_STRENGTH:g}, got {self.move_strength:g}")
         _at_least("seed", self.seed, 0)
         for name in ("milestones", "schedule_epochs"):
             epochs = getattr(self, name)
@@ -119,6 +133,11 @@ class TrainingConfig:
         """The names in ``augment``."""
         return () if self.augment == NO_AUGMENTATION else tuple(self.augment.split(","))
 
+    @property
+    def moved_by(self) -> tuple[str, ...]:
+        """The names in ``moves``."""
+        return () if self.moves == NO_MOVES else tuple(self.moves.split(","))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
@@ -134,6 +153,16 @@ class Config:
             raise UsageError(f"learned_variance needs the reconstruction_loss 'mse', got '{loss}'")
         if self.model.learned_variance and self.loss.balance_losses:
             raise UsageError("learned_variance and balance_losses both set the scale of the loss; choose one")
+        if self.loss.consistency_weight and not self.training.moved_by:
+            raise UsageError(
+                f"consistency_weight {self.loss.consistency_weight:g} needs moves, "
+                f"such as 'shift,scale,rotate', got '{NO_MOVES}'"
+            )
+        if self.training.moved_by and not self.loss.consistency_weight:
+            raise UsageError(
+                f"moves '{self.training.moves}' need a consistency_weight > 0, such as 0.3, "
+                f"got {self.loss.consistency_weight:g}"
+            )
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Self:
@@ -144,6 +173,8 @@ class Config:
         UsageError
             A name is unknown, or a value has the wrong type or is out of range.
         """
+        if not isinstance(params, dict):
+            raise UsageError(f"hyperparameters must be a mapping from names to values, got {params!r:.100}")
         for name, value in params.items():
             check_param_name(name)
             _check_type(name, value)
@@ -249,6 +280,13 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         close = get_close_matches(value, allowed, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
         raise UsageError(f"{name} must be one of {', '.join(allowed)}, got '{value}'{hint}")
+
+
+def _names_once(name: str, value: str, names: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    for each in names:
+        _one_of(name, each, allowed)
+    if len(set(names)) < len(names):
+        raise UsageError(f"{name} must name each of its kinds once, got '{value}'")
 
 
 def _at_least(name: str, value: float, minimum: float) -> None:

@@ -68,6 +68,7 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         kl_weight: float = 0.1,
         kl_warmup_epochs: float = 0.0,
         free_bits: float = 0.0,
+        consistency_weight: float = 0.0,
         balance_losses: bool = False,
         ssim_window: int = 11,
         max_epochs: float = 20,
@@ -80,6 +81,8 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         warmup_steps: int = 0,
         schedule_epochs: tuple[float, ...] = (),
         augment: str = "none",
+        moves: str = "none",
+        move_strength: float = 1.0,
         precision: str = "float32",
         seed: int = 0,
     ) -> None:
@@ -96,6 +99,7 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.kl_weight = kl_weight
         self.kl_warmup_epochs = kl_warmup_epochs
         self.free_bits = free_bits
+        self.consistency_weight = consistency_weight
         self.balance_losses = balance_losses
         self.ssim_window = ssim_window
         self.max_epochs = max_epochs
@@ -108,6 +112,8 @@ class VAEEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.warmup_steps = warmup_steps
         self.schedule_epochs = schedule_epochs
         self.augment = augment
+        self.moves = moves
+        self.move_strength = move_strength
         self.precision = precision
         self.seed = seed
 

@@ -10,7 +10,7 @@ from evaluation.analysis.results import ranked_finalists
 from evaluation.record import EvaluationRecord
 from evaluation.scores.settings import ALL_IMAGES_K10, KNN_ACCURACY
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import read_table
+from tune.storage.tables import TRIALS, read_rows, read_table
 from tune.study.ranking import current_seeds
 
 
@@ -27,7 +27,7 @@ def winners_test_accuracy(run: RunDirectory) -> float | None:
     if not (run.evaluation_file.exists() and run.evaluations_file.exists()):
         return None
     study, evaluation = run.read_study(), EvaluationRecord.read(run.evaluation_file)
-    trials = read_table(run.trials_file).to_pylist()
+    trials = read_rows(run.trials_file, TRIALS)
     seeds = current_seeds(run, study.arguments.get("max_epochs"))
     finalists = ranked_finalists(study, evaluation, trials, seeds)
     if not finalists or outdated(run, study, evaluation, trials):

@@ -9,6 +9,7 @@ import numpy as np
 from evaluation.analysis.results import Results
 from tune.space.display import value_text
 from tune.storage.tables import CONFIG_PREFIX
+from vae.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,18 @@ class Branch:
         if not isinstance(record, dict):
             record = {"value": record}
         when = record.get("when", {})
-        for kind in ("float", "int"):
-            if kind in record:
-                low, high = record[kind]
-                return cls(None, low, high, bool(record.get("log", False)), kind == "int", when)
-        choices = record["choice"] if "choice" in record else [record["value"]]
-        return cls(tuple(map(_scalar, choices)), np.nan, np.nan, log=False, whole=False, when=when)
+        try:
+            dict(when)
+            for kind in ("float", "int"):
+                if kind in record:
+                    low, high = map(float, record[kind])
+                    return cls(None, low, high, bool(record.get("log", False)), kind == "int", when)
+            choices = record["choice"] if "choice" in record else [record["value"]]
+            values = tuple(map(_scalar, choices))
+            hash(values)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise StorageError(f"study.json has {record!r:.200} in its space, which is no range") from error
+        return cls(values, np.nan, np.nan, log=False, whole=False, when=when)
 
     def applies(self, trial: Mapping[str, Any]) -> bool:
         """Return whether its condition holds for a row of `trials`."""

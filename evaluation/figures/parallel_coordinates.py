@@ -64,7 +64,7 @@ def parallel_coordinates(results: Results) -> ParallelCoordinates | None:
     sign = -1 if results.mode == "min" else 1
     # Better is up.
     bottom, top = (low, high) if sign > 0 else (high, low)
-    share = lambda value: float(np.clip((value - bottom) / (top - bottom), 0, 1))  # noqa: E731
+    share = lambda value: float(np.clip((value - bottom) / (top - bottom or 1), 0, 1))  # noqa: E731
     metric = results.objectives[0]
     objective = Axis(
         METRIC_NAMES.get(metric, metric),

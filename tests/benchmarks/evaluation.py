@@ -1,9 +1,10 @@
 """Time the evaluation of VAEs against the same table computed the way a notebook would.
 
-Run with `make bench-evaluation ARGS=folder-of-checkpoints`. The notebook's way, in one process with every
-core: PCA and UMAP fitted anew for each dimension, a `KNeighborsClassifier` fitted anew for each cell of each
-round. The cells are taken in random order until a time limit, so that those that were done tell how long all
-of them would take; each value is compared with ours.
+Run with `make bench-evaluation ARGS=folder-of-checkpoints`; with `--old worktree` against another commit, see
+`tests.benchmarks.evaluation_parts`. The notebook's way, in one process with every core: PCA and UMAP fitted
+anew for each dimension, a `KNeighborsClassifier` fitted anew for each cell of each round. The cells are taken
+in random order until a time limit, so that those that were done tell how long all of them would take; each
+value is compared with ours.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from evaluation.embedders import Embedding, EmbeddingKey, Images, Vae
 from evaluation.pipeline.plan import vae_embedder
 from evaluation.scores.protocols import rank_within_class
 from evaluation.scores.settings import KNN_ACCURACY, KnnGrid
+from tests.benchmarks.evaluation_parts import compare
 from tune.storage.run_directory import RunDirectory
 from tune.storage.tables import read_table
 from vae.data import load_dataset
@@ -98,9 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", type=Path, help="folder of checkpoints")
     parser.add_argument("--dataset", default="fmnist")
+    parser.add_argument("--old", type=Path, help="compare with this worktree of another commit instead")
     parser.add_argument("--limit", type=float, default=6.0, help="give the notebook so many times our time")
     arguments = parser.parse_args()
     console = Console(highlight=False)
+    if arguments.old is not None:
+        compare(arguments.checkpoints, arguments.dataset, arguments.old, console)
+        return
     dataset = load_dataset(arguments.dataset)
     paths = sorted(path for path in arguments.checkpoints.iterdir() if path.is_dir())
     vaes = {path.name: vae_embedder(path.name, path, dataset) for path in paths}

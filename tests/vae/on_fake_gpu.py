@@ -9,7 +9,15 @@ import torch
 
 from tests.fake_gpu import DEVICE, DeviceMismatch, FakeGpu
 from vae.checkpoint import read_tensors
-from vae.config import ARCHITECTURES, AUGMENTATIONS, OPTIMIZERS, PRECISIONS, RECONSTRUCTION_LOSSES, Config
+from vae.config import (
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    MOVES,
+    OPTIMIZERS,
+    PRECISIONS,
+    RECONSTRUCTION_LOSSES,
+    Config,
+)
 from vae.data import load_dataset
 from vae.data.splits import split_validation
 from vae.inference import decode, embed
@@ -30,7 +38,7 @@ AXES = {
     "augment": ("none", *AUGMENTATIONS),
     "precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
-    "option": ("warmup", "conditional", "spherical", "learned_variance", "balance_losses"),
+    "option": ("warmup", "conditional", "spherical", "learned_variance", "balance_losses", "moved"),
 }
 OPTIONS = {
     "conditional": {"conditional": True},
@@ -38,6 +46,7 @@ OPTIONS = {
     "learned_variance": {"learned_variance": True},
     "balance_losses": {"balance_losses": True},
     "warmup": {"kl_warmup_epochs": 1.5},
+    "moved": {"moves": ",".join(MOVES), "consistency_weight": 0.3},
 }
 
 

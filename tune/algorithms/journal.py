@@ -23,7 +23,7 @@ from tune.algorithms.objective import Objective
 from tune.algorithms.outcome import Outcome
 from tune.storage.trial_status import STOP_REASON, ProposedBy, StopReason, TrialStatus
 from vae.atomic import replaced_file
-from vae.errors import StorageError
+from vae.errors import StorageError, one_line
 
 DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
@@ -91,9 +91,24 @@ def open_study(journal: Path, name: str | None = None) -> optuna.Study:
             storage=_storage(journal),
             pruner=optuna.pruners.NopPruner(),  # our scheduler decides, in Ray
         )
-    except (KeyError, ValueError) as error:
-        raise StorageError(f"cannot read {journal}: {error}") from error
-    return _up_to_date(journal, study)
+        study = _up_to_date(journal, study)
+        _check(study)
+    except (StorageError, OSError):
+        raise
+    except Exception as error:  # Optuna believes whatever it reads
+        raise StorageError(f"cannot read {journal}: {one_line(error)}") from error
+    return study
+
+
+def _check(study: optuna.Study) -> None:
+    """Read what we have written of each trial, so that what is damaged fails here."""
+    max_epochs_of(study)
+    for trial in proposed_trials(study):
+        if not isinstance(trial.user_attrs[TRIAL_ID], str):
+            raise ValueError(f"the name of trial {trial.number} is no text")
+        schedule_epochs_of(study, trial)
+        intended_state(trial)
+        curve(trial)
 
 
 def proposed_trials(study: optuna.Study) -> list[FrozenTrial]:

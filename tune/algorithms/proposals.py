@@ -13,6 +13,7 @@ from tune.algorithms.samplers import NEVER_RANDOM, make_sampler, proposal_seed
 from tune.space.configurations import identity, untried
 from tune.space.domains import Space
 from tune.storage.trial_status import ProposedBy
+from vae.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Proposals:
         space = self.plan.space
         for trial in journal.proposed_trials(self.study):
             if trial._trial_id not in self._identities:
-                self._identities[trial._trial_id] = identity(space, space.sample(trial))
+                self._identities[trial._trial_id] = identity(space, proposed_params(space, trial))
         return set(self._identities.values())
 
     def propose(self) -> Proposal | None:
@@ -111,6 +112,21 @@ def number_of(trial: FrozenTrial) -> int:
     """
     head = str(trial.user_attrs[journal.TRIAL_ID]).partition("-")[0]
     return int(head) if head.isdecimal() else trial.number
+
+
+def proposed_params(space: Space, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the configuration of a trial of a journal.
+
+    Raises
+    ------
+    StorageError
+        It is none of the space: one of both is damaged, or another study's.
+    """
+    try:
+        return space.sample(trial)
+    except (ValueError, TypeError, KeyError) as error:
+        name = trial.user_attrs[journal.TRIAL_ID]
+        raise StorageError(f"the journal has {name}, which is none of the study's space: {error}") from error
 
 
 def proposal_of(trial: FrozenTrial) -> str | None:

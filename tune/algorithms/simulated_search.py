@@ -44,12 +44,12 @@ def simulate_search(
     budget: Budget,
     rule: StoppingRule | None,
     generator: np.random.Generator,
+    gain: float = 0.0,
     limit_s: float | None = None,
 ) -> SimulatedSearch:
     """Run trials, ``slots`` at a time, each until the rule stops it or its budget is used.
 
-    Which trial is good is drawn at random, whatever it costs: at each rung a trial has the same chance as any
-    other that has come there.
+    Which trial is good is drawn at random, whatever it costs; all have the same chances but for ``gain``.
 
     Parameters
     ----------
@@ -63,6 +63,9 @@ def simulate_search(
         When trials report, and what stops them before the end; None stops none.
     generator
         Decides which trials are good.
+    gain
+        By how many standard deviations a hundredth trial is better than the first on average: a sampler that
+        learns has more trials continue at the rungs.
     limit_s
         When all ends; trials that have not ended by then are not counted.
 
@@ -91,7 +94,7 @@ def simulate_search(
         number = next(numbers)
         if (n_trials is None or number < n_trials) and (limit_s is None or now < limit_s):
             time = next(times)
-            quality[number] = generator.normal()
+            quality[number] = generator.normal() + gain * number / 100
             heapq.heappush(running, (now + time.start_s + step_s(time, 0), number, 0, time))
 
     for _ in range(slots):

@@ -220,7 +220,7 @@ def trial_table(
             row["trial_id"],
             Text(status, style=STYLES[row["status"]]),
             *(value_text(row[CONFIG_PREFIX + name]) for name in params),
-            f"{epochs_text(row['epochs'])}/{epochs_text(max_epochs)}",
+            f"{epochs_text(row['epochs'] or 0)}/{epochs_text(max_epochs)}",
             "–" if row["objective"] is None else f"{row['objective']:.4f}",
             style="bold" if is_best else None,
         )

@@ -185,7 +185,9 @@ class Space:
         """Return values under which a branch applies, those above its parents included."""
         wanted: dict[str, Any] = {}
         for parent, values in branch.when.items():
-            above = next(b for b in self.entries[parent] for value in values if value in b.domain)
+            above = next((b for b in self.entries[parent] for v in values if v in b.domain), None)
+            if above is None:
+                raise UsageError(f"{parent} is never {' or '.join(map(str, values))}, as `when` wants it")
             wanted |= self._conditions(above) | {
                 parent: next(value for value in values if value in above.domain)
             }
@@ -196,7 +198,7 @@ class Space:
         list(self._configs())
         for number, point in enumerate(self.start, start=1):
             for name in point:
-                check_param_name(name)
+                check_param_name(str(name))
             params: dict[str, Any] = {}
             for name, _, branch in self.walk(params):
                 params[name] = point.get(name, branch.domain.examples[0])

@@ -1,8 +1,9 @@
 """What `study.json` says about a study: the one place that knows its keys, also those of older files."""
 
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from enum import StrEnum
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Self, get_origin
 
 from tune.storage.json_record import JsonRecord
@@ -138,6 +139,7 @@ class StudyRecord(JsonRecord):
         values["arguments"] = beside | values.get("arguments", {})
         if not (values["modes"] and values.get("objectives", True)):
             raise ValueError("it names no objective")
+        _check_inside(values)
         return cls(**values, other=content)
 
 
@@ -148,6 +150,41 @@ _OPTIONAL = (
     *("end_reason", "extended_at", "n_warm"),
 )
 """What the file lacks until there is something to say."""
+
+
+def _check_inside(values: dict[str, Any]) -> None:
+    """Raise a ValueError if what readers take from lists and mappings is not what they expect."""
+    for name in ("objectives", "modes"):
+        if odd := [each for each in values.get(name, ()) if not isinstance(each, str)]:
+            raise ValueError(f"{name} has {odd[0]!r}")
+    for name, kind in _ARGUMENT_TYPES.items():
+        if name not in values["arguments"]:
+            continue
+        value = values["arguments"][name]
+        optional = name not in _ARGUMENTS
+        if not (optional and value is None) and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"{name} is {value!r}")
+    if not isinstance(values.get("code", {}).get("sha", ""), str | NoneType):
+        raise ValueError(f"code has {values['code']['sha']!r} as sha")
+    gpus = values.get("hardware", {}).get("gpus", [])
+    if not isinstance(gpus, list) or not all(isinstance(gpu, str) for gpu in gpus):
+        raise ValueError(f"hardware has {gpus!r} as gpus")
+    for name in ("created_at", "extended_at", "finished_at"):
+        if values.get(name) is not None:
+            datetime.fromisoformat(values[name])
+    for name, value in values.get("timings", {}).items():
+        if not isinstance(value, int | float | NoneType):
+            raise ValueError(f"timings has {value!r} as {name}")
+    for session in values.get("sessions", ()):
+        if not isinstance(session, dict) or not isinstance(session.get("max_epochs", 0), int | float):
+            raise ValueError(f"sessions has {session!r}")
+
+
+_ARGUMENT_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("seed", "trials", "budget", "finalists", "finalist_seeds", "patience"), int),
+    **dict.fromkeys(("max_epochs", "grace_period", "target", "time_budget_s"), int | float),
+}
+"""Of what kind the arguments are that readers compute with."""
 
 
 def _checked(name: str, value: Any, expected: Any) -> Any:

@@ -1,5 +1,6 @@
 """The Parquet tables of a study: their columns, named once, and how they are written and read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tune.storage.trial_status import TrialStatus
 from vae.atomic import replaced_file
 from vae.config import PARAMS
 from vae.errors import StorageError
 
 SCHEMA_VERSION = 1
+_NEEDED = ("trial_id", "number", "status")
+"""What each row of a table of trials has."""
 STATE = b"state"
 """Key in the metadata of a table that is derived from trials: the state of the study that it belongs to."""
 CONFIG_PREFIX = "config_"
@@ -153,10 +157,13 @@ def read_table(path: Path) -> pa.Table:
     """
     try:
         # `pq.read_table` would take partition columns from a path such as runs/name=x/trials.parquet.
-        return pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path).read()
+        if twice := [name for name, n in Counter(table.column_names).items() if n > 1]:
+            raise StorageError(f"cannot read {path}: it has two columns {twice[0]!r}")
+        return table
     except FileNotFoundError as error:
         raise StorageError(f"cannot read {path}: it does not exist") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 
@@ -164,7 +171,7 @@ def check_table(path: Path) -> None:
     """Make sure that a Parquet file is whole, from its end alone; for the error see `read_table`."""
     try:
         pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 
@@ -180,7 +187,7 @@ def read_state(path: Path) -> str | None:
         return None
     try:
         found: bytes | None = (pq.read_schema(path).metadata or {}).get(STATE)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StorageError(f"cannot read {path}: {error}") from error
     return None if found is None else found.decode()
 
@@ -195,11 +202,47 @@ def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:
     StorageError
         The file is not Parquet.
     """
-    table = read_table(path) if path.exists() else schema.empty_table()
+    return (_read(path, schema) if path.exists() else schema.empty_table()).to_pandas()
+
+
+def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Return the rows of a file with at least the schema's columns.
+
+    Raises
+    ------
+    StorageError
+        There is no such file, or it holds something else.
+    """
+    try:
+        rows: list[dict[str, Any]] = _read(path, schema).to_pylist()
+    except ValueError as error:  # text that is no UTF-8
+        raise StorageError(f"cannot read {path}: {error}") from error
+    return rows
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a table that somebody else may have written: with the schema's columns, of its types."""
+    table = read_table(path)
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
-    return table.to_pandas()
+            continue
+        column = table.column(field.name)
+        if column.type != field.type:
+            try:
+                column = column.cast(field.type)
+            except pa.ArrowException as error:
+                raise StorageError(
+                    f"cannot read {path}: its column {field.name} is {column.type}, not {field.type}"
+                ) from error
+            table = table.set_column(table.column_names.index(field.name), field, column)
+    if "number" in schema.names:  # one of trials
+        for name in _NEEDED:
+            if table.column(name).null_count:
+                raise StorageError(f"cannot read {path}: a row has no {name}")
+        if unknown := sorted(set(table["status"].to_pylist()) - set(TrialStatus)):
+            raise StorageError(f"cannot read {path}: {unknown[0]!r} is no status of a trial")
+    return table
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

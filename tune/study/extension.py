@@ -5,7 +5,7 @@ from typing import Any
 from tune.algorithms.objective import Objective
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
-from tune.storage.tables import read_table
+from tune.storage.tables import TRIALS, read_rows, read_table
 from tune.storage.trial_status import TrialStatus
 from tune.study.rules import POSITIVE, whole
 from vae.errors import UsageError
@@ -67,7 +67,7 @@ def _target(run: RunDirectory, record: StudyRecord, new: float | None) -> float 
     if (wanted := old if new is None else new) is None:
         return None
     objective = Objective(record.objectives[0], "min" if record.mode == "min" else "max")
-    rows = read_table(run.trials_file).to_pylist()
+    rows = read_rows(run.trials_file, TRIALS)
     best = objective.best(row for row in rows if row["status"] == TrialStatus.COMPLETED)
     if best is None or not objective.reaches(best["objective"], wanted):
         return wanted

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tune.storage.run_directory import RunDirectory
 from tune.storage.study_record import StudyRecord
-from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, read_frame, read_table
+from tune.storage.tables import CONFIG_PREFIX, FINALIST_SEEDS, TRIALS, read_frame, read_rows
 from tune.storage.trial_status import TrialStatus
 from tune.study.state import weights_hash
 from vae.errors import UsageError
@@ -75,7 +75,7 @@ def choose_finalists(run: RunDirectory, mode: str, n: int, *, per_dim: bool = Fa
     """
     if n < 1:
         raise UsageError(f"finalists must be >= 1, got {n}")
-    trials = read_table(run.trials_file).to_pylist()
+    trials = read_rows(run.trials_file, TRIALS)
     finalists = finalist_ids(trials, run.read_study(), mode, n, per_dim=per_dim)
     if not finalists:
         raise UsageError(

@@ -10,7 +10,7 @@ from tune.algorithms.budget import Budget
 from tune.algorithms.objective import SIZES, Objective, pareto_front
 from tune.algorithms.outcome import Outcome
 from tune.storage.run_directory import RunDirectory, check_trial_id
-from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_table, write_table
+from tune.storage.tables import CONFIG_PREFIX, EPOCHS, NEUTRAL_PANEL, TRIALS, read_rows, write_table
 from tune.storage.trial_status import TIME_ATTR, StopReason, TrialStatus
 from tune.trials.checkpoints import keep_best
 from vae.config import Config
@@ -61,10 +61,10 @@ class StudyTables:
     def load(self) -> None:
         """Read the tables of an earlier driver, if it has written any."""
         if self.run.trials_file.exists():
-            rows = read_table(self.run.trials_file).to_pylist()
+            rows = read_rows(self.run.trials_file, TRIALS)
             self.trials = {row["trial_id"]: _complete(row, self.budget) for row in rows}
         if self.run.epochs_file.exists():
-            for row in read_table(self.run.epochs_file).to_pylist():
+            for row in read_rows(self.run.epochs_file, EPOCHS):
                 row = _with_images(row, "epoch", self.budget)
                 self.epochs.setdefault(row["trial_id"], {})[row["images"]] = row
         for trial_id in self.epochs.keys() & self.trials.keys():  # one may be older than the other

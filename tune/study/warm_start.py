@@ -8,7 +8,7 @@ from tune.algorithms.objective import MODES, Objective
 from tune.space.domains import Space
 from tune.space.file import START
 from tune.storage.run_directory import RunDirectory
-from tune.storage.tables import CONFIG_PREFIX, read_table
+from tune.storage.tables import CONFIG_PREFIX, TRIALS, read_rows
 from tune.study.ranking import full_budget_trials
 from vae.errors import UsageError
 
@@ -34,7 +34,7 @@ def warm_start(space: Space, other: RunDirectory) -> Space:
     record = other.read_study()
     name = record.objectives[0]
     sign = Objective(name, MODES[name]).sign
-    trials = read_table(other.trials_file).to_pylist()
+    trials = read_rows(other.trials_file, TRIALS)
     rows = [row for row in full_budget_trials(trials, record) if row["objective"] is not None]
     rows.sort(key=lambda row: -sign * row["objective"])
     points: list[dict[str, Any]] = []

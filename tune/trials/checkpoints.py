@@ -147,6 +147,8 @@ def whole_history(path: Path) -> list[dict[str, Any]] | None:
         state = read_tensors(path / STATE_FILE)[1]
     except (OSError, ValueError, KeyError, StorageError):
         return None
+    if not (isinstance(history, list) and all(isinstance(row, dict) for row in history)):
+        return None
     best = _model_epoch(path / BEST_DIR)
     unit = TIME_ATTR if state.get("images") is not None else "epoch"  # in which an older version counted
     if not history or history[-1].get(unit) != state.get(unit):
@@ -155,7 +157,7 @@ def whole_history(path: Path) -> list[dict[str, Any]] | None:
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> float | None:
-    return next((row["epoch"] for row in reversed(history) if row["is_best"]), None)
+    return next((row.get("epoch") for row in reversed(history) if row.get("is_best")), None)
 
 
 def _model_epoch(directory: Path) -> float | None:

@@ -199,6 +199,7 @@ def read_image(source: Path | BinaryIO, name: str, resize: int | None = None) ->
         OSError,
         SyntaxError,
         ValueError,
+        MemoryError,  # a chunk that says it has gigabytes
         Image.DecompressionBombError,
     ) as error:  # found by flipping bytes
         unknown = isinstance(error, UnidentifiedImageError)

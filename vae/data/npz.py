@@ -2,6 +2,8 @@
 
 import logging
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -63,7 +65,7 @@ def read_npz(path: Path, resize: int | None = None) -> ImageArrays:
             arrays = {name: file[name] for name in file.files}
     except MemoryError as error:
         raise StorageError(f"cannot read {path}: {error}; take fewer or smaller images") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise StorageError(f"cannot read {path} as .npz: {error}; write it again with numpy.savez") from None
     layout = next((layout for layout in LAYOUTS.values() if layout.train[0] in arrays), None)
     if layout is None:
@@ -133,12 +135,18 @@ def _check_sizes(path: Path) -> None:
                     f" {dtype}, which are {size:,} bytes, but holds {there:,}; write it with numpy.savez"
                 )
             needed += size
-    if needed > (memory := memory_bytes()):
+    if exceed_memory(needed):
         raise StorageError(
-            f"cannot read {path}: its arrays are {needed:,} bytes, this machine has {memory:,} bytes of "
-            "memory; take fewer or smaller images"
+            f"cannot read {path}: its arrays are {needed:,} bytes and need twice that, this machine has "
+            f"{memory_bytes():,} bytes of memory; take fewer or smaller images"
         )
 
+
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, SyntaxError, NotImplementedError),
+    *(RuntimeError, RecursionError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on a damaged file; found by `make fuzz`."""
 
 ARRAY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """What reads the header of an `.npy`, by its version."""
@@ -205,7 +213,7 @@ def read_npy(path: Path, resize: int | None = None, *, on_disk: bool = False) ->
 def _mapped(file: Path) -> np.ndarray:
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise StorageError(f"cannot read {file} as .npy: {error}; write it again with numpy.save") from None
     return array if "images" in file.stem or array.ndim > 2 else np.array(array)
 

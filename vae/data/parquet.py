@@ -139,11 +139,13 @@ def _read_file(file: Path, part: str | None, resize: int | None, name: str) -> _
             schema = parquet.schema_arrow
             image = image_column(file, schema)
             label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+            if len(set(schema.names)) < len(schema.names):
+                raise UsageError(f"{file} has two columns of one name; rename one")
             wanted = [image, label, GROUP_COLUMN] + ([SPLIT_COLUMN] if part is None else [])
             table = parquet.read([column for column in wanted if column in schema.names])
     except UsageError:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise StorageError(f"cannot read {file} as Parquet: {error}; write it again") from None
     if len(table) == 0:
         raise UsageError(f"{file} has no rows; add images or delete it")

@@ -71,7 +71,7 @@ def class_labels(column: pa.ChunkedArray, where: str, names: tuple[str, ...]) ->
     column = _plain(column)
     _refuse_missing(column, where, "fill it, drop the row, or drop the column for unlabelled images")
     if _is_text(column.type):
-        return np.array(column.to_pylist(), dtype=np.str_)
+        return np.array(_texts(column, where), dtype=np.str_)
     if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)):
         raise UsageError(f"{where} is {column.type}, must be whole numbers or names; convert it")
     labels = check_labels(column.to_numpy(), len(column), where)
@@ -88,7 +88,7 @@ def is_test_row(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
     Those of `validation` are not: a search chooses its validation images by itself.
     """
-    values = _plain(column).to_pylist()
+    values = _texts(_plain(column), where)
     for row, value in enumerate(values):
         if value not in ("train", "validation", "test"):
             raise UsageError(
@@ -140,6 +140,14 @@ def _refuse_missing(column: pa.ChunkedArray, where: str, way_out: str) -> None:
     if column.null_count:
         row = np.flatnonzero(column.is_null().to_numpy())[0]
         raise UsageError(f"row {row} of {where} is missing; {way_out}")
+
+
+def _texts(column: pa.ChunkedArray, where: str) -> list[str | None]:
+    try:
+        texts: list[str | None] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{where} has text that is not UTF-8: {error}; write it again") from None
+    return texts
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -33,6 +33,7 @@ def vae_loss(
     kl_weight: Tensor | None = None,
     balance: Balance | None = None,
     pixel_log_variance: Tensor | None = None,
+    unmoved: Posterior | None = None,
 ) -> LossTerms:
     """Return the weighted loss of a batch and its parts.
 
@@ -46,6 +47,9 @@ def vae_loss(
         Updated with these losses; scales the KL term.
     pixel_log_variance
         (C, H, W), for the loss mse: the learned variances instead of the most likely common one.
+    unmoved
+        Of the images themselves, where ``posterior`` is that of moved ones: the consistency term of Sinha &
+        Dieng 2021, arXiv:2105.14859, holds them together.
     """
     if config.balance_losses:
         reconstruction = distortion(logits, images, config)
@@ -63,9 +67,10 @@ def vae_loss(
     kl = per_dimension.sum()
     weight = config.kl_weight if kl_weight is None else kl_weight
     scale = 1.0 if balance is None else balance.update(reconstruction, kl, len(per_dimension))
-    return LossTerms(
-        config.image_weight * reconstruction + weight * scale * kl_above_free_bits, reconstruction, kl
-    )
+    total = config.image_weight * reconstruction + weight * scale * kl_above_free_bits
+    if unmoved is not None:
+        total = total + config.consistency_weight * kl_between(posterior, unmoved)
+    return LossTerms(total, reconstruction, kl)
 
 
 def bce_loss(logits: Tensor, images: Tensor) -> Tensor:
@@ -118,3 +123,19 @@ def kl_per_dimension(posterior: Posterior) -> Tensor:
     """Return KL(q(z|x) || N(0, 1)) of each dimension (latent_dim,) in nats, averaged over the images."""
     mean, log_variance = posterior
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).mean(0)
+
+
+def kl_between(first: Posterior, second: Posterior) -> Tensor:
+    """Return KL(first || second) in nats, summed over the dimensions and averaged over the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> narrow = Posterior(torch.zeros(1, 2), torch.zeros(1, 2))
+    >>> moved = Posterior(torch.ones(1, 2), torch.zeros(1, 2))
+    >>> kl_between(moved, narrow).item()
+    1.0
+    """
+    log_ratio = first.log_variance - second.log_variance
+    distance = (first.mean - second.mean).square() * (-second.log_variance).exp()
+    return 0.5 * (distance + log_ratio.exp() - log_ratio - 1).sum(1).mean()

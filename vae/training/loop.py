@@ -16,6 +16,7 @@ from vae.errors import UsageError
 from vae.losses.ssim import check_window
 from vae.models import VAE, ImageShape, build_model, check_image_shape
 from vae.training.augmentation import noise_pool
+from vae.training.moves import check_moves
 from vae.training.schedules import kl_warmup_factor, learning_rate_factor, warmup_factor
 from vae.training.state import TrainingState, load_state
 from vae.training.step import batch_loss, draw_batch
@@ -167,6 +168,7 @@ def check_fit(config: Config, image_shape: ImageShape, n_images: int, n_classes:
         )
     if config.loss.reconstruction_loss == "ssim":
         check_window(config.loss.ssim_window, *image_shape[1:])
+    check_moves(config.training, image_shape)
 
 
 def _train_until(images: int, state: TrainingState, data: ImageSet) -> dict[str, float]:

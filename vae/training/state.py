@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae.checkpoint import load_weights, read_config, read_tensors, write_config, write_tensors
+from vae.checkpoint import load_weights, read_config, read_tensors, rebuild_model, write_config, write_tensors
 from vae.config import Config
 from vae.errors import StorageError
 from vae.losses.balance import Balance
-from vae.models import VAE, build_model
+from vae.models import VAE
 from vae.training.optimizer import build_optimizer
 
 STATE_FILE = "training.safetensors"
@@ -76,8 +76,10 @@ def load_state(directory: Path, config: Config, device: str | torch.device = "cp
     saved = read_config(directory)
     config = _continued(saved.config, config, directory)
     tensors, header = read_tensors(directory / STATE_FILE, device)
-    model = build_model(config.model, saved.image_shape, n_classes=saved.n_classes).to(device)
+    model = rebuild_model(replace(saved, config=config), directory).to(device)
     load_weights(model, _under("model.", tensors), directory / STATE_FILE)
+    if not isinstance(header.get("epoch"), int | float):
+        raise StorageError(f"{directory / STATE_FILE} does not say after how many epochs it was written")
     state = TrainingState(config, model, epoch=header["epoch"], dataset=header.get("dataset"))
     state.step, state.images = header.get("step", 0), header.get("images")
     state.resize = saved.resize

@@ -15,8 +15,9 @@ from vae.data import ImageSet
 from vae.inference import to_unit
 from vae.losses.balance import Balance
 from vae.losses.elbo import LossTerms, vae_loss
-from vae.models import NO_LABEL, VAE
+from vae.models import NO_LABEL, VAE, Posterior
 from vae.training.augmentation import add_noise, apply_geometric
+from vae.training.moves import move_images
 
 LABEL_KEEP_RATE = 0.5
 """Share of the labels that a conditional VAE is given while it trains (label dropout)."""
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     images: Tensor
     """What is to be reconstructed (n, C, H, W), in [0, 1]."""
     seen: Tensor
-    """What the encoder is given, with noise if there is any."""
+    """What the encoder is given, moved or with noise if there is any."""
     labels: Tensor | None
     """int64 (n,) of a conditional VAE."""
     noise: Tensor
@@ -46,7 +47,11 @@ def draw_batch(
     """Return the images of the rows ``index``; ``pool`` is that of the noise on pixels, if there is any."""
     images = to_unit(data.images.index_select(0, index))  # 4x as fast as images[index]
     images = apply_geometric(images, training.augmentations, generator)
-    seen = images if pool is None else add_noise(images, pool, generator)
+    seen = images
+    if training.moved_by:
+        seen = move_images(images, training.moved_by, training.move_strength, generator)
+    if pool is not None:
+        seen = add_noise(seen, pool, generator)
     labels = _drop_labels(data, index, generator) if model.n_classes else None
     noise = torch.randn(len(images), model.latent_dim, generator=generator, device=images.device)
     return Batch(images, seen, labels, noise)
@@ -56,7 +61,7 @@ def batch_loss(model: VAE, batch: Batch, config: Config, kl_weight: Tensor, bala
     """Return the loss of a batch; ``kl_weight`` is a float32 scalar, ``balance`` is updated if it is used."""
     mixed = config.training.precision == "bfloat16"
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=mixed):
-        posterior = model.encode(batch.seen, batch.labels)
+        posterior, unmoved = _posteriors(model, batch, config.loss.consistency_weight > 0)
         logits = model.decode(posterior.sample(batch.noise), batch.labels)
     return vae_loss(
         logits,
@@ -66,7 +71,18 @@ def batch_loss(model: VAE, batch: Batch, config: Config, kl_weight: Tensor, bala
         kl_weight=kl_weight,
         balance=balance if config.loss.balance_losses else None,
         pixel_log_variance=model.pixel_log_variance,
+        unmoved=unmoved,
     )
+
+
+def _posteriors(model: VAE, batch: Batch, both: bool) -> tuple[Posterior, Posterior | None]:
+    """Return the posterior of what the encoder is given and, in the same pass, of the images themselves."""
+    if not both:
+        return model.encode(batch.seen, batch.labels), None
+    labels = None if batch.labels is None else torch.cat((batch.labels, batch.labels))
+    mean, log_variance = model.encode(torch.cat((batch.seen, batch.images)), labels)
+    n = len(batch.images)
+    return Posterior(mean[:n], log_variance[:n]), Posterior(mean[n:], log_variance[n:])
 
 
 def _drop_labels(data: ImageSet, index: Tensor, generator: torch.Generator) -> Tensor:

@@ -34,7 +34,8 @@ def test_a_trial_whose_checkpoint_was_lost_is_no_finalist(study):
 
 
 def test_a_study_without_a_finished_trial_is_said_with_the_way_out(study):
-    write_table([{"trial_id": "a", "status": "stopped_early", "objective": 0.9}], TRIALS, study.trials_file)
+    row = {"trial_id": "a", "number": 0, "status": "stopped_early", "objective": 0.9}
+    write_table([row], TRIALS, study.trials_file)
     with pytest.raises(
         UsageError, match="none of the 1 trials in .* ran its full budget.*--methods raw,pca,umap"
     ):

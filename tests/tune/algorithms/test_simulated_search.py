@@ -56,3 +56,14 @@ def test_the_examples_are_right():
     import doctest
 
     assert doctest.testmod(simulated_search).failed == 0
+
+
+def test_a_sampler_that_learns_has_more_trials_continue():
+    rule = make_rule("asha", budget=3, grace_period=1, reduction_factor=4)
+    images = [
+        np.mean(
+            [sum(simulate(repeat(UNIT), n_trials=100, rule=rule, seed=s, gain=g).images) for s in range(5)]
+        )
+        for g in (0.0, 1.0)
+    ]
+    assert images[0] < 0.95 * images[1]

@@ -98,7 +98,7 @@ def test_the_generator_alone_decides(images):
     ("augment", "message"),
     [
         ("filp", "augment must be one of flip, shift, rotate, noise, got 'filp'; did you mean 'flip'?"),
-        ("flip,flip", "augment must name each augmentation once, got 'flip,flip'"),
+        ("flip,flip", "augment must name each of its kinds once, got 'flip,flip'"),
     ],
 )
 def test_a_wrong_name_is_refused(augment, message):

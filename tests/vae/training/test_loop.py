@@ -69,6 +69,7 @@ OPTIONS = [
     {"conditional": True},
     {"spherical": True},
     {"augment": "flip,shift,rotate,noise"},
+    {"moves": "flip,shift,scale,rotate,brightness", "consistency_weight": 0.3},
 ]
 
 
@@ -211,7 +212,8 @@ def test_a_diverged_model_has_no_knn_accuracy(digits):
 @pytest.mark.parametrize(
     "params",
     [
-        {"architecture": "fc", "conditional": True, "augment": "noise,shift", "warmup_steps": 5},
+        {"architecture": "fc", "conditional": True, "augment": "noise,shift", "warmup_steps": 5}
+        | {"moves": "flip,scale", "consistency_weight": 0.3},
         {"architecture": "conv", "optimizer": "sgd", "schedule": "one_cycle", "kl_warmup_epochs": 1.0},
     ],
 )

@@ -13,6 +13,7 @@ from vae.training.step import batch_loss, draw_batch
 
 SMALL = {"batch_size": 32, "latent_dim": 4, "width": 0.1, "max_epochs": 1, "ssim_window": 5}
 SMALL |= {"augment": "noise", "conditional": True, "spherical": True, "free_bits": 0.1}
+SMALL |= {"moves": "flip,shift", "consistency_weight": 0.3}
 
 
 @pytest.fixture(scope="module")
