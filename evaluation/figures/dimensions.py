@@ -31,7 +31,9 @@ def draw_dimensions(results: Results) -> Figure:
             _draw_line(axes, method, rows)
     dims = sorted({row.key.dim for rows in lines.values() for row in rows})
     if found := smallest_as_good(results):
-        _draw_ring(axes, found.smallest, is_last=found.smallest.key.dim == dims[-1])
+        smallest = found.smallest
+        beside = [r.test for rows in lines.values() for r in rows if r.key.dim == smallest.key.dim and r.test]
+        draw_ring(axes, smallest, beside, is_last=smallest.key.dim == dims[-1])
     axes.set_xticks(dims, [f"{dim}" for dim in dims])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -65,16 +67,21 @@ def _draw_line(axes: Axes, method: str, rows: Sequence[ComparisonRow]) -> None:
     )
 
 
-def _draw_ring(axes: Axes, row: ComparisonRow, *, is_last: bool) -> None:
+def draw_ring(axes: Axes, row: ComparisonRow, beside: Sequence[float], *, is_last: bool) -> None:
+    """Draw it with the trial's name, on the side that is freer of the points ``beside`` it."""
     test = row.test or 0.0
+    room_below = min((test - other for other in beside if other < test), default=1.0)
+    room_above = min((other - test for other in beside if other > test), default=1.0)
+    low, high = row.test_interval or (test, test)
+    is_below = room_below >= room_above
     axes.plot(row.key.dim, test, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK, zorder=4)
     axes.annotate(
         str(row.key.trial_id),
-        xy=(row.key.dim, row.test_interval[0] if row.test_interval else test),
-        xytext=(8 if is_last else 0, -8),
+        xy=(row.key.dim, low if is_below else high),
+        xytext=(8 if is_last else 0, -8 if is_below else 8),
         textcoords="offset points",
         ha="right" if is_last else "center",
-        va="top",
+        va="top" if is_below else "bottom",
         fontsize=9,
         fontweight="bold",
         color=WINNER,

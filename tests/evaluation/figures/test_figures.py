@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +13,7 @@ from evaluation.embedders import Embedding, EmbeddingKey
 from evaluation.figures import FIGURES, write_figures
 from evaluation.figures.accuracy import draw_accuracy
 from evaluation.figures.confusion import draw_confusion
-from evaluation.figures.dimensions import draw_dimensions
+from evaluation.figures.dimensions import draw_dimensions, draw_ring
 from evaluation.figures.finalist_models import best_vae
 from evaluation.figures.interpolations import draw_interpolations
 from evaluation.figures.latent_spaces import draw_latent_spaces, panel
@@ -221,6 +222,20 @@ def test_accuracy_by_dimension_has_the_intervals_of_the_comparison(results):
     ends = [segment[:, 1].tolist() for segment in bars[0].get_segments()]
     assert ends == [pytest.approx(rows[dim].test_interval) for dim in sorted(rows)]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "4", "10"]
+
+
+@pytest.mark.parametrize("others", [(0.77, 0.95), (0.6, 0.83), ()])
+def test_the_name_in_the_ring_hides_no_point_of_its_dimension(others):
+    figure = Figure(figsize=(9, 5.2))
+    axes = figure.subplots()
+    axes.set(xlim=(1, 33), ylim=(0.5, 1.0))
+    row = SimpleNamespace(test=0.8, test_interval=(0.79, 0.81), key=SimpleNamespace(dim=8, trial_id=BEST))
+    draw_ring(axes, row, [0.8, *others], is_last=False)
+    figure.draw_without_rendering()
+    [name] = axes.texts
+    box = name.get_window_extent()
+    for accuracy in (0.8, *others):
+        assert not box.contains(*axes.transData.transform((8, accuracy)))
 
 
 @pytest.mark.parametrize("dots_per_inch", [200, 72])  # of a PNG and of an SVG
